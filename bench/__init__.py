@@ -1,0 +1,1 @@
+"""The instrument: how anything is measured. Knows nothing of text recognition."""

@@ -1,0 +1,1 @@
+"""Readers, LMDB, packed rows, rendering: how pictures and labels reach the recogniser."""
