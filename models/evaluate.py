@@ -22,7 +22,9 @@ def recognise(network: nn.Module, batch: Batch, session: Session) -> Decoded:
     return greedy(logits, network.time_steps(batch.widths), session.charset)
 
 
-def evaluate(network: nn.Module, dataset: WordDataset, session: Session, meter: Meter | None = None) -> tuple[Score, Pairs]:
+def evaluate(
+    network: nn.Module, dataset: WordDataset, session: Session, meter: Meter | None = None
+) -> tuple[Score, Pairs]:
     """Score over the split, the same on every rank, and all pairs. `meter` times it, decoding included."""
     network.eval()
     world = session.world

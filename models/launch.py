@@ -65,13 +65,27 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
 
 def ensure_dataset(rest: list[str]) -> None:
     """With no data set named, render a small sample once and use it."""
-    named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(word.partition("=")[0] == "--dataset" for word in rest)
+    named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(
+        word.partition("=")[0] == "--dataset" for word in rest
+    )
     if named or {"-h", "--help"} & set(rest):
         return
     sample = Path(os.environ.get("CRNN_SAMPLE") or "data/sample")
     if not (sample / "Synth90k").is_dir():
-        print(f"PYTORCH_TRAIN_DATASET is not set: rendering a sample of {SAMPLE_WORDS:,} words in {sample}", flush=True)
-        command = ["-m", "models.render", "--out", str(sample), "--count", str(SAMPLE_WORDS), "--style", "plain"]
+        print(
+            f"PYTORCH_TRAIN_DATASET is not set: rendering a sample of {SAMPLE_WORDS:,} words in {sample}",
+            flush=True,
+        )
+        command = [
+            "-m",
+            "models.render",
+            "--out",
+            str(sample),
+            "--count",
+            str(SAMPLE_WORDS),
+            "--style",
+            "plain",
+        ]
         subprocess.run([sys.executable, *command], check=True)
     os.environ["PYTORCH_TRAIN_DATASET"] = str(sample)
 
@@ -87,12 +101,16 @@ def run_together(program: str, cards: int, words: list[str], environment: Mappin
     from torch.distributed.run import main as torchrun
 
     hosts = int(environment.get("NNODES") or 1)
-    where = ["--standalone"] if hosts == 1 else [
-        f"--nnodes={hosts}",
-        f"--node-rank={environment.get('NODE_RANK') or 0}",
-        f"--master-addr={environment.get('MASTER_ADDR') or 'localhost'}",
-        f"--master-port={environment.get('MASTER_PORT') or 29500}",
-    ]
+    where = (
+        ["--standalone"]
+        if hosts == 1
+        else [
+            f"--nnodes={hosts}",
+            f"--node-rank={environment.get('NODE_RANK') or 0}",
+            f"--master-addr={environment.get('MASTER_ADDR') or 'localhost'}",
+            f"--master-port={environment.get('MASTER_PORT') or 29500}",
+        ]
+    )
     # torchrun would set one thread a process; the cores are shared out instead.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // cards)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the line below says it better
@@ -107,7 +125,9 @@ def run_together(program: str, cards: int, words: list[str], environment: Mappin
 
 def main() -> None:
     if len(sys.argv) < 2:
-        raise Refusal("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
+        raise Refusal(
+            "want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs"
+        )
     script, *rest = sys.argv[1:]
     run = checked(overridden(RunName.parse(script), os.environ), script)
     ensure_dataset(rest)

@@ -146,7 +146,9 @@ class Parser(ArgumentParser):
 
 def tidy(message: str) -> str:
     """jsonargparse explains wrong types over several lines; a person needs the option, the value and the wanted type."""
-    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
+    wrong = re.search(
+        r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split())
+    )
     wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
     if wrong and wanted:
         return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
@@ -167,7 +169,10 @@ def recipe_path(name: str) -> Path:
         return path
     known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=1)
-    raise Refusal(f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + f" ({close[0]}?)" * bool(close))
+    raise Refusal(
+        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}"
+        + f" ({close[0]}?)" * bool(close)
+    )
 
 
 def read_recipe(parser: Parser, path: Path, kind: type) -> None:

@@ -23,7 +23,9 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.leads:
-            from tensorboardX import SummaryWriter  # here, because importing it takes a while and only one rank writes
+            from tensorboardX import (
+                SummaryWriter,
+            )  # here, because importing it takes a while and only one rank writes
 
             self.board = SummaryWriter(str(self.folder / "tensorboard"))
         return self

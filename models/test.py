@@ -63,7 +63,9 @@ def accuracy_section(score: Score, split: str) -> dict:
 def run(options: Test, session: Session) -> Record:
     dataset = open_dataset(dataset_root(options), options.split, options.data, session.charset)
     name = session.run_name("Infer")
-    session.say(f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}")
+    session.say(
+        f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"
+    )
     network = session.network().eval()
     trained = weights(network, options, session)
     meter = Meter(session.device.synchronize, options.warmup_steps)

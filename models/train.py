@@ -59,14 +59,18 @@ class Training:
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
         self.criterion = nn.CTCLoss(reduction="sum", zero_infinity=True)
-        self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
+        self.meter = Meter(
+            session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4))
+        )
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
         self.resume()
         self.announce()
         self.trained = self.distributed()
-        with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
+        with Progress(
+            self.total_steps, self.stepper.step, self.folder, self.session.world.leads
+        ) as self.progress:
             while self.stepper.step < self.total_steps:
                 self.epoch()
                 self.validate()
@@ -83,7 +87,9 @@ class Training:
     def epoch(self) -> None:
         """The rest of this epoch, or as much of it as the number of steps allows."""
         self.network.train()
-        for batch in self.meter.steps(islice(self.batches(), self.total_steps - self.stepper.step), images=Batch.__len__):
+        for batch in self.meter.steps(
+            islice(self.batches(), self.total_steps - self.stepper.step), images=Batch.__len__
+        ):
             self.step(batch)
             self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
             if self.stepper.step % self.options.save_every == 0:
@@ -106,7 +112,9 @@ class Training:
 
     def step(self, batch: Batch) -> None:
         loss = self.loss(batch)
-        self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
+        self.stepper(
+            loss * self.session.world.size
+        )  # DDP averages over ranks; the loss is already a global mean
         self.losses.append(loss.detach())
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
