@@ -211,9 +211,7 @@ class Device:
         """Backend and driver libraries this device runs on, as far as they tell."""
         extension = self.kind.extension and importlib.import_module(self.kind.extension)
         return {
-            self.kind.extension or "cuda": getattr(extension, "__version__", None)
-            if extension
-            else torch.version.cuda,
+            self.kind.extension or "cuda": getattr(extension, "__version__", None) if extension else torch.version.cuda,
             "cudnn": str(torch.backends.cudnn.version()) if self.kind.type == "cuda" else None,
         }
 
@@ -233,8 +231,4 @@ if __name__ == "__main__":  # python -m bench.device [--best]
         print(best())
     else:
         for kind_name, number in inventory().items():
-            print(
-                f"{kind_name}: {number}"
-                if kind_name != "CPU"
-                else f"CPU: {os.cpu_count()} cores, {cpu_name()}"
-            )
+            print(f"{kind_name}: {number}" if kind_name != "CPU" else f"CPU: {os.cpu_count()} cores, {cpu_name()}")

@@ -18,9 +18,7 @@ import numpy as np
 class Series:
     """What one rank measured, a value a step."""
 
-    step_s: list[float] = field(
-        default_factory=list
-    )  # wall time from the end of the last step to the end of this one
+    step_s: list[float] = field(default_factory=list)  # wall time from the end of the last step to the end of this one
     wait_s: list[float] = field(default_factory=list)  # the part of it spent waiting for the batch
     images: list[int] = field(default_factory=list)
 
@@ -118,9 +116,7 @@ class Latency:
         return cls(batch, len(seconds), float(np.mean(seconds) * 1e3), float(p50), float(p90), float(p99))
 
 
-def latencies(
-    work: Callable[[], object], synchronize, n: int, warmup: int, clock=time.perf_counter
-) -> list[float]:
+def latencies(work: Callable[[], object], synchronize, n: int, warmup: int, clock=time.perf_counter) -> list[float]:
     """Seconds of each of the last `n` of `warmup + n` calls of `work`, the device drained around each."""
     seconds = []
     for _ in range(warmup + n):

@@ -39,12 +39,8 @@ class Record:
     memory: dict = field(default_factory=dict)  # peak_bytes per rank
     power: dict | None = None  # null without a sensor, never 0
     precision_evidence: dict = field(default_factory=dict)  # switches as read back
-    accuracy: dict | None = (
-        None  # n, word_accuracy, word_accuracy_low, word_accuracy_high, exact_accuracy, ...
-    )
-    training: dict | None = (
-        None  # epochs, steps, samples, loss_first, loss_last, skipped_steps, resumed_from, seconds
-    )
+    accuracy: dict | None = None  # n, word_accuracy, word_accuracy_low, word_accuracy_high, exact_accuracy, ...
+    training: dict | None = None  # epochs, steps, samples, loss_first, loss_last, skipped_steps, resumed_from, seconds
     seeds: dict = field(default_factory=dict)
     status: str = "ok"  # ok | too_short | diverged | interrupted
     status_reasons: list[str] = field(default_factory=list)
@@ -58,9 +54,7 @@ class Record:
         stamp = self.started_utc.replace(":", "").replace("-", "").partition("+")[0]
         path = folder / f"{self.run}.{stamp}.{self.record_id[:8]}.json"
         partial = path.with_suffix(".partial")
-        partial.write_text(
-            json.dumps(dataclasses.asdict(self), indent=1, default=str) + "\n", encoding="utf8"
-        )
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1, default=str) + "\n", encoding="utf8")
         os.replace(partial, path)
         return path
 
@@ -75,9 +69,7 @@ class Record:
         if version != SCHEMA_VERSION:
             raise Refusal(f"{path}: schema {version}, this program reads {SCHEMA_VERSION}")
         known = {f.name for f in dataclasses.fields(cls)}
-        required = {
-            f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING
-        }
+        required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
         if wrong := sorted((set(content) - known) | (required - set(content))):
             raise Refusal(f"{path}: unknown or missing fields: {', '.join(wrong)}")
         return cls(**content)

@@ -65,9 +65,7 @@ def percent(value: float | None) -> float | None:
 
 def record_files(places: list[Path]) -> list[Path]:
     """The record files named, or inside the folders named. Raises Refusal when there are none."""
-    files = [
-        file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])
-    ]
+    files = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
     if not files:
         raise Refusal(f"no records in {', '.join(map(str, places))}: a run script writes one for each run")
     return files
@@ -114,9 +112,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         description="Tabulate records.",
         epilog="example: python -m bench.report results/runs --markdown table.md",
     )
-    parser.add_argument(
-        "places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)"
-    )
+    parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")
     parser.add_argument("--markdown", type=Path, help="write the table as Markdown, too")
     parser.add_argument("--csv", type=Path, help="write the table as CSV, too")
     parser.add_argument("--last", type=int, help="only so many of the newest records")
@@ -131,9 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     frame = table(records[-options.last :] if options.last else records)
     print(console(frame, shutil.get_terminal_size((160, 40)).columns))
     if options.markdown:
-        options.markdown.write_text(
-            frame.to_markdown(index=False, disable_numparse=True) + "\n", encoding="utf8"
-        )
+        options.markdown.write_text(frame.to_markdown(index=False, disable_numparse=True) + "\n", encoding="utf8")
     if options.csv:
         frame.to_csv(options.csv, index=False)
 

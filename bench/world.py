@@ -28,9 +28,7 @@ class World:
         """As torchrun's environment says; a world of one without it."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         defaults = ("0", "1", "0", "1")
-        return cls(
-            *(int(os.environ.get(name, default)) for name, default in zip(names, defaults, strict=True))
-        )
+        return cls(*(int(os.environ.get(name, default)) for name, default in zip(names, defaults, strict=True)))
 
     @property
     def leads(self) -> bool:

@@ -27,9 +27,7 @@ class Charset:
     def __post_init__(self):
         twice = sorted({c for c in self.characters if self.characters.count(c) > 1})
         if twice or not self.characters:
-            raise CharsetError(
-                f"an alphabet needs distinct characters; twice in it: {twice or 'nothing, it is empty'}"
-            )
+            raise CharsetError(f"an alphabet needs distinct characters; twice in it: {twice or 'nothing, it is empty'}")
 
     @property
     def classes(self) -> int:

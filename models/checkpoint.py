@@ -31,9 +31,7 @@ def write(content: dict, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise Refusal(
-            f"cannot write {path}: {error.strerror}; the checkpoint before it is untouched"
-        ) from error
+        raise Refusal(f"cannot write {path}: {error.strerror}; the checkpoint before it is untouched") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -56,9 +54,7 @@ def read(path: Path) -> dict:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Refusal(f"{path}: not a readable checkpoint ({reason[:160]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise Refusal(
-            f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others"
-        )
+        raise Refusal(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
     return content
 
 

@@ -84,6 +84,4 @@ def parameters(network: nn.Module) -> int:
 
 if __name__ == "__main__":  # python -m models.crnn
     crnn = CRNN()
-    print(
-        f"{parameters(crnn):,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)"
-    )
+    print(f"{parameters(crnn):,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)")

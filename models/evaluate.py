@@ -28,9 +28,7 @@ def evaluate(
     """Score over the split, the same on every rank, and all pairs. `meter` times it, decoding included."""
     network.eval()
     world = session.world
-    sampler = EpochSampler(
-        len(dataset), session.options.batch_size, rank=world.rank, world=world.size, shuffle=False
-    )
+    sampler = EpochSampler(len(dataset), session.options.batch_size, rank=world.rank, world=world.size, shuffle=False)
     batches = loader(dataset, sampler, session.workers, session.device.kind.type)
     pairs: Pairs = []
     for batch in meter.steps(batches, images=Batch.__len__) if meter else batches:

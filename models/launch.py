@@ -65,9 +65,7 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
 
 def ensure_dataset(rest: list[str]) -> None:
     """With no data set named, render a small sample once and use it."""
-    named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(
-        word.partition("=")[0] == "--dataset" for word in rest
-    )
+    named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(word.partition("=")[0] == "--dataset" for word in rest)
     if named or {"-h", "--help"} & set(rest):
         return
     sample = Path(os.environ.get("CRNN_SAMPLE") or "data/sample")
@@ -125,9 +123,7 @@ def run_together(program: str, cards: int, words: list[str], environment: Mappin
 
 def main() -> None:
     if len(sys.argv) < 2:
-        raise Refusal(
-            "want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs"
-        )
+        raise Refusal("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
     script, *rest = sys.argv[1:]
     run = checked(overridden(RunName.parse(script), os.environ), script)
     ensure_dataset(rest)

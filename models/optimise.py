@@ -18,9 +18,7 @@ OPTIMIZERS = {
     "adam": lambda p, o, lr: torch.optim.Adam(p, lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay),
     "adamw": lambda p, o, lr: torch.optim.AdamW(p, lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay),
     "rmsprop": lambda p, o, lr: torch.optim.RMSprop(p, lr, eps=o.eps, weight_decay=o.weight_decay),
-    "adadelta": lambda p, o, lr: torch.optim.Adadelta(
-        p, lr, rho=0.95, eps=o.eps, weight_decay=o.weight_decay
-    ),
+    "adadelta": lambda p, o, lr: torch.optim.Adadelta(p, lr, rho=0.95, eps=o.eps, weight_decay=o.weight_decay),
     "sgd": lambda p, o, lr: torch.optim.SGD(p, lr, momentum=o.betas[0], weight_decay=o.weight_decay),
 }
 # The rate as a share of its peak, a pure function of progress (0..1): nothing to save, nothing to restore.
@@ -77,9 +75,7 @@ class Stepper:
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
         finite = bool(torch.isfinite(norm))
-        if (
-            finite or self.scaler.is_enabled()
-        ):  # the scaler skips by itself, and must see the step to lower its scale
+        if finite or self.scaler.is_enabled():  # the scaler skips by itself, and must see the step to lower its scale
             self.scaler.step(self.optimizer)
             self.scaler.update()
         self.step += 1

@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Optional, TypeVar
+from typing import Literal, TypeVar
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
@@ -72,11 +72,11 @@ class Common:
 
     recipe: str = "crnn"
     """A file of models/recipes, without .yaml"""
-    run: Optional[str] = None
+    run: str | None = None
     """The name asked for; the record carries the name of what really ran"""
-    dataset: Optional[Path] = None
+    dataset: Path | None = None
     """Holds Synth90k/ or LMDBs; default: $PYTORCH_TRAIN_DATASET"""
-    device: Optional[Literal["MLU", "GPU", "CPU"]] = None
+    device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
     batch_size: int = 32
@@ -84,7 +84,7 @@ class Common:
     workers: int = -1
     """Loader processes per card; -1: none on CPU, 4 on cards"""
     seed: int = 1
-    checkpoints: Optional[Path] = None
+    checkpoints: Path | None = None
     """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
     results: Path = ROOT / "results" / "runs"
     data: Data = field(default_factory=Data)
@@ -96,7 +96,7 @@ class Train(Common):
     """Train a recogniser; write checkpoints and one record."""
 
     epochs: int = 30
-    steps: Optional[int] = None
+    steps: int | None = None
     """Stop after so many steps, instead of epochs"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
@@ -113,7 +113,7 @@ class Train(Common):
 class Test(Common):
     """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
 
-    checkpoint: Optional[Path] = None
+    checkpoint: Path | None = None
     """Default: the newest best.pt of this recipe below --checkpoints"""
     split: Literal["train", "val", "test"] = "test"
     warmup_steps: int = 2
@@ -146,9 +146,7 @@ class Parser(ArgumentParser):
 
 def tidy(message: str) -> str:
     """jsonargparse explains wrong types over several lines; a person needs the option, the value and the wanted type."""
-    wrong = re.search(
-        r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split())
-    )
+    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
     wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
     if wrong and wanted:
         return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
@@ -170,8 +168,7 @@ def recipe_path(name: str) -> Path:
     known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=1)
     raise Refusal(
-        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}"
-        + f" ({close[0]}?)" * bool(close)
+        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + f" ({close[0]}?)" * bool(close)
     )
 
 

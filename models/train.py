@@ -20,7 +20,7 @@ from bench.refusal import answer
 from models import checkpoint
 from models.dataset import Batch, EpochSampler, WordDataset, loader, open_dataset
 from models.evaluate import evaluate
-from models.optimise import Diverged, Stepper, scaled_rate
+from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, dataset_root, parse
 from models.progress import Progress
 from models.util import Session, dataset_section, make_record, normalised, parameters
@@ -59,18 +59,14 @@ class Training:
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
         self.criterion = nn.CTCLoss(reduction="sum", zero_infinity=True)
-        self.meter = Meter(
-            session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4))
-        )
+        self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
         self.resume()
         self.announce()
         self.trained = self.distributed()
-        with Progress(
-            self.total_steps, self.stepper.step, self.folder, self.session.world.leads
-        ) as self.progress:
+        with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
             while self.stepper.step < self.total_steps:
                 self.epoch()
                 self.validate()
@@ -112,9 +108,7 @@ class Training:
 
     def step(self, batch: Batch) -> None:
         loss = self.loss(batch)
-        self.stepper(
-            loss * self.session.world.size
-        )  # DDP averages over ranks; the loss is already a global mean
+        self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
         self.losses.append(loss.detach())
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()

@@ -42,9 +42,7 @@ class Session:
     def network(self) -> CRNN:
         """A freshly initialised network on the device; the same on every rank."""
         torch.manual_seed(self.options.seed)
-        network = initialise(
-            CRNN(self.options.data.channels, self.charset.classes, self.options.model.hidden)
-        )
+        network = initialise(CRNN(self.options.data.channels, self.charset.classes, self.options.model.hidden))
         torch.manual_seed(self.options.seed + self.world.rank)
         return network.to(self.device.torch, memory_format=torch.channels_last)
 
