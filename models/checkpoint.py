@@ -1,7 +1,7 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped. Written whole or not at all.
 
-`last.pt` is the newest, `previous.pt` the one before it (in case the newest is damaged), `best.pt` the one with the best
-validation accuracy. All are read with `weights_only=True`: a checkpoint from a stranger cannot run code.
+`last.pt` is the newest, `previous.pt` the one before it (in case the newest is damaged), `best.pt` the one with the
+best validation accuracy. All are read with `weights_only=True`: a checkpoint from a stranger cannot run code.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def load_network(network: nn.Module, content: dict, path: Path, charset: str) ->
     if content["charset"] != charset:
         theirs = content["charset"]
         raise Refusal(
-            f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked for"
-            f" ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
+            f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked"
+            f" for ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
         )
     try:
         network.load_state_dict(content["network"])

@@ -44,12 +44,8 @@ def checked(run: RunName, script: str) -> RunName:
     """The run on a device that is here; Refusal with the command that would run when its cards are not."""
     if run.device is None:
         return replace(run, device=device.best())
-    best = device.best()
-    device.require(
-        run.device,
-        run.cards,
-        hint=f"The same recipe runs here as: DEVICE={best} CARDS={max(1, device.present(best))} bash run_scripts/{script}.sh",
-    )
+    here = f"DEVICE={device.best()} CARDS={device.present(device.best())} bash run_scripts/{script}.sh"
+    device.require(run.device, run.cards, hint=f"The same recipe runs here as: {here}")
     return run
 
 

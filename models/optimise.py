@@ -1,4 +1,4 @@
-"""From a loss to an update: optimiser and schedule tables, clipping, and the refusal to learn from what is not finite."""
+"""From a loss to an update: optimisers, schedules, clipping, and the refusal to learn from what is not finite."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Parser(ArgumentParser):
 
 
 def tidy(message: str) -> str:
-    """jsonargparse explains wrong types over several lines; a person needs the option, the value and the wanted type."""
+    """jsonargparse explains wrong types at length; a person needs the option, the value and the wanted type."""
     wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
     wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
     if wrong and wanted:
@@ -186,8 +186,9 @@ def read_recipe(parser: Parser, path: Path, kind: type) -> None:
             parser.set_defaults({key: tuple(value) if isinstance(value, list) else value})
 
 
-def build_parser(kind: type, prog: str) -> Parser:
-    parser = Parser(prog=prog, description=(kind.__doc__ or "").strip(), exit_on_error=True)
+def build_parser(kind: type, prog: str, example: str = "") -> Parser:
+    description = (kind.__doc__ or "").partition("Args:")[0].strip()
+    parser = Parser(prog=prog, description=description, epilog=example and f"example: {example}", exit_on_error=True)
     parser.add_class_arguments(kind, as_group=False)
     return parser
 
@@ -212,10 +213,10 @@ def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
     ]
 
 
-def parse(kind: type[T], prog: str, argv: list[str] | None = None) -> T:
-    """Read `kind` (a dataclass of this module) from its recipe and the command line. Raises Refusal."""
+def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
+    """Read `kind` (a dataclass) from its recipe, where it has one, and the command line. Raises Refusal."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = build_parser(kind, prog)
+    parser = build_parser(kind, prog, example)
     argv = spelled_out(argv, {f.name for f in dataclasses.fields(kind) if f.type in ("bool", bool)})
     if "recipe" in parser.names:
         read_recipe(parser, recipe_path(asked_recipe(argv, "crnn")), kind)

@@ -88,7 +88,7 @@ def run(options: Test, session: Session) -> Record:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Test, "models.test", argv)
+    options = parse(Test, argv, "models.test")
     session = Session.open(options)
     try:
         record = run(options, session)

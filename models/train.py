@@ -184,7 +184,8 @@ class Training:
         session, data = self.session, self.train_set
         sample = " (a rendered sample, not Synth90k)" if data.is_sample else ""
         session.say(
-            f"{self.name}: {session.world.size} x {session.device.card_name()}, {parameters(self.network):,} parameters\n"
+            f"{self.name}: {session.world.size} x {session.device.card_name()}, "
+            f"{parameters(self.network):,} parameters\n"
             f"  {len(data):,} pictures of {data.name}{sample}, batch {self.options.batch_size} a card, "
             f"{self.global_batch} in all, {self.total_steps:,} steps\n"
             f"  {self.options.optimizer.name}, rate {self.stepper.rate:.3g} = {self.options.optimizer.lr:g}"
@@ -221,7 +222,7 @@ def report_unfit(data: WordDataset, session: Session) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Train, "models.train", argv)
+    options = parse(Train, argv, "models.train")
     session = Session.open(options)
     try:
         if record := Training(options, session).run():
