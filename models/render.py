@@ -68,9 +68,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parse(
-        Options, argv, "models.render", example="python -m models.render --out data --count 12000"
-    )
+    options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
     except (SampleError, fonts.FontError, lexicon.LexiconError, OSError) as problem:
@@ -114,18 +112,14 @@ def check(options: Options) -> None:
         if getattr(options, name) not in known:
             raise SampleError(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
     if not (options.out or options.sheet):
-        raise SampleError(
-            "nothing to make: give --out DIR for a sample, --sheet FILE.png for a contact sheet, or both"
-        )
+        raise SampleError("nothing to make: give --out DIR for a sample, --sheet FILE.png for a contact sheet, or both")
 
 
 def shares(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
-        raise SampleError(
-            f"--split {text!r}: give three shares of train, val and test, like 0.9/0.05/0.05"
-        ) from None
+        raise SampleError(f"--split {text!r}: give three shares of train, val and test, like 0.9/0.05/0.05") from None
     if min(train, val, test) < 0 or train + val + test <= 0:
         raise SampleError(f"--split {text!r}: shares are not negative and not all zero")
     return train, val, test
@@ -159,9 +153,7 @@ def keep(target: Path, about: dict) -> None:
     there = json.loads(marker.read_text(encoding="utf-8"))
     differs = [key for key in about if there.get(key) != about[key]]
     if differs:
-        raise SampleError(
-            f"{target} holds another sample (its {differs[0]} differs); remove it or give another --out"
-        )
+        raise SampleError(f"{target} holds another sample (its {differs[0]} differs); remove it or give another --out")
     print(
         f"already there: {about['count']:,} {about['style']} pictures of seed {about['seed']} in {target.parent / INSIDE}"
     )
@@ -214,9 +206,7 @@ def mapping(workers: int):
 
 
 def ignore_interrupts() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the parent stops its workers; they need not each print a traceback
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers; they need not each print a traceback
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from bench.meter import Latency, Meter, latencies
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
-from models.dataset import WordDataset, open_dataset
+from models.dataset import WordDataset
 from models.evaluate import evaluate, recognise
 from models.metrics import Score
-from models.options import Test, checkpoint_root, dataset_root, parse
+from models.options import Test, checkpoint_root, parse
 from models.util import Session, dataset_section, make_record
 
 LATENCY_WARMUP = 10  # calls before the timed ones
@@ -61,7 +61,7 @@ def accuracy_section(score: Score, split: str) -> dict:
 
 
 def run(options: Test, session: Session) -> Record:
-    dataset = open_dataset(dataset_root(options), options.split, options.data, session.charset)
+    dataset = session.dataset(options.split)
     name = session.run_name("Infer")
     session.say(
         f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"

@@ -19,7 +19,8 @@ from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
 from models.crnn import CRNN, initialise
-from models.options import Common, recipe_path
+from models.dataset import Shape, WordDataset, open_dataset
+from models.options import Common, dataset_root, recipe_path
 
 
 @dataclass
@@ -38,6 +39,11 @@ class Session:
         world.join(device)
         seed(options.seed + world.rank)
         return cls(options, device, world, Charset.named(options.data.charset))
+
+    def dataset(self, split: str) -> WordDataset:
+        data = self.options.data
+        shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
+        return open_dataset(dataset_root(self.options), split, shape, self.charset)
 
     def network(self) -> CRNN:
         """A freshly initialised network on the device; the same on every rank."""
