@@ -14,6 +14,11 @@ from models.util import Session, normalised
 Pairs = list[tuple[str, str]]  # (truth, what was read)
 
 
+def images_of(batch: Batch) -> int:
+    """Pictures that count: a rank without a share of the last batch gets a stand-in of weight 0."""
+    return len(batch.texts) if batch.weight else 0
+
+
 @torch.inference_mode()
 def recognise(network: nn.Module, batch: Batch, session: Session) -> Decoded:
     """From uint8 pictures on the host to texts. The network is in evaluation mode."""
@@ -31,7 +36,7 @@ def evaluate(
     sampler = EpochSampler(len(dataset), session.options.batch_size, rank=world.rank, world=world.size, shuffle=False)
     batches = loader(dataset, sampler, session.workers, session.device.kind.type)
     pairs: Pairs = []
-    for batch in meter.steps(batches, images=Batch.__len__) if meter else batches:
+    for batch in meter.steps(batches, images=images_of) if meter else batches:
         if batch.weight:  # a rank without a share of the last batch gets a stand-in
             pairs += zip(batch.texts, recognise(network, batch, session).texts, strict=True)
     everyone = [pair for share in world.gather(pairs) for pair in share]

@@ -205,7 +205,7 @@ def asked_recipe(argv: list[str], default: str) -> str:
 
 def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
     """`--batch-size` is `--batch_size`, and a bare flag is true."""
-    words = [re.sub(r"^--[\w-]+", lambda m: "--" + m[0][2:].replace("-", "_"), word) for word in argv]
+    words = [re.sub(r"^--[\w.-]+", lambda m: "--" + m[0][2:].replace("-", "_"), word) for word in argv]
     following = [*words[1:], "--"][: len(words)]
     return [
         f"{word}=true" if word.startswith("--") and word[2:] in flags and after.startswith("--") else word

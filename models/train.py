@@ -18,10 +18,11 @@ from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
-from models.dataset import Batch, EpochSampler, WordDataset, loader, open_dataset
-from models.evaluate import evaluate
+from models.crnn import CRNN
+from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.evaluate import evaluate, images_of
 from models.optimise import Stepper, scaled_rate
-from models.options import Train, checkpoint_root, dataset_root, parse
+from models.options import Train, checkpoint_root, parse
 from models.progress import Progress
 from models.util import Session, dataset_section, make_record, normalised, parameters
 
@@ -47,9 +48,8 @@ class Training:
 
     def __post_init__(self):
         options, session = self.options, self.session
-        root = dataset_root(options)
-        self.train_set = open_dataset(root, "train", options.data, session.charset)
-        self.val_set = open_dataset(root, "val", options.data, session.charset)
+        self.train_set, self.unfit = self.fitting(session.dataset("train"))
+        self.val_set = session.dataset("val")
         self.global_batch = options.batch_size * session.world.size
         per_epoch = -(-len(self.train_set) // self.global_batch)
         self.total_steps = options.steps or options.epochs * per_epoch
@@ -58,8 +58,17 @@ class Training:
         self.network = session.network()
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
+        self.sampler = EpochSampler(
+            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
+        )
+        self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
         self.criterion = nn.CTCLoss(reduction="sum", zero_infinity=True)
         self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
+
+    def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
+        """The samples whose labels CTC can learn, and what was left out."""
+        unfit = data.unfit(CRNN.time_steps(self.options.data.width))
+        return (data.without(unfit) if len(unfit) else data), unfit
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
@@ -83,28 +92,15 @@ class Training:
     def epoch(self) -> None:
         """The rest of this epoch, or as much of it as the number of steps allows."""
         self.network.train()
-        for batch in self.meter.steps(
-            islice(self.batches(), self.total_steps - self.stepper.step), images=Batch.__len__
-        ):
+        self.sampler.set_epoch(self.position.epoch, self.position.consumed)
+        left = islice(self.batches, self.total_steps - self.stepper.step)
+        for batch in self.meter.steps(left, images=images_of):
             self.step(batch)
             self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
             if self.stepper.step % self.options.save_every == 0:
                 self.save()
         if self.position.consumed >= len(self.train_set):
             self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
-
-    def batches(self):
-        world = self.session.world
-        sampler = EpochSampler(
-            len(self.train_set),
-            self.options.batch_size,
-            seed=self.options.seed,
-            epoch=self.position.epoch,
-            rank=world.rank,
-            world=world.size,
-            start=self.position.consumed,
-        )
-        return loader(self.train_set, sampler, self.session.workers, self.session.device.kind.type)
 
     def step(self, batch: Batch) -> None:
         loss = self.loss(batch)
@@ -191,7 +187,8 @@ class Training:
             f"  {self.options.optimizer.name}, rate {self.stepper.rate:.3g} = {self.options.optimizer.lr:g}"
             f" x sqrt({self.global_batch} / {self.options.optimizer.lr_batch}), {self.options.optimizer.schedule}"
         )
-        report_unfit(data, session)
+        if len(self.unfit):
+            session.say(f"  left out of training: {self.unfit}")
 
     def record(self) -> Record | None:
         self.read_losses()
@@ -213,12 +210,6 @@ class Training:
             },
         )
         return record if self.session.world.leads else None
-
-
-def report_unfit(data: WordDataset, session: Session) -> None:
-    """Say before training which labels it will leave out, and why."""
-    for reason, examples in data.unfit_reasons.items():
-        session.say(f"  left out: {reason}, {examples}")
 
 
 def main(argv: list[str] | None = None) -> None:
