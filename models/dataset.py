@@ -1,8 +1,8 @@
 """Word pictures and their texts, in batches: the raw Synth90k tree or the field's LMDB, whichever a path holds.
 
-    data = open_dataset(Path("data"), "train", Shape(), Charset())
-    for batch in loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
-        batch.images                            # uint8 (N, C, H, W); (x / 255 - 0.5) / 0.5 is the device's work
+data = open_dataset(Path("data"), "train", Shape(), Charset())
+for batch in loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
+    batch.images                            # uint8 (N, C, H, W); (x / 255 - 0.5) / 0.5 is the device's work
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def located(reason: str, where: str) -> str:
     return reason if where in reason else f"{where}: {reason}"
 
 
-def open_dataset(root: Path | str | None, split: str, shape: Shape, charset: Charset, labels: str = "lexicon") -> WordDataset:
+def open_dataset(
+    root: Path | str | None, split: str, shape: Shape, charset: Charset, labels: str = "lexicon"
+) -> WordDataset:
     """Open the data set that `root` holds.
 
     Args:
@@ -158,7 +160,9 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
             reason = located(str(error), source.where(index))
         else:
             return
-    raise DataError(f"{source.name}: none of its first {min(looks, len(source))} pictures can be read; the last: {reason}")
+    raise DataError(
+        f"{source.name}: none of its first {min(looks, len(source))} pictures can be read; the last: {reason}"
+    )
 
 
 def open_source(root: Path | str | None, split: str, labels: str = "lexicon") -> Source:

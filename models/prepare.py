@@ -1,14 +1,12 @@
 """Turn a data set into LMDB, in parallel; a run that was killed continues where it was.
 
-    python -m models.prepare --source data --out data/lmdb
+python -m models.prepare --source data --out data/lmdb
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.refusal import answer
 from models.data.image import decode
 from models.data.source import DataError, Source, UnreadableError
 from models.data.store import DESCRIPTION
@@ -26,8 +25,6 @@ from models.dataset import located, open_source
 from models.options import parse
 
 CHUNK = 2048  # samples per task and per commit: 4 MB of MJSynth, so memory stays bounded
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -124,27 +121,28 @@ def prepare(options: Options) -> dict[str, dict]:
         source = open_source(options.source, split, options.labels)
         identity = f"{source.name} {split} ({len(source)} samples, labels: {options.labels})"
         counts[split] = write_split(source, options.out / split, identity, options.workers or os.cpu_count() or 1)
-        print(f"{split}: {counts[split]['samples']:,} samples, {counts[split]['skipped']:,} skipped, in {options.out / split}")
-    about = {"name": source.name, "sample": getattr(source, "is_sample", False), "labels": options.labels, "splits": counts}
+        done = counts[split]
+        print(f"{split}: {done['samples']:,} samples, {done['skipped']:,} skipped, in {options.out / split}")
+    about = {
+        "name": source.name,
+        "sample": getattr(source, "is_sample", False),
+        "labels": options.labels,
+        "splits": counts,
+    }
     (options.out / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n")
     return counts
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "python -m models.prepare", example="--source data --out data/lmdb")
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    try:
-        counts = prepare(options)
-    except DataError as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 1
-    skipped, total = (sum(c[key] for c in counts.values()) for key in ("skipped", "samples"))
-    if skipped > options.tolerate * (skipped + total):
-        print(f"prepare: {skipped:,} of {skipped + total:,} pictures were unreadable, more than --tolerate "
-              f"{options.tolerate}; `python -m models.prepare --audit {options.out}` names them", file=sys.stderr)
-        return 1
-    return 0
+    counts = prepare(options)
+    skipped, written = (sum(c[key] for c in counts.values()) for key in ("skipped", "samples"))
+    if skipped > options.tolerate * (skipped + written):
+        raise DataError(
+            f"{skipped:,} of {skipped + written:,} pictures were unreadable, more than --tolerate {options.tolerate}; "
+            "the others are written, and the LMDBs name these under skipped-000000001 and so on"
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer(main, "python -m models.prepare")

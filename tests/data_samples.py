@@ -48,7 +48,7 @@ def make_store(folder: Path, labels=WORDS, pictures=None, count: int | None = No
     folder.mkdir(parents=True, exist_ok=True)
     pictures = pictures or [jpeg(seed=i) for i in range(len(labels))]
     with lmdb.open(str(folder), map_size=1 << 26) as environment, environment.begin(write=True) as writing:
-        for i, (label, picture) in enumerate(zip(labels, pictures), 1):
+        for i, (label, picture) in enumerate(zip(labels, pictures, strict=True), 1):
             writing.put(b"image-%09d" % i, picture)
             writing.put(b"label-%09d" % i, label.encode() if isinstance(label, str) else label)
         writing.put(b"num-samples", b"%d" % (len(labels) if count is None else count))

@@ -92,7 +92,7 @@ def test_workers_read_the_same_as_the_process_itself(tmp_path, start_method):
     there.multiprocessing_context = start_method
     there = list(there)
     assert [b.texts for b in there] == [b.texts for b in here]
-    assert all(torch.equal(a.images, b.images) for a, b in zip(here, there))
+    assert all(torch.equal(a.images, b.images) for a, b in zip(here, there, strict=True))
     assert all(b.images.is_shared() for b in there)
 
 
@@ -137,7 +137,7 @@ def test_a_bad_sample_is_skipped_counted_and_named_once(tmp_path, caplog, spoil,
         assert sorted(texts) == sorted(set(WORDS) - {"letter"})
     assert dataset.skipped == 1
     lines = [r.message for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(lines) == 1 and "train2_LETTER" in lines[0] or "line 3" in lines[0]
+    assert len(lines) == 1 and ("train2_LETTER" in lines[0] or "line 3" in lines[0])
 
 
 def test_a_batch_of_bad_samples_only_becomes_one_of_weight_zero(tmp_path):
@@ -161,8 +161,9 @@ def test_unfit_labels_are_found_before_training_and_left_out(tmp_path):
     fitting = dataset.without(unfit)
     assert sorted(t for b in batches(fitting) for t in b.texts) == ["committee", "fine"]
     assert len(dataset.unfit(13)) == 2
+    nothing = opened(make_store(tmp_path / "none", ["", "-"]))
     with pytest.raises(DataError, match="no sample is left"):
-        opened(make_store(tmp_path / "none", ["", "-"])).without(opened(make_store(tmp_path / "none", ["", "-"])).unfit(9))
+        nothing.without(nothing.unfit(9))
 
 
 def broken(message):
@@ -170,8 +171,12 @@ def broken(message):
 
 
 def test_an_unset_or_wrong_path_is_one_clear_line(tmp_path):
-    for root, message in [("", "PYTORCH_TRAIN_DATASET"), (None, "set PYTORCH_TRAIN_DATASET"),
-                          (tmp_path / "nowhere", "nowhere: no such folder"), (tmp_path, "neither Synth90k")]:
+    for root, message in [
+        ("", "PYTORCH_TRAIN_DATASET"),
+        (None, "set PYTORCH_TRAIN_DATASET"),
+        (tmp_path / "nowhere", "nowhere: no such folder"),
+        (tmp_path, "neither Synth90k"),
+    ]:
         with broken(message) as caught:
             opened(root)
         assert "\n" not in str(caught.value)
@@ -192,8 +197,10 @@ def test_an_empty_annotation_file_is_refused(tmp_path):
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("count, message", [(9, "says 9 but image-000000009 is missing"), (7, "more pictures than that"),
-                                            (0, "more pictures than that")])
+@pytest.mark.parametrize(
+    "count, message",
+    [(9, "says 9 but image-000000009 is missing"), (7, "more pictures than that"), (0, "more pictures than that")],
+)
 def test_an_lmdb_whose_count_is_wrong_is_refused(tmp_path, count, message):
     with broken(message):
         opened(make_store(tmp_path, count=count))

@@ -1,5 +1,8 @@
 """Decoding and resizing: every kind of picture, bounded, and faithful to a bilinear resize."""
 
+import io
+import zlib
+
 import numpy as np
 import pytest
 from data_samples import encoded, grey, jpeg
@@ -13,7 +16,7 @@ from models.data.source import UnreadableError
 def test_a_jpeg_decodes_to_the_grey_that_pillow_decodes(channels):
     content = encoded(Image.fromarray(np.dstack([grey(seed=i)[:, :, 0] for i in range(3)])), "JPEG", quality=90)
     picture = decode(content, channels)
-    with Image.open(__import__("io").BytesIO(content)) as reference:
+    with Image.open(io.BytesIO(content)) as reference:
         expected = np.asarray(reference.convert({1: "L", 3: "RGB"}[channels])).reshape(31, 90, channels)
     assert np.abs(picture.astype(int) - expected).mean() < 1.5
 
@@ -44,8 +47,10 @@ def test_16_bit_greys_are_scaled_not_clipped():
     assert (decode(encoded(deep, "PNG")) == grey()).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"\xff\xd8\xff\xe0 and no more", jpeg()[:-300],
-                                     encoded(Image.new("L", (50, 50)), "PNG")[:-30]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"rubbish", b"\xff\xd8\xff\xe0 and no more", jpeg()[:-300], encoded(Image.new("L", (50, 50)), "PNG")[:-30]],
+)
 def test_broken_bytes_are_unreadable(content):
     with pytest.raises(UnreadableError) as caught:
         decode(content)
@@ -59,9 +64,9 @@ def test_a_picture_of_20000_by_20000_is_refused_by_its_header(kind):
     size = (20000).to_bytes(4 if kind == "PNG" else 2, "big") * 2
     content = content[:at] + size + content[at + len(size) :]
     if kind == "PNG":
-        crc = __import__("zlib").crc32(content[12:29]).to_bytes(4, "big")
+        crc = zlib.crc32(content[12:29]).to_bytes(4, "big")
         content = content[:29] + crc + content[33:]
-    with pytest.raises(UnreadableError, match="20000x20000"):
+    with pytest.raises(UnreadableError, match=r"20000x20000|400000000 pixels"):
         decode(content)
 
 

@@ -17,7 +17,10 @@ from models.data.source import UnreadableError
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
 NARROWEST = 16  # px; the recogniser's smallest width
 PADDING = 128  # the grey that normalises to nearly 0
-SHRINKS, SHRINKS_MUCH = 1.25, 2.0  # source px per result px; beyond the first a picture is smoothed, beyond the second Pillow's
+SHRINKS, SHRINKS_MUCH = (
+    1.25,
+    2.0,
+)  # source px per result px; beyond the first a picture is smoothed, beyond the second Pillow's
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 
 _decoded = np.empty(MAX_PIXELS * 3, np.uint8)  # untouched pages cost nothing; a JPEG that does not fit in it is refused
@@ -99,8 +102,10 @@ def smooth(picture: np.ndarray, vertical: float, horizontal: float) -> np.ndarra
     Pillow's triangle has the variance s^2/6 px^2, a plain bilinear one 1/6: a blur makes up the difference. Three
     taps cannot hold all of it; a sigma of sqrt(s^2 - 1)/2 came closest to Pillow on MJSynth.
     """
-    sizes, sigmas = zip(*((3, math.sqrt(s * s - 1) / 2) if s > SHRINKS else (1, 1e-3) for s in (horizontal, vertical)))
-    return cv2.GaussianBlur(picture, sizes, sigmaX=sigmas[0], sigmaY=sigmas[1])
+    (taps_x, sigma_x), (taps_y, sigma_y) = (
+        (3, math.sqrt(s * s - 1) / 2) if s > SHRINKS else (1, 1e-3) for s in (horizontal, vertical)
+    )
+    return cv2.GaussianBlur(picture, (taps_x, taps_y), sigmaX=sigma_x, sigmaY=sigma_y)
 
 
 def resize_with_pillow(picture: np.ndarray, height: int, width: int) -> np.ndarray:

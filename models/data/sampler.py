@@ -22,8 +22,17 @@ class EpochSampler:
         start: samples of this epoch already consumed, over all ranks.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int = 0, epoch: int = 0, rank: int = 0, world: int = 1,
-                 start: int = 0, shuffle: bool = True):
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int = 0,
+        epoch: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        shuffle: bool = True,
+    ):
         if not 0 <= rank < world or batch_size < 1 or not 0 <= start <= n:
             raise ValueError(f"rank {rank} of {world}, batch size {batch_size}, start {start} of {n}: out of range")
         self.n, self.batch_size, self.seed, self.epoch = n, batch_size, seed, epoch
@@ -54,5 +63,5 @@ class EpochSampler:
             yield batch[self.rank :: self.world].tolist() or [~int(batch[0])]
 
     def consumed(self, steps: int) -> int:
-        """Samples of the epoch that all ranks have consumed after `steps` batches of this iterator: the next `start`."""
+        """The `start` that continues after `steps` batches: samples of the epoch that all ranks have consumed."""
         return min(self.start + steps * self.global_batch, self.n)

@@ -13,8 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
+from bench.refusal import Refusal
 
-class DataError(ValueError):
+
+class DataError(Refusal):
     """Data that cannot be used: one line saying what was wrong, where, and what to do."""
 
 
@@ -37,14 +39,17 @@ class Source(Protocol):
         """The sample as a person would look for it: a path or a key."""
 
 
-def read_file(path: str | Path, shown: str) -> bytes:
+def read_inside(folder: Path, path: str, where: str) -> bytes:
+    """A file below `folder`. A path that leads out of it is refused: lists of pictures come from strangers."""
+    if path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        raise UnreadableError(f"{where}: {path!r} leads out of the data set")
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 (a Path per picture costs as much as the read)
+        with open(f"{folder}/{path}", "rb") as file:  # noqa: PTH123 (a Path a picture costs as much as reading it)
             content = file.read()
     except OSError as error:
-        raise UnreadableError(f"{shown}: {error.strerror or error}") from None
+        raise UnreadableError(f"{where}: {path}: {error.strerror or error}") from None
     if not content:
-        raise UnreadableError(f"{shown}: zero bytes")
+        raise UnreadableError(f"{where}: {path}: zero bytes")
     return content
 
 

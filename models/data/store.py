@@ -20,20 +20,33 @@ def is_store(folder: Path) -> bool:
     return (folder / "data.mdb").is_file()
 
 
-_environments: WeakValueDictionary[tuple[int, Path], lmdb.Environment] = WeakValueDictionary()
+_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
+_generation = 0  # counts the forks of this process
 
 
-def shared_environment(folder: Path) -> lmdb.Environment:
-    """This process's one environment of a folder: LMDB must not be opened twice in a process, and not used after fork."""
-    environment = _environments.get((os.getpid(), folder))
+def shared_environment(folder: str) -> lmdb.Environment:
+    """This process's one environment of a folder: LMDB must not be opened twice in a process."""
+    environment = _environments.get(folder)
     if environment is None:
         try:
             # readahead off: a shuffled epoch would read pages nobody asked for. lock off: readers never write.
-            environment = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, meminit=False)
+            environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
             raise DataError(f"{folder}: not a readable LMDB: {error}") from None
-        _environments[os.getpid(), folder] = environment
+        _environments[folder] = environment
     return environment
+
+
+def close_before_fork() -> None:
+    """LMDB must not be used across a fork: both sides open it again at their next read."""
+    global _generation
+    _generation += 1
+    for environment in list(_environments.values()):
+        environment.close()
+    _environments.clear()
+
+
+os.register_at_fork(before=close_before_fork)
 
 
 class Store:
@@ -47,9 +60,9 @@ class Store:
         self.count = self._count()
 
     def _reading(self) -> lmdb.Transaction:
-        if self._opened is None or self._opened[0] != os.getpid():
-            environment = shared_environment(self.folder.resolve())
-            self._opened = (os.getpid(), environment, environment.begin(buffers=True))
+        if self._opened is None or self._opened[0] != _generation:
+            environment = shared_environment(str(self.folder.resolve()))
+            self._opened = (_generation, environment, environment.begin(buffers=True))
         return self._opened[2]
 
     def _count(self) -> int:
@@ -109,7 +122,7 @@ class Store:
 
 
 def description(folder: Path) -> dict:
-    """What `prepare` wrote about the data set, in the LMDB's folder or the one above; empty when another tool wrote it."""
+    """What `prepare` wrote about the data set, in the LMDB's folder or the one above; empty for another tool's."""
     for place in (folder, folder.parent):
         if (place / DESCRIPTION).is_file():
             try:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from models.data.source import DataError, Lines, read_file
+from models.data.source import DataError, Lines, read_inside
 
 INNER = Path("mnt/ramdisk/max/90kDICT32px")
 SPLITS = ("train", "val", "test")
 
 
 def find_tree(root: Path) -> Path | None:
-    """The 90kDICT32px folder at or under `root`, wherever the user points: it, Synth90k, or the folder that holds that."""
+    """The 90kDICT32px folder, whether `root` is it, Synth90k, or the folder that holds that."""
     for folder in (root, root / INNER, root / "Synth90k" / INNER, root / "Synth90k", root / INNER.name):
         if (folder / "lexicon.txt").is_file() or any((folder / f"annotation_{s}.txt").is_file() for s in SPLITS):
             return folder
@@ -24,7 +24,7 @@ def find_tree(root: Path) -> Path | None:
 
 
 class Synth90k:
-    """One split of the raw tree. `labels` says where a text comes from: "lexicon" (lower case) or "name" (case kept)."""
+    """One split of the raw tree. `labels`: from the "lexicon" (lower case) or from the file "name" (case kept)."""
 
     def __init__(self, folder: Path, split: str, labels: str = "lexicon"):
         self.folder, self.split, self.labels = Path(folder), split, labels
@@ -39,26 +39,22 @@ class Synth90k:
         return len(self.lines)
 
     def encoded(self, index: int) -> bytes:
-        path = self.path(index)
-        return read_file(f"{self.folder}/{path}", f"{self.lines.path}: line {index + 1}: {path}")
+        return read_inside(self.folder, self.where(index), f"{self.lines.path}: line {index + 1}")
 
     def label(self, index: int) -> str:
         path, _, number = self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")
         if self.words is None:
             return path.rpartition("/")[2].partition("_")[2].rpartition("_")[0]
         if not number.isdecimal() or int(number) >= len(self.words):
-            raise DataError(f"{self.lines.path}: line {index + 1}: {number!r} is not a line of lexicon.txt (0 to "
-                            f"{len(self.words) - 1})")
+            raise DataError(
+                f"{self.lines.path}: line {index + 1}: {number!r} is not a line of lexicon.txt (0 to "
+                f"{len(self.words) - 1})"
+            )
         return self.words[int(number)].decode("utf-8", "replace")
 
-    def path(self, index: int) -> str:
-        """Path of a picture below the folder. A line that points outside the folder is refused."""
-        path = self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")
-        if path.startswith("/") or ".." in path.split("/"):
-            raise DataError(f"{self.lines.path}: line {index + 1}: {path} leads out of the data set")
-        return path
-
-    where = path
+    def where(self, index: int) -> str:
+        """Path of a picture below the folder, as its line has it."""
+        return self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")
 
     def manifest(self) -> str:
         """sha256 over the list of samples and the words it points into."""

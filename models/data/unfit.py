@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,13 +35,15 @@ class Unfit:
 
     def __str__(self) -> str:
         """One line, as it is logged."""
-        parts = [f"{len(numbers):,} {KINDS[kind]} ({self.examples[kind]})" for kind, numbers in self.found.items() if numbers]
+        parts = [
+            f"{len(numbers):,} {KINDS[kind]} ({self.examples[kind]})" for kind, numbers in self.found.items() if numbers
+        ]
         return f"T = {self.time_steps}: " + ("; ".join(parts) or "every label fits")
 
 
 def steps_needed(text: str) -> int:
     """Time steps that CTC needs: one a character, and a blank between two equal neighbours."""
-    return len(text) + sum(a == b for a, b in zip(text, text[1:]))
+    return len(text) + sum(a == b for a, b in pairwise(text))
 
 
 def fault(text: str, charset: Charset, time_steps: int) -> str | None:

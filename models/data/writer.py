@@ -60,13 +60,15 @@ class Writer:
     def _commit(self, consumed: int, samples: list[tuple[bytes, str]], skipped: list[str]) -> None:
         now = Progress(**asdict(self.progress))
         with self.environment.begin(write=True) as writing:
-            for now.written, (image, _) in enumerate(samples, now.written + 1):
-                writing.put(b"image-%09d" % now.written, image)
-            for number, (_, text) in enumerate(samples, self.progress.written + 1):
+            for number, (image, _) in enumerate(samples, now.written + 1):
+                writing.put(b"image-%09d" % number, image)
+            for number, (_, text) in enumerate(samples, now.written + 1):
                 writing.put(b"label-%09d" % number, text.encode())
-            for now.skipped, reason in enumerate(skipped, now.skipped + 1):
-                writing.put(b"skipped-%09d" % now.skipped, reason.encode("utf-8", "replace"))
+            for number, reason in enumerate(skipped, now.skipped + 1):
+                writing.put(b"skipped-%09d" % number, reason.encode("utf-8", "replace"))
             now.consumed += consumed
+            now.written += len(samples)
+            now.skipped += len(skipped)
             writing.put(PROGRESS, json.dumps(asdict(now)).encode())
         self.progress = now
 
@@ -92,4 +94,6 @@ def check_space(folder: Path, needed: int) -> None:
     place = next(p for p in [folder, *folder.resolve().parents] if p.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
-        raise DataError(f"{place}: about {needed / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free; choose another --out")
+        raise DataError(
+            f"{place}: about {needed / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free; choose another --out"
+        )
