@@ -58,6 +58,7 @@ class WordDataset(Dataset):
 
     def __init__(self, source: Source, shape: Shape, charset: Charset, kept: np.ndarray | None = None):
         self.source, self.shape, self.charset, self.kept = source, shape, charset, kept
+        self.targets = True  # False: texts only, so that a label the alphabet cannot spell is still scored
         self.name = source.name
         self.is_sample = getattr(source, "is_sample", False)
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
@@ -111,7 +112,7 @@ class WordDataset(Dataset):
         for number in numbers:
             try:
                 text = self.source.label(number)
-                classes = self.charset.encode(text)
+                classes = self.charset.encode(text) if self.targets else []
                 picture = decode(self.source.encoded(number), shape.channels)
             except (DataError, CharsetError) as error:
                 skipped[number] = located(str(error), self.source.where(number))
