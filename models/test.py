@@ -68,7 +68,8 @@ def run(options: Infer, session: Session) -> Record:
     )
     network = session.network().eval()
     trained = weights(network, options, session)
-    meter = Meter(session.device.synchronize, options.warmup_steps)
+    batches = -(-len(dataset) // (options.batch_size * session.world.size))
+    meter = Meter(session.device.synchronize, min(options.warmup_steps, batches - 1))
     score, _ = evaluate(network, dataset, session, meter)
     latency = measure_latency(network, dataset, session, options) if options.latency_runs else []
     if trained:
