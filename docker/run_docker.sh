@@ -44,7 +44,7 @@ arguments=(--rm --init --user "$(id -u):$(id -g)" --shm-size=8g --ulimit memlock
 if [[ -n $PYTORCH_TRAIN_DATASET ]]; then
   arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_DATASET"):/data:ro" --env PYTORCH_TRAIN_DATASET=/data)
 else
-  arguments+=(--tmpfs /data:uid="$(id -u)",gid="$(id -g)")
+  arguments+=(--tmpfs "/data:uid=$(id -u),gid=$(id -g)")
 fi
 # The patterns and flags of the settings are lists of words on purpose.
 for pattern in ${DEVICE_NODES:-}; do
