@@ -28,7 +28,7 @@ from models.data.rendering import files, fonts, lexicon
 from models.data.rendering.files import INSIDE, MARKER, PER_FOLDER
 from models.data.rendering.sample import Look, Sample, SampleError, Task
 from models.data.rendering.sheet import contact_sheet
-from models.data.rendering.styles import STYLES
+from models.data.rendering.styles import STYLES, choose
 from models.options import parse
 
 VERSION = 1  # of the drawing: goes up when the same options would give other bytes
@@ -99,7 +99,7 @@ def plan(options: Options) -> Sample:
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
     case = CASE.get(options.style, "mixed") if options.case == "auto" else options.case
     characters = {c for word in words for spelling in (word, word.upper()) for c in spelling}
-    faces = fonts.find_faces(options.fonts, characters)
+    faces = choose(options.style, fonts.find_faces(options.fonts, characters))
     look = Look(faces, options.seed, options.style, case)
     return Sample(words, options.count, shares(options.split), look)
 

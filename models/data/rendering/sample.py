@@ -11,7 +11,7 @@ import simplejpeg
 
 from models.data.rendering.fonts import Face
 from models.data.rendering.lexicon import spell, split_words
-from models.data.rendering.styles import STYLES, faces_for
+from models.data.rendering.styles import render
 
 SPLITS = ("train", "val", "test")
 QUALITY = (70, 91)  # of the JPEG: the quantisation tables of Synth90k's own pictures lie in this range
@@ -42,7 +42,7 @@ class Look:
         """Picture `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         text = spell(word, self.case, rng)
-        picture = STYLES[self.style](text, rng, faces_for(self.style, self.faces))
+        picture = render(text, rng, self.style, self.faces)
         return text, encode(picture, int(rng.integers(*QUALITY)))
 
 
