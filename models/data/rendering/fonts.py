@@ -24,7 +24,6 @@ SYSTEM_FOLDERS = (
 
 # PyPI package -> (folder inside site-packages, the faces of it that we use)
 BUNDLED = {
-    "font-amatic-sc": ("font_amatic_sc/files", ("*.ttf",)),
     "font-caladea": ("font_caladea/files", ("*.ttf",)),
     "font-fredoka-one": ("font_fredoka_one/files", ("*.ttf",)),
     "font-hanken-grotesk": ("font_hanken_grotesk/files", ("*.otf",)),
@@ -33,10 +32,7 @@ BUNDLED = {
     "font-manrope": ("font_manrope/files", ("Manrope-*Light.ttf", "Manrope-*Bold.ttf", "Manrope-[RM]*.ttf")),
     "font-source-sans-pro": ("font_source_sans_pro/files", ("*.ttf",)),
     "font-source-serif-pro": ("font_source_serif_pro/files", ("*.ttf",)),
-    "matplotlib": (
-        "matplotlib/mpl-data/fonts/ttf",
-        ("DejaVuS*.ttf", "STIXGeneral*.ttf", "cm[brst][0sit]*10.ttf", "cm[br]10.ttf"),
-    ),
+    "matplotlib": ("matplotlib/mpl-data/fonts/ttf", ("DejaVuS*.ttf", "STIXGeneral*.ttf")),
     "ttf-opensans": ("ttf_opensans/ttf", ("*.ttf",)),
 }
 
@@ -156,10 +152,10 @@ def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
 def nothing_found(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:
     where = ", ".join(names)
     if not faces:
-        return f"no fonts in {where}: install those of requirements.txt (docs/fonts.md), or give --fonts a folder"
+        return f"no fonts in {where}: install those of docs/fonts.md, or give --fonts a folder that has some"
     best = max(faces, key=lambda face: len(wanted & coverage(face)))
     missing = "".join(sorted(wanted - coverage(best)))[:20]
     return (
-        f"none of the {len(faces)} faces in {where} has every character: {best.name}, the nearest, lacks {missing!r}; "
-        "give --fonts a folder with a font that has them, or install one and say --fonts system (docs/fonts.md)"
+        f"none of the {len(faces)} faces in {where} has every character ({best.name} has the most, and lacks "
+        f"{missing!r}): give --fonts one that has, or install one and say --fonts system (docs/fonts.md)"
     )

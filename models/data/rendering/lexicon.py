@@ -19,7 +19,7 @@ class LexiconError(ValueError):
 
 
 def read_lexicon(path: str | Path | None = None) -> list[str]:
-    """Lower-case words in the order of the file (UTF-8, one a line), each once; without a file the bundled list.
+    """Lower-case words in the order of the file (UTF-8, one a line), each once; the bundled ones without.
 
     Raises LexiconError naming the file and line of a word that could not be part of a file name.
     """

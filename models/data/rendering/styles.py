@@ -14,7 +14,7 @@ from models.data.rendering.hard import HEIGHT, hard
 
 
 def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
-    """Dark text on a light ground in a text face, a little stretched: a few hundred training steps learn it."""
+    """Dark text on a light ground, a little stretched: what a few hundred training steps can learn."""
     mask = draw(word, faces[rng.integers(len(faces))])
     height = int(rng.integers(22, 28))
     stretch = rng.uniform(0.85, 1.1)
@@ -50,7 +50,7 @@ def render(
 ) -> np.ndarray:
     """One picture of `word`: (31 or 32, W) uint8, grey, W by the length of the word.
 
-    The same state of `rng` gives the same bytes. `faces` come from find_faces; None is the bundled ones of the style.
+    The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.
     Raises FontError when they cannot draw the word.
     """
     return STYLES[style](word, rng, bundled(style) if faces is None else faces)

@@ -1,7 +1,7 @@
 """Surfaces to put behind, into and over text. Made once a process from fixed seeds: no photograph is needed.
 
-Jaderberg et al. blend each layer with a random crop of a natural image. Natural images have an amplitude spectrum
-falling as 1/f, and edges where things end; `scene` has both, `surface` only the first, `grain` neither.
+Jaderberg et al. blend each layer with a crop of a natural image. Amplitudes of natural images fall with
+frequency, and they have edges where things end: `scene` has both, `surface` only the first, `grain` neither.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SHAPE = (512, 2048)  # pixels; crops are at most a picture's size times the largest step, (96, 1024 * 1)
+SHAPE = (512, 2048)  # pixels; a crop is at most 32 by 1000, times its step
 STEPS = 3  # a crop takes every first, second or third pixel: the same place at three zooms
 
 

@@ -1,4 +1,4 @@
-"""Bending and projecting the mask of a word: the baseline's curve, then one perspective transform to the picture."""
+"""Bending and projecting the mask of a word: the baseline's curve, then one perspective transform."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ WIDEST = 1000  # pixels of a picture; a longer word is squeezed into it
 
 
 class View(NamedTuple):
-    """How the plane of the text is seen. Angles in radians; margins in pixels of the picture, negative ones cut ink."""
+    """How the plane of the text is seen. Angles in radians; margins in pixels of the picture."""
 
     stretch: float  # width over height, relative to the font's own
     slant: float  # x moved per y: italics, or a camera from the side
     near: float  # height of the right end over that of the left end
     turn: float
-    margins: tuple[float, float, float, float]  # left, top, right, bottom
+    margins: tuple[float, float, float, float]  # left, top, right, bottom; a negative one cuts ink
 
 
 def bend(mask: np.ndarray, height: float) -> np.ndarray:
-    """The mask with its columns moved along a parabola of `height` pixels, its middle up for a positive one."""
+    """The mask with its columns moved along a parabola of `height` pixels, ends down for a positive one."""
     rows, columns = mask.shape
     across = np.linspace(-1, 1, columns)
     shift = np.round(height * across**2).astype(np.intp)
@@ -32,7 +32,7 @@ def bend(mask: np.ndarray, height: float) -> np.ndarray:
 
 
 def corners(size: tuple[int, int], view: View) -> np.ndarray:
-    """Where the mask's corners go before scaling, (4, 2) x y: upper left, upper right, lower right, lower left."""
+    """Where the mask's corners go before scaling, (4, 2) x y, clockwise from the upper left."""
     width, height = size
     half = np.array([width * view.stretch, height]) / 2
     points = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
@@ -43,7 +43,7 @@ def corners(size: tuple[int, int], view: View) -> np.ndarray:
 
 
 def project(layers: Image.Image, view: View, height: int) -> np.ndarray:
-    """The picture of the mask (or of three stacked ones) seen by `view`: (height, W) or (height, W, 3) uint8."""
+    """The mask, or three stacked ones, seen by `view`: (height, W) or (height, W, 3) uint8."""
     left, top, right, bottom = view.margins
     points = corners(layers.size, view)
     points -= points.min(axis=0)
