@@ -63,9 +63,7 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = parse(
-        Options, argv, "models.render", example="python -m models.render --out data --count 12000"
-    )
+    options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
     except (SampleError, fonts.FontError, lexicon.LexiconError, OSError) as problem:

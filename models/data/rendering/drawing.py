@@ -32,17 +32,13 @@ def freetype(face: Face) -> ImageFont.FreeTypeFont:
         raise FontError(f"{face.path}: FreeType cannot open it ({problem})") from None
 
 
-@lru_cache(
-    maxsize=50_000
-)  # 100 faces times 62 letters is 6,200; a Chinese set of 5,990 fits eight times; 1 KB each
+@lru_cache(maxsize=50_000)  # 100 faces times 62 letters is 6,200; a Chinese set of 5,990 fits eight times; 1 KB each
 def glyph(face: Face, character: str) -> Glyph:
     font = freetype(face)
     mask, (left, top) = font.getmask2(character, mode="L", anchor="ls")
     width, height = mask.size
     ink = (
-        np.frombuffer(bytes(mask), np.uint8).reshape(height, width)
-        if width and height
-        else np.zeros((0, 0), np.uint8)
+        np.frombuffer(bytes(mask), np.uint8).reshape(height, width) if width and height else np.zeros((0, 0), np.uint8)
     )
     return Glyph(ink, left, top, font.getlength(character))
 

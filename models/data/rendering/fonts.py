@@ -111,9 +111,7 @@ def font_files(source: str) -> list[Path]:
         return [path]
     folder = path if path.is_dir() else package_folder(source)
     if folder is None:
-        raise FontError(
-            f"{source!r} is no source of fonts: give 'bundled', 'system', a folder, a file or a package"
-        )
+        raise FontError(f"{source!r} is no source of fonts: give 'bundled', 'system', a folder, a file or a package")
     return fonts_under(folder)
 
 

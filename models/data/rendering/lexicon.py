@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-BUNDLED = Path(__file__).with_name(
-    "words.txt.xz"
-)  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
+BUNDLED = Path(__file__).with_name("words.txt.xz")  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
 LONGEST = 60  # characters; a longer "word" is a line of something that is no lexicon
 
 
@@ -29,11 +27,7 @@ def read_lexicon(path: str | Path | None = None) -> list[str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
         raise LexiconError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
-    words = {
-        check(line.strip(), path, number).lower(): None
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    }
+    words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
     if not words:
         raise LexiconError(f"{path}: no words in it; a lexicon has one word a line")
     return list(words)
@@ -41,9 +35,7 @@ def read_lexicon(path: str | Path | None = None) -> list[str]:
 
 def check(word: str, path: str | Path, number: int) -> str:
     if len(word) > LONGEST or not word.isprintable() or any(c in "/\\_. \t" for c in word):
-        raise LexiconError(
-            f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names"
-        )
+        raise LexiconError(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
     return word
 
 

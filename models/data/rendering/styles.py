@@ -19,9 +19,7 @@ def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndar
     height = int(rng.integers(22, 28))
     stretch = rng.uniform(0.85, 1.1)
     width = max(round(mask.shape[1] * height / mask.shape[0] * stretch), 1)
-    ink = (
-        np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
-    )
+    ink = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR), np.float32) / 255
     left, right = rng.integers(2, 7, 2)
     top = rng.integers(1, HEIGHT - height)
     ground, text = rng.uniform(150, 255), rng.uniform(0, 90)
