@@ -21,9 +21,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.refusal import Refusal, answer
 from models.data.rendering import files, fonts, lexicon, marker
 from models.data.rendering.files import INSIDE, PER_FOLDER
-from models.data.rendering.sample import Look, Sample, SampleError, Task
+from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
 from models.data.rendering.styles import STYLES, choose
 from models.options import parse
@@ -62,17 +63,16 @@ class Options:
     sheet: Path | None = None
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
+    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving nothing."""
     options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
-    except (SampleError, fonts.FontError, lexicon.LexiconError, OSError) as problem:
-        print(f"models.render: error: {problem}", file=sys.stderr)
-        return 2
+    except OSError as problem:
+        raise Refusal(f"{problem}; nothing was left behind") from problem
     except KeyboardInterrupt:
         print("models.render: interrupted; nothing was left behind", file=sys.stderr)
-        return 130
-    return 0
+        sys.exit(130)
 
 
 def run(options: Options) -> None:
@@ -85,7 +85,7 @@ def run(options: Options) -> None:
 
 
 def plan(options: Options) -> Sample:
-    """The sample that `options` ask for. Raises SampleError, FontError or LexiconError, all one line."""
+    """The sample that `options` ask for. Raises Refusal."""
     check(options)
     words = lexicon.read_lexicon(options.lexicon)
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
@@ -99,26 +99,22 @@ def check(options: Options) -> None:
     bounds = {"count": (1, 10_000_000), "seed": (0, 2**63 - 1), "numbers": (0, 100_000), "workers": (0, 1024)}
     for name, (low, high) in bounds.items():
         if not low <= getattr(options, name) <= high:
-            raise SampleError(f"--{name} {getattr(options, name)}: give {low} to {high}")
+            raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")
     choices = {"style": tuple(STYLES), "case": ("auto", *lexicon.CASES)}
     for name, known in choices.items():
         if getattr(options, name) not in known:
-            raise SampleError(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
+            raise Refusal(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
     if not (options.out or options.sheet):
-        raise SampleError(
-            "nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both"
-        )
+        raise Refusal("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
 
 
 def shares(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
-        raise SampleError(
-            f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05"
-        ) from None
+        raise Refusal(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
     if not (min(train, val, test) >= 0 and 0 < train + val + test < float("inf")):
-        raise SampleError(f"--split {text!r}: give shares of 0 or more, not all of them 0")
+        raise Refusal(f"--split {text!r}: give shares of 0 or more, not all of them 0")
     return train, val, test
 
 
@@ -170,4 +166,4 @@ def ignore_interrupts() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container cleans up as Ctrl-C does
-    sys.exit(main())
+    answer(main, "models.render")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.refusal import Refusal
+
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 SYSTEM_FOLDERS = (
     "~/.fonts",
@@ -51,7 +53,7 @@ PLAIN = (
 )
 
 
-class FontError(ValueError):
+class FontError(Refusal):
     """Fonts that are not there, cannot be read, or lack the characters asked for."""
 
 
@@ -136,10 +138,13 @@ def package_folder(name: str) -> Path | None:
 def faces_of(path: Path) -> list[Face]:
     if path.suffix.lower() not in {".ttc", ".otc"}:
         return [Face(str(path))]
-    from fontTools.ttLib import TTCollection
+    from fontTools.ttLib import TTCollection, TTLibError
 
-    with TTCollection(str(path), lazy=True) as collection:
-        return [Face(str(path), index) for index in range(len(collection.fonts))]
+    try:
+        with TTCollection(str(path), lazy=True) as collection:
+            return [Face(str(path), index) for index in range(len(collection.fonts))]
+    except (TTLibError, OSError) as problem:
+        raise FontError(f"{path}: not a font that can be read ({problem})") from None
 
 
 def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:

@@ -97,9 +97,7 @@ def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
     picture += np.float32(ground)
     if layers.shape[2] == 3:
-        paint(
-            picture, layers[..., 2] * np.float32(rng.uniform(0.4, 1)), away(ground, rng.uniform(20, 120), rng)
-        )
+        paint(picture, layers[..., 2] * np.float32(rng.uniform(0.4, 1)), away(ground, rng.uniform(20, 120), rng))
         paint(picture, layers[..., 1], away(text, rng.uniform(30, 160), rng))
     paint(picture, layers[..., 0], text)
     if rng.random() < 0.3:  # light and dirt that lie over text and ground alike

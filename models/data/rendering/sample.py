@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
+from bench.refusal import Refusal
 from models.data.rendering.fonts import Face
 from models.data.rendering.lexicon import spell, split_words
 from models.data.rendering.styles import render
@@ -20,10 +21,6 @@ QUALITY = (
     46,
     100,
 )  # of the JPEG, in Synth90k's own: mean, standard deviation, least, most (measured)
-
-
-class SampleError(ValueError):
-    """A sample that cannot be made as asked, or a place that holds something else."""
 
 
 class Task(NamedTuple):
@@ -72,7 +69,7 @@ class Sample:
         chosen = []
         for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
             if len(pictures) and not len(pool):
-                raise SampleError(f"{len(self.words)} words are too few to give {name} words of its own")
+                raise Refusal(f"{len(self.words)} words are too few to give {name} words of its own")
             chosen.append(np.resize(pool, len(pictures)))
         return np.concatenate(chosen)
 
@@ -86,6 +83,6 @@ class Sample:
 
 def encode(picture: np.ndarray, quality: int) -> bytes:
     """JPEG with three components and 4:2:0 as Synth90k's own, so that reading a sample costs the same."""
-    height, width = picture.shape
-    neutral = np.full(((height + 1) // 2, (width + 1) // 2), 128, np.uint8)
-    return simplejpeg.encode_jpeg_yuv_planes(picture, neutral, neutral, quality=quality)
+    # Not encode_jpeg_yuv_planes: of a picture 31 high it reads a row past the end, and other bytes come out each time.
+    colours = np.repeat(picture[..., None], 3, axis=2)
+    return simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")

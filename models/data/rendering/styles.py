@@ -43,9 +43,7 @@ def bundled(style: str) -> tuple[Face, ...]:
     return choose(style, find_faces())
 
 
-def render(
-    word: str, rng: np.random.Generator, style: str = "hard", faces: Sequence[Face] | None = None
-) -> np.ndarray:
+def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequence[Face] | None = None) -> np.ndarray:
     """One picture of `word`: (31 or 32, W) uint8, grey, W by the length of the word.
 
     The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.

@@ -54,9 +54,7 @@ def project(layers: Image.Image, view: View, height: int) -> np.ndarray:
     points += [left, top]
     width = max(round(extent[0] * scale * squeeze + left + right), 1)
     coefficients = homography(points, layers.size)
-    seen = layers.transform(
-        (width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
-    )
+    seen = layers.transform((width, height), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
     return np.asarray(seen)
 
 
