@@ -1,0 +1,226 @@
+"""The devices a run may use, as rows of a table, and what a run asks of one. Vendor names appear in this file only.
+
+`torch_mlu` registers `torch.mlu` with the functions of `torch.cuda`, so one code path serves both; the CPU differs only
+in what its row says. Facts about Cambricon's backend: Cambricon/torch_mlu r2.4 (see docs/mlu.md).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import platform
+import resource
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import reduce
+
+# Count cards through the driver's management library: plain is_available() would start a context and poison fork.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
+
+import torch
+
+from bench.refusal import Refusal
+from bench.run_name import DEVICES as ORDER
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """A row of the table: everything in which one kind of device differs from another."""
+
+    name: str  # as a run name spells it
+    type: str  # torch's device type
+    backend: str  # torch.distributed's backend
+    amp: torch.dtype  # what AMP computes in
+    scaled: bool  # AMP needs loss scaling
+    extension: str | None = None  # a package to import before torch knows the type
+    tf32: tuple[str, ...] = ()  # switches under `torch.` that must be off for FP32 to mean FP32
+    visible: str | None = None  # environment variable that picks cards
+
+
+DEVICES = {
+    kind.name: kind
+    for kind in (
+        DeviceKind(
+            "MLU",
+            "mlu",
+            "cncl",
+            torch.float16,
+            scaled=True,
+            extension="torch_mlu",
+            # Convolutions default to TF32 on MLU: an "FP32" row that leaves the first switch alone is not FP32.
+            tf32=(
+                "backends.cnnl.allow_tf32",
+                "backends.mlu.matmul.allow_tf32",
+                "backends.mlu.custom.allow_tf32",
+            ),
+            visible="MLU_VISIBLE_DEVICES",
+        ),
+        DeviceKind(
+            "GPU",
+            "cuda",
+            "nccl",
+            torch.float16,
+            scaled=True,
+            tf32=("backends.cuda.matmul.allow_tf32", "backends.cudnn.allow_tf32"),
+            visible="CUDA_VISIBLE_DEVICES",
+        ),
+        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False),
+    )
+}
+
+
+def present(name: str) -> int:
+    """How many cards of this kind are here. A process count is not limited by the machine, so CPU answers 1."""
+    kind = DEVICES[name]
+    if kind.type == "cpu":
+        return 1
+    try:
+        if kind.extension and importlib.util.find_spec(kind.extension) is None:
+            return 0
+        if kind.extension:
+            importlib.import_module(kind.extension)
+        module = getattr(torch, kind.type)
+        return module.device_count() if module.is_available() else 0
+    except (ImportError, OSError, RuntimeError, AttributeError):  # the wheel without its driver fails in all these ways
+        return 0
+
+
+def inventory() -> dict[str, int]:
+    return {name: present(name) for name in ORDER}
+
+
+def best() -> str:
+    """The best device present: MLU, then GPU, then CPU."""
+    return next(name for name in ORDER if present(name))
+
+
+def require(name: str, cards: int, hint: str = "") -> None:
+    """Refuse, saying what was found, when `cards` devices of this kind are not here."""
+    found = inventory()
+    if name == "CPU" or found[name] >= cards:
+        return
+    here = ", ".join(f"{count} {kind}" for kind, count in found.items() if kind != "CPU")
+    raise Refusal(f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores. {hint}".strip())
+
+
+def switch(path: str):
+    """(object, attribute) of a switch such as `backends.cudnn.allow_tf32`, or None where this torch lacks it."""
+    *parents, leaf = path.split(".")
+    owner = reduce(lambda found, part: getattr(found, part, None), parents, torch)
+    return (owner, leaf) if owner is not None and hasattr(owner, leaf) else None
+
+
+@dataclass
+class Device:
+    """One open device at one precision: where tensors live, when work is done, what was really switched on."""
+
+    kind: DeviceKind
+    precision: str
+    index: int = 0
+    switches: dict[str, object] = field(default_factory=dict)  # evidence for the record
+
+    @classmethod
+    def open(cls, name: str, precision: str = "FP32", index: int = 0) -> Device:
+        """Select card `index` and set the precision switches. Raises Refusal when the card cannot do it."""
+        kind = DEVICES[name]
+        require(name, index + 1)
+        device = cls(kind, precision, index)
+        if kind.type != "cpu":
+            device.module.set_device(index)
+        device.check_precision()
+        device.set_switches()
+        return device
+
+    @property
+    def module(self):
+        return getattr(torch, self.kind.type)
+
+    @property
+    def torch(self) -> torch.device:
+        return torch.device(self.kind.type, self.index) if self.kind.type != "cpu" else torch.device("cpu")
+
+    def check_precision(self) -> None:
+        wants_bf16 = self.compute_dtype is torch.bfloat16 and self.kind.type != "cpu"
+        if wants_bf16 and not self.module.is_bf16_supported():
+            raise Refusal(f"{self.card_name()} has no bfloat16; use FP32 or AMP (float16 with loss scaling)")
+        if self.precision == "TF32" and not self.kind.tf32:
+            raise Refusal(f"TF32 is a mode of GPU and MLU; on {self.kind.name} use FP32, AMP or BF16")
+
+    def set_switches(self) -> None:
+        """Set every TF32 switch, because defaults differ by vendor, and keep what was read back."""
+        for path in self.kind.tf32:
+            if found := switch(path):
+                setattr(*found, self.precision == "TF32")
+                self.switches[path] = getattr(*found)
+        torch.set_float32_matmul_precision("high" if self.precision == "TF32" else "highest")
+        self.switches["float32_matmul_precision"] = torch.get_float32_matmul_precision()
+        self.switches["autocast_dtype"] = str(self.compute_dtype or torch.float32).removeprefix("torch.")
+
+    @property
+    def compute_dtype(self) -> torch.dtype | None:
+        """What autocast computes in; None where autocast is off."""
+        return {"AMP": self.kind.amp, "BF16": torch.bfloat16}.get(self.precision)
+
+    def autocast(self):
+        if self.compute_dtype is None:
+            return nullcontext()
+        return torch.autocast(self.kind.type, dtype=self.compute_dtype)
+
+    def gradient_scaler(self):
+        """A loss scaler, switched off where the precision needs none. torch before 2.3 has only the vendor's class."""
+        enabled = self.kind.scaled and self.compute_dtype is torch.float16
+        if hasattr(torch.amp, "GradScaler"):
+            return torch.amp.GradScaler(self.kind.type, enabled=enabled)
+        return (self.module if enabled else torch.cuda).amp.GradScaler(enabled=enabled)
+
+    def synchronize(self) -> None:
+        """Wait until everything queued has run; a clock read before this lies."""
+        if self.kind.type != "cpu":
+            self.module.synchronize()
+
+    def reset_peak_memory(self) -> None:
+        if self.kind.type != "cpu":
+            self.module.reset_peak_memory_stats()
+
+    def peak_memory_bytes(self) -> int:
+        """Peak of the allocator on a card; peak resident set of the process on a CPU."""
+        if self.kind.type != "cpu":
+            return int(self.module.max_memory_allocated())
+        unit = 1 if platform.system() == "Darwin" else 1024  # getrusage: KiB on Linux, bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+    def card_name(self) -> str:
+        return cpu_name() if self.kind.type == "cpu" else self.module.get_device_name(self.index)
+
+    def rng_state(self) -> torch.Tensor | None:
+        return None if self.kind.type == "cpu" else self.module.get_rng_state()
+
+    def set_rng_state(self, state: torch.Tensor | None) -> None:
+        if state is not None and self.kind.type != "cpu":
+            self.module.set_rng_state(state)
+
+    def versions(self) -> dict[str, str | None]:
+        """Backend and driver libraries this device runs on, as far as they tell."""
+        extension = self.kind.extension and importlib.import_module(self.kind.extension)
+        return {
+            self.kind.extension or "cuda": getattr(extension, "__version__", None) if extension else torch.version.cuda,
+            "cudnn": str(torch.backends.cudnn.version()) if self.kind.type == "cuda" else None,
+        }
+
+
+def cpu_name() -> str:
+    """The processor's model name; /proc/cpuinfo knows it where `platform` says only the architecture."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf8") as lines:  # noqa: PTH123
+            names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+            return next(names, platform.processor() or platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":  # python -m bench.device
+    for kind_name, number in inventory().items():
+        print(f"{kind_name}: {number}" if kind_name != "CPU" else f"CPU: {os.cpu_count()} cores, {cpu_name()}")
+    print(f"best: {best()}")

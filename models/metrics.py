@@ -1,0 +1,151 @@
+"""How well texts were read: accuracies in named modes, 1-NED, CER, an interval, breakdowns and confusions.
+
+Every number says in which mode it was taken, because half of the field's disputes over accuracy are about
+case and punctuation: `exact`, `ignore_case`, or `alphanumeric` (ignore case, and every character that is
+neither a letter nor a digit), which is how the benchmarks of scene text are reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+
+def alphanumeric(text: str) -> str:
+    """Lower case, letters and digits only. Letters are Unicode's, so a Chinese line keeps its characters."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+MODES: dict[str, Callable[[str], str]] = {
+    "exact": str,
+    "ignore_case": str.lower,
+    "alphanumeric": alphanumeric,
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a set of readings is worth. Shares are in 0..1 (a CER may exceed 1); nan without readings."""
+
+    n: int
+    mode: str  # of correct, word_accuracy, one_minus_ned, cer, character_precision and sequence_distance
+    correct: int
+    word_accuracy: float
+    exact_accuracy: float
+    ignore_case_accuracy: float
+    one_minus_ned: float  # ICDAR 2019: mean of 1 - edits / length of the longer text
+    cer: float  # edits of the whole set / characters of its truths
+    character_precision: float  # CRNN_Tensorflow's: mean share of characters found at their place
+    sequence_distance: float  # CRNN_Tensorflow's: mean of edits / length of the truth
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the word accuracy of this recogniser lies with 95 % confidence."""
+        return wilson(self.correct, self.n)
+
+
+def score(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> Score:
+    """Compare readings with truths, pair by pair. ValueError: their numbers differ, or an unknown mode."""
+    fold = folding(mode)
+    if len(truths) != len(texts):
+        raise ValueError(f"{len(truths)} truths but {len(texts)} texts: each picture needs one of both")
+    pairs = [(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
+    edits = [Levenshtein.distance(*pair) for pair in pairs]
+    matched = {name: equals(truths, texts, other) for name, other in MODES.items()}
+    return Score(
+        n=len(pairs),
+        mode=mode,
+        correct=sum(matched[mode]),
+        word_accuracy=mean(matched[mode]),
+        exact_accuracy=mean(matched["exact"]),
+        ignore_case_accuracy=mean(matched["ignore_case"]),
+        one_minus_ned=mean(1 - over(d, max(map(len, pair))) for d, pair in zip(edits, pairs, strict=True)),
+        cer=over(sum(edits), sum(len(truth) for truth, _ in pairs)) if pairs else math.nan,
+        character_precision=mean(in_place(*pair) for pair in pairs),
+        sequence_distance=mean(over(d, len(truth)) for d, (truth, _) in zip(edits, pairs, strict=True)),
+    )
+
+
+def folding(mode: str) -> Callable[[str], str]:
+    if mode not in MODES:
+        raise ValueError(f"no comparison is called {mode!r}; there are {', '.join(MODES)}")
+    return MODES[mode]
+
+
+def equals(truths: Iterable[str], texts: Iterable[str], fold: Callable[[str], str]) -> list[bool]:
+    return [fold(truth) == fold(text) for truth, text in zip(truths, texts, strict=True)]
+
+
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values) if values else math.nan
+
+
+def over(edits: int, length: int) -> float:
+    """Edits per character. Against an empty truth nothing is right (0), and each character one whole edit."""
+    return edits / max(length, 1)
+
+
+def in_place(truth: str, text: str) -> float:
+    if not truth:
+        return float(not text)
+    return sum(a == b for a, b in zip(truth, text, strict=False)) / len(truth)
+
+
+def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share, 95 % by default: inside 0..1, and sound for few pictures too."""
+    if n == 0:
+        return 0.0, 1.0
+    share, spread = correct / n, z * z / n
+    middle = share + spread / 2
+    half = math.sqrt(spread * (share * (1 - share) + spread / 4))
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+
+
+def breakdown(
+    groups: Sequence[Hashable], truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric"
+) -> dict[Hashable, Score]:
+    """A score for each group (a set's name, a kind of picture), in the order in which groups first appear."""
+    members: dict[Hashable, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    return {g: score([truths[i] for i in m], [texts[i] for i in m], mode) for g, m in members.items()}
+
+
+def by_length(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> dict[int, Score]:
+    """A score for each length of truth (as the mode counts characters), shortest first."""
+    fold = folding(mode)
+    return dict(sorted(breakdown([len(fold(truth)) for truth in truths], truths, texts, mode).items()))
+
+
+def weighted_mean(scores: Iterable[Score], field: str = "word_accuracy") -> float:
+    """The mean of a share over sets, each weighing as many as it has readings."""
+    scores = [s for s in scores if s.n]
+    return over_all(sum(getattr(s, field) * s.n for s in scores), sum(s.n for s in scores))
+
+
+def over_all(total: float, n: int) -> float:
+    return total / n if n else math.nan
+
+
+def confusions(truths: Sequence[str], texts: Sequence[str], mode: str = "exact") -> Counter[tuple[str, str]]:
+    """How often (written, read) were confused; '' is read for a lost, written for an invented one."""
+    fold, found = folding(mode), Counter()
+    for truth, text in zip(truths, texts, strict=True):
+        truth, text = fold(truth), fold(text)
+        for kind, i, j in Levenshtein.editops(truth, text).as_list():
+            found["" if kind == "insert" else truth[i], "" if kind == "delete" else text[j]] += 1
+    return found
+
+
+def worst(
+    truths: Sequence[str], texts: Sequence[str], confidences: Sequence[float], mode: str = "alphanumeric"
+) -> list[int]:
+    """Indices of the wrong readings: most edits first, among equals the most confident mistake first."""
+    fold = folding(mode)
+    edits = [Levenshtein.distance(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
+    return sorted((i for i, d in enumerate(edits) if d), key=lambda i: (-edits[i], -confidences[i]))

@@ -1,0 +1,85 @@
+"""The protocol's arithmetic, checked on cases small enough to do by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.metrics import breakdown, by_length, confusions, score, weighted_mean, wilson, worst
+
+
+def test_modes_differ_by_case_and_punctuation():
+    truths, texts = ["Hello", "don't", "ok"], ["hello", "dont", "ok"]
+    s = score(truths, texts)
+    assert (s.exact_accuracy, s.ignore_case_accuracy, s.word_accuracy) == pytest.approx((1 / 3, 2 / 3, 1.0))
+    assert score(truths, texts, "exact").word_accuracy == pytest.approx(1 / 3)
+
+
+def test_chinese_characters_count_as_alphanumeric():
+    assert score(["你好,世界"], ["你好世界"]).word_accuracy == 1
+    assert score(["你好"], ["你们"]).word_accuracy == 0
+
+
+def test_one_minus_ned_divides_by_the_longer_text():
+    # kitten -> sitting: 3 edits, longest 7; "" against "ab": 2 / 2; equal: 0
+    s = score(["kitten", "", "same"], ["sitting", "ab", "same"])
+    assert s.one_minus_ned == pytest.approx(((1 - 3 / 7) + 0 + 1) / 3)
+    assert s.cer == pytest.approx((3 + 2 + 0) / (6 + 0 + 4))
+
+
+def test_the_tensorflow_systems_own_numbers():
+    s = score(["abcd", "xy"], ["abdd", "y"])  # 3 of 4 in place, 0 of 2; 1/4 and 1/2 edits
+    assert s.character_precision == pytest.approx((3 / 4 + 0) / 2)
+    assert s.sequence_distance == pytest.approx((1 / 4 + 1 / 2) / 2)
+
+
+def test_nothing_read_where_nothing_is_written_is_right():
+    s = score([""], [""])
+    assert (s.word_accuracy, s.one_minus_ned, s.cer, s.character_precision) == (1, 1, 0, 1)
+
+
+def test_no_readings_have_no_accuracy():
+    s = score([], [])
+    assert s.n == 0 and math.isnan(s.word_accuracy) and math.isnan(s.cer) and s.interval == (0, 1)
+
+
+def test_unequal_numbers_and_unknown_modes_are_refused():
+    with pytest.raises(ValueError, match="2 truths but 1 texts"):
+        score(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="exact, ignore_case, alphanumeric"):
+        score([], [], "loose")
+
+
+def test_wilson_gives_the_published_interval():
+    # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3: 81 of 263 and 0 of 20
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_encloses_the_share(case):
+    correct, n = case
+    low, high = wilson(correct, n)
+    assert 0 <= low <= correct / n + 1e-12 and correct / n - 1e-12 <= high <= 1
+
+
+def test_sets_are_scored_apart_and_averaged_by_size():
+    groups = breakdown(["svt", "iiit", "iiit", "iiit"], ["a", "b", "c", "d"], ["a", "b", "x", "x"])
+    assert list(groups) == ["svt", "iiit"]
+    assert groups["iiit"].word_accuracy == pytest.approx(1 / 3)
+    assert weighted_mean(groups.values()) == pytest.approx(2 / 4)
+
+
+def test_lengths_are_counted_as_the_mode_counts_them():
+    lengths = by_length(["it's", "its", "a"], ["its", "it", "a"])
+    assert {k: (s.n, s.word_accuracy) for k, s in lengths.items()} == {1: (1, 1.0), 3: (2, 0.5)}
+
+
+def test_confusions_name_what_was_written_and_read():
+    found = confusions(["l0se", "ab", "a", "same"], ["lOse", "b", "ab", "same"])
+    assert found == {("0", "O"): 1, ("a", ""): 1, ("", "b"): 1}
+
+
+def test_worst_mistakes_come_first():
+    assert worst(["abc", "abc", "abc", "abc"], ["abc", "xyz", "abx", "abx"], [1, 0.1, 0.2, 0.9]) == [1, 3, 2]
