@@ -9,6 +9,8 @@ import ctypes
 
 import torch
 
+from . import memory
+
 ON_CPU, ON_MLU = 1, 12  # DLDeviceType: kDLCPU, kDLExtDev
 _DEVICE_OFFSET = ctypes.sizeof(ctypes.c_void_p)  # DLTensor begins with `void* data; int32 type; int32 id`
 
@@ -31,7 +33,7 @@ def to_cpu(tensor: torch.Tensor) -> torch.Tensor:
 
 def to_mlu(tensor: torch.Tensor, index: int) -> torch.Tensor:
     """A tensor on `mlu:index` over the same memory as a CPU tensor."""
-    return _relabel(tensor, ON_MLU, index)
+    return memory.track(_relabel(tensor, ON_MLU, index))
 
 
 def is_mlu(value) -> bool:

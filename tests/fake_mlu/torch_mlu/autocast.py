@@ -18,9 +18,9 @@ LOWER = (
 HALF = ("lstm.input", "lstm.data", "gru.input", "gru.data")
 FLOAT32 = (
     "ctc_loss.IntList", "ctc_loss.Tensor", "log_softmax.int", "softmax.int", "nll_loss", "nll_loss_nd",
-    "cross_entropy_loss", "layer_norm", "group_norm", "pow.Tensor_Scalar", "exp", "log", "sum", "sum.dim_IntList",
-    "prod", "cumsum", "norm.Scalar", "mse_loss", "l1_loss", "smooth_l1_loss", "kl_div", "cosine_similarity",
-    "rsqrt", "reciprocal",
+    "cross_entropy_loss", "layer_norm", "group_norm", "pow.Tensor_Scalar", "exp", "log", "sum",
+    "sum.dim_IntList", "prod", "cumsum", "norm.Scalar", "mse_loss", "l1_loss",
+    "smooth_l1_loss", "kl_div", "cosine_similarity", "rsqrt", "reciprocal",
 )  # fmt: skip
 WIDEST = ("cat", "stack", "index_put", "addcmul", "addcdiv", "bilinear", "dot")
 
@@ -39,7 +39,9 @@ def _casting(operator, kind: str):
         dtype = _target(kind, args)
 
         def cast(tensor):
-            eligible = tensor.device.type == "mlu" and tensor.is_floating_point() and tensor.dtype != torch.float64
+            eligible = (
+                tensor.device.type == "mlu" and tensor.is_floating_point() and tensor.dtype != torch.float64
+            )
             return tensor.to(dtype) if eligible else tensor
 
         with torch._C._ExcludeDispatchKeyGuard(_KEY):

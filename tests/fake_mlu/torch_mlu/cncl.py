@@ -2,7 +2,7 @@
 
 import torch
 import torch.distributed as dist
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from . import journal, runtime
 from .alias import is_mlu, to_cpu
@@ -22,8 +22,8 @@ def _done(value):
     return torch._C._distributed_c10d._create_work_from_future(future)
 
 
-def _tensors(args):
-    return next((a for a in args if isinstance(a, (list, torch.Tensor))), None)
+def _tensors(args) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)]
 
 
 class ProcessGroupCNCL(dist.ProcessGroup):
@@ -32,22 +32,29 @@ class ProcessGroupCNCL(dist.ProcessGroup):
     def __init__(self, store, rank: int, size: int, timeout) -> None:
         super().__init__(rank, size)
         self._gloo = dist.ProcessGroupGloo(store, rank, size, timeout)
-        journal.note("init_process_group", device=runtime.current_device(), initialized=runtime.is_initialized())
+        journal.note("init_process_group", device=runtime.current_device(), started=runtime.is_initialized())
 
     def getBackendName(self):  # noqa: N802 (torch's name)
         return "cncl"
 
-    def _collect(self, name: str, args, kwargs):
-        run = getattr(self._gloo, name)
-        args_on_cpu = tree_map_only(torch.Tensor, lambda t: to_cpu(t) if is_mlu(t) else t, args)
-        work = run(*args_on_cpu, **kwargs)
-        work.wait()
+    @property
+    def _device_types(self) -> list[torch.device]:
+        """Where tensors may be: on the host too in a group made with `cpu:gloo,mlu:cncl`."""
+        backends = dist.distributed_c10d._world.pg_backend_config.get(self, "")
+        return [torch.device(kind) for kind in ("cpu", "mlu") if kind == "mlu" or "cpu:" in str(backends)]
+
+    def collect(self, name: str, args, kwargs):
+        """Run gloo's collective `name` on CPU aliases and return a finished work."""
+        if len(self._device_types) == 1 and not all(map(is_mlu, _tensors(args))):
+            raise RuntimeError("No backend type associated with device type cpu")
+        on_cpu = tree_map_only(torch.Tensor, lambda t: to_cpu(t) if is_mlu(t) else t, args)
+        getattr(self._gloo, name)(*on_cpu, **kwargs).wait()
         return _done(_tensors(args))
 
 
 def _forward(name: str):
     def collective(self, *args, **kwargs):
-        return self._collect(name, args, kwargs)
+        return self.collect(name, args, kwargs)
 
     return collective
 

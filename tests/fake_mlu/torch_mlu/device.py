@@ -7,15 +7,15 @@ from typing import NoReturn
 
 import torch
 
-from . import cards, cncl, journal, kernels, runtime
+from . import cards, cncl, journal, kernels, memory, runtime
 from .runtime import current_device, in_bad_fork, is_initialized
 
 _is_in_bad_fork = in_bad_fork
-__all__ = ["amp", "cncl", "current_device", "is_initialized"]
+__all__ = ["cncl", "current_device", "is_initialized"]
 
 
 def is_available() -> bool:
-    """Whether a card answers. Starts the runtime, which poisons fork, unless PYTORCH_CNDEV_BASED_MLU_CHECK=1."""
+    """Whether a card answers; poisons fork unless PYTORCH_CNDEV_BASED_MLU_CHECK=1, as the real one does."""
     count = device_count()
     if count and os.environ.get("PYTORCH_CNDEV_BASED_MLU_CHECK") != "1":
         runtime.start()
@@ -89,7 +89,9 @@ def get_amp_supported_dtype() -> list[torch.dtype]:
 class Event:
     """A mark in the stream of a card; on the stand-in, a moment on the host's clock."""
 
-    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
+    def __init__(
+        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+    ) -> None:
         self._timed, self._seconds = enable_timing, None
 
     def record(self, stream=None) -> None:
@@ -150,29 +152,32 @@ def ipc_collect() -> None: ...
 
 
 def memory_allocated(device=None) -> int:
-    return 0  # host memory is not the card's: no stand-in can show a card's use of it
+    return memory.allocated(_index(device))
 
 
-max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+def max_memory_allocated(device=None) -> int:
+    return memory.peak(_index(device))
 
 
-def reset_peak_memory_stats(device=None) -> None: ...
+def reset_peak_memory_stats(device=None) -> None:
+    memory.reset_peak(_index(device))
 
 
+memory_reserved, max_memory_reserved = memory_allocated, max_memory_allocated
 reset_max_memory_allocated = reset_peak_memory_stats
 
 
 def memory_stats(device=None) -> dict[str, int]:
-    return {}
+    return {"allocated_bytes.all.current": memory_allocated(device)}
 
 
 def memory_summary(device=None, abbreviated: bool = False) -> str:
-    return "stand-in: no memory statistics"
+    return f"stand-in: {memory_allocated(device)} bytes"
 
 
 def mem_get_info(device=None) -> tuple[int, int]:
     total = get_device_properties(device).total_memory
-    return total, total
+    return total - memory_allocated(device), total
 
 
 def manual_seed(seed: int) -> None: ...  # random numbers come from the CPU's generator, which torch seeds

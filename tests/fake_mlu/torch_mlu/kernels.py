@@ -96,7 +96,7 @@ def _account(operator) -> None:
 
 
 def _outputs_of(operator, args, kwargs):
-    """The tensors an operator writes and returns, in the order of its returns, or None for a functional one."""
+    """The tensors an operator writes, in the order it returns them; None for a functional operator."""
     if not operator._schema.is_mutable:
         return None
     named = dict(zip((a.name for a in operator._schema.arguments), args, strict=False)) | kwargs
@@ -186,7 +186,9 @@ def _copy_from_and_resize(source, target):
 
 
 def _resize(tensor, size, memory_format=None):
-    fresh = torch.empty(size, dtype=tensor.dtype, device="cpu", memory_format=memory_format or torch.contiguous_format)
+    fresh = torch.empty(
+        size, dtype=tensor.dtype, device="cpu", memory_format=memory_format or torch.contiguous_format
+    )
     kept = min(tensor.numel(), fresh.numel())
     if tensor.is_contiguous():
         fresh.view(-1)[:kept].copy_(to_cpu(tensor).reshape(-1)[:kept]) if fresh.is_contiguous() else None
@@ -197,7 +199,16 @@ def _resize(tensor, size, memory_format=None):
 
 def _convolution(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
     return run(
-        aten.convolution.default, x, weight, bias, stride, padding, dilation, transposed, output_padding, groups
+        aten.convolution.default,
+        x,
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        transposed,
+        output_padding,
+        groups,
     )
 
 

@@ -1,4 +1,4 @@
-"""The state of the runtime in this process: the current card, whether it was started, and in which process."""
+"""The runtime of this process: its current card, whether it was started, and by which process."""
 
 import os
 
@@ -8,8 +8,8 @@ _current = 0
 _started_by: int | None = None  # the process that started the runtime; a forked child must not use it
 
 FORKED = (
-    "Cannot re-initialize MLU in forked subprocess. To use MLU with multiprocessing, you must use the 'spawn' "
-    "start method"
+    "Cannot re-initialize MLU in forked subprocess. To use MLU with multiprocessing, you must use the "
+    "'spawn' start method"
 )
 
 

@@ -1,7 +1,7 @@
 """The three TF32 switches of an MLU, with the effect they have on numbers.
 
     torch.backends.cnnl.allow_tf32          convolutions; on by default
-    torch.backends.mlu.matmul.allow_tf32    matrix products; off, TORCH_ALLOW_TF32_CNMATMUL_OVERRIDE=1 turns it on
+    torch.backends.mlu.matmul.allow_tf32    matrix products; off unless TORCH_ALLOW_TF32_CNMATMUL_OVERRIDE=1
     torch.backends.mlu.custom.allow_tf32    the rest; off
 
 With a switch on, float32 factors lose the 13 low bits of their mantissa, so an "FP32" run that leaves
