@@ -110,7 +110,7 @@ class Cndev:
 
     @classmethod
     def open(cls, library=None) -> Cndev | None:
-        """`library` (default: the one installed), initialised; None where it is absent or its driver does not answer."""
+        """`library` (default: the one installed), initialised; None where there is none or the driver is silent."""
         library = library or load()
         initialise = getattr(library, "cndevInit", None)
         return cls(library) if initialise and initialise(c_int32(0)) == 0 else None

@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 TIMEOUT_S = 10  # a healthy cnmon answers in well under a second; a hung driver must not hang a run
@@ -45,7 +46,8 @@ def matched(pattern: str, text: str) -> str | None:
     return found[1] if found else None
 
 
-# | 0     /   MLU370-X8    v1.1.6 |         0000:39:00.0 | 0%                N/A |    5.10; 4.20 has "On   v4.20.11" there
+# | 0     /   MLU370-X8    v1.1.6 |         0000:39:00.0 | 0%                N/A |    5.10
+# | 0     /   MLU370-X4    v1.1.6 | On          v4.20.11 | 0%          N/A       |    4.20
 CARD_ROW = re.compile(r"\|\s*(\d+)\s+\S+\s+(\S+)\s+v[\d.]+\s*\|([^|]*)\|\s*(\S+)[^|]*\|")
 
 
@@ -53,10 +55,9 @@ def parse_table(text: str) -> list[Reading]:
     """Cards of a bare `cnmon`, in either layout. Each card has two rows: what it is, then what it draws."""
     cards_only = text.split("Processes:")[0]
     heading_driver = matched(r"Driver\s+v([\d.]+)", cards_only)
-    lines = cards_only.splitlines()
     return [
         _table_reading(identity, following, heading_driver)
-        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+        for line, following in pairwise([*cards_only.splitlines(), ""])
         if (identity := CARD_ROW.match(line.strip()))
     ]
 
@@ -116,12 +117,13 @@ def parse_json(text: str) -> list[Reading]:
     cards = json.loads(text)
     if not isinstance(cards, dict) or not isinstance(cards.get("CnmonInfo"), list):
         raise ValueError("cnmon_info.json has no list CnmonInfo")
-    return [_json_reading(position, card) for position, card in enumerate(cards["CnmonInfo"])]
+    return [_json_reading(position, card) for position, card in enumerate(cards["CnmonInfo"]) if isinstance(card, dict)]
 
 
 def _json_reading(position: int, card: dict) -> Reading:
     def of(section: str, key: str) -> float | None:
-        return number((card.get(section) or {}).get(key))
+        found = card.get(section)
+        return number(found.get(key)) if isinstance(found, dict) else None
 
     own_number = number(card.get("CardNum"))
     return Reading(

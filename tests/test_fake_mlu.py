@@ -20,9 +20,7 @@ pytest.importorskip("torch", minversion="2.10")  # the stand-in needs _setup_pri
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run Python in the checkout with the stand-in importable."""
-    inherited = {
-        k: v for k, v in os.environ.items() if "VISIBLE_DEVICES" not in k and not k.startswith("FAKE_")
-    }
+    inherited = {k: v for k, v in os.environ.items() if "VISIBLE_DEVICES" not in k and not k.startswith("FAKE_")}
     paths = {"PYTHONPATH": f"{ROOT / 'tests/fake_mlu'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -239,9 +237,7 @@ os.environ['ENABLE_FALLBACK_TO_CPU'] = '0'
 torch.nn.functional.softshrink(x)
 """
     done = python("-c", f"import torch, torch_mlu\n{code}", FAKE_MLU_FALLBACK="nanmedian,softshrink")
-    assert (
-        done.stderr.count("The operator 'aten::nanmedian' is not currently supported on the MLU backend") == 1
-    )
+    assert done.stderr.count("The operator 'aten::nanmedian' is not currently supported on the MLU backend") == 1
     assert "NotImplementedError: Could not run 'aten::softshrink'" in done.stderr.splitlines()[-1]
 
 

@@ -39,9 +39,7 @@ def _casting(operator, kind: str):
         dtype = _target(kind, args)
 
         def cast(tensor):
-            eligible = (
-                tensor.device.type == "mlu" and tensor.is_floating_point() and tensor.dtype != torch.float64
-            )
+            eligible = tensor.device.type == "mlu" and tensor.is_floating_point() and tensor.dtype != torch.float64
             return tensor.to(dtype) if eligible else tensor
 
         with torch._C._ExcludeDispatchKeyGuard(_KEY):

@@ -89,9 +89,7 @@ def get_amp_supported_dtype() -> list[torch.dtype]:
 class Event:
     """A mark in the stream of a card; on the stand-in, a moment on the host's clock."""
 
-    def __init__(
-        self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
-    ) -> None:
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
         self._timed, self._seconds = enable_timing, None
 
     def record(self, stream=None) -> None:

@@ -69,8 +69,7 @@ def _fall_back_to_cpu(operator) -> None:
         raise NotImplementedError(f"Could not run '{name}' with arguments from the 'MLU' backend.")
     _fallbacks.discard(short)
     warnings.warn(
-        f"The operator '{name}' is not currently supported on the MLU backend and will fall back to run on "
-        "the CPU.",
+        f"The operator '{name}' is not currently supported on the MLU backend and will fall back to run on the CPU.",
         stacklevel=2,
     )
 
@@ -186,9 +185,7 @@ def _copy_from_and_resize(source, target):
 
 
 def _resize(tensor, size, memory_format=None):
-    fresh = torch.empty(
-        size, dtype=tensor.dtype, device="cpu", memory_format=memory_format or torch.contiguous_format
-    )
+    fresh = torch.empty(size, dtype=tensor.dtype, device="cpu", memory_format=memory_format or torch.contiguous_format)
     kept = min(tensor.numel(), fresh.numel())
     if tensor.is_contiguous():
         fresh.view(-1)[:kept].copy_(to_cpu(tensor).reshape(-1)[:kept]) if fresh.is_contiguous() else None
@@ -212,9 +209,7 @@ def _convolution(x, weight, bias, stride, padding, dilation, transposed, output_
     )
 
 
-def _convolution_backward(
-    grad, x, weight, stride, padding, dilation, transposed, output_padding, groups, output_mask
-):
+def _convolution_backward(grad, x, weight, stride, padding, dilation, transposed, output_padding, groups, output_mask):
     return run(
         aten.convolution_backward.default,
         grad, x, weight, [weight.shape[1] * groups if transposed else weight.shape[0]],
