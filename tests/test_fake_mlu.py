@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,37 +20,62 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 pytest.importorskip("torch", minversion="2.10")  # the stand-in needs _setup_privateuseone_for_python_backend
 
 
-def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """Run Python in the checkout with the stand-in importable."""
-    inherited = {k: v for k, v in os.environ.items() if "VISIBLE_DEVICES" not in k and not k.startswith("FAKE_")}
-    paths = {"PYTHONPATH": f"{ROOT / 'tests/fake_mlu'}:{ROOT}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT, env=inherited | paths | environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-def output_of(*arguments: str, **environment: str) -> str:
-    done = python(*arguments, **environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def on_mlu(code: str, **environment: str) -> str:
-    """What `code` prints after `import torch, torch_mlu`."""
-    return output_of("-c", f"import torch, torch_mlu\n{code}", **environment)
-
-
-def error_on_mlu(code: str, **environment: str) -> str:
-    """The last line of the traceback `code` ends in."""
-    done = python("-c", f"import torch, torch_mlu\n{code}", **environment)
-    assert done.returncode == 1, f"no exception: {done.stdout}"
-    return done.stderr.strip().splitlines()[-1]
+def environment_of(**more: str) -> dict[str, str]:
+    """This process's environment with the stand-in importable and nothing left over that would change it."""
+    kept = {k: v for k, v in os.environ.items() if "VISIBLE_DEVICES" not in k and not k.startswith("FAKE_")}
+    return kept | {"PYTHONPATH": f"{ROOT / 'tests/fake_mlu'}:{ROOT}", "OMP_NUM_THREADS": "1"} | more
 
 
 def trained(*arguments: str, launcher: tuple[str, ...] = (), **environment: str) -> dict[str, list[dict]]:
     """Case -> what each rank got."""
-    return json.loads(output_of(*launcher, TRAIN, *arguments, **environment).splitlines()[-1])
+    command = [sys.executable, *launcher, TRAIN, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment_of(**environment), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    """A process that has imported torch and forks a child for each snippet."""
+    command, pipe = [sys.executable, "tests/fake_mlu/nursery.py"], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, env=environment_of(), stdin=pipe, stdout=pipe, text=True) as process:
+        yield process
+        process.stdin.close()
+
+
+@dataclass
+class Snippets:
+    """Runs code on the stand-in, after `import torch, torch_mlu`, in a process of its own."""
+
+    nursery: subprocess.Popen
+    folder: Path
+
+    def run(self, code: str, **environment: str) -> tuple[int, str, str]:
+        """Exit status, stdout, stderr."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        request = {"code": f"import torch, torch_mlu\n{code}", "environment": environment, "folder": str(folder)}
+        print(json.dumps(request), file=self.nursery.stdin, flush=True)
+        status = int(self.nursery.stdout.readline())
+        return status, (folder / "stdout").read_text(), (folder / "stderr").read_text()
+
+    def __call__(self, code: str, **environment: str) -> str:
+        """What the code prints."""
+        status, stdout, stderr = self.run(code, **environment)
+        assert status == 0, stderr
+        return stdout.strip()
+
+    def error(self, code: str, **environment: str) -> str:
+        """The last line of the traceback the code ends in."""
+        status, stdout, stderr = self.run(code, **environment)
+        assert status == 1, f"no exception: {stdout}"
+        return stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def on_mlu(nursery, tmp_path) -> Snippets:
+    return Snippets(nursery, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +104,7 @@ def test_fp16_autocast_with_a_scaler_follows_fp32_without_equalling_it(six_steps
     assert half == pytest.approx(single, rel=1e-2)
 
 
-def test_torch_2_1_has_only_the_devices_own_scaler():
+def test_torch_2_1_has_only_the_devices_own_scaler(on_mlu):
     code = """
 weight = torch.ones(2, device='mlu', requires_grad=True)
 scaler, optimizer = torch.mlu.amp.GradScaler(init_scale=8.0), torch.optim.SGD([weight], lr=1.0)
@@ -107,14 +134,14 @@ MIXED = {
 }
 
 
-def test_tensors_on_two_devices_are_refused():
+def test_tensors_on_two_devices_are_refused(on_mlu):
     code = "import traceback\n"
     for case, expression in MIXED.items():
         code += f"try:\n {expression}\n print('{case}: accepted')\nexcept RuntimeError as error:\n pass\n"
     assert on_mlu(code, FAKE_MLU_COUNT="2") == ""
 
 
-def test_host_tensors_are_accepted_where_hardware_accepts_them():
+def test_host_tensors_are_accepted_where_hardware_accepts_them(on_mlu):
     code = """
 x = torch.arange(6., device='mlu').reshape(3, 2)
 print(x[torch.tensor([2, 0])].tolist(), (x * torch.tensor(2.)).sum().item())
@@ -122,7 +149,7 @@ print(x[torch.tensor([2, 0])].tolist(), (x * torch.tensor(2.)).sum().item())
     assert on_mlu(code) == "[[4.0, 5.0], [0.0, 1.0]] 30.0"
 
 
-def test_packed_lstm_and_gru_equal_the_cpus():
+def test_packed_lstm_and_gru_equal_the_cpus(on_mlu):
     code = """
 from torch import nn
 lengths, x = torch.tensor([5, 2]), torch.randn(5, 2, 4)
@@ -140,7 +167,7 @@ for layer in (nn.LSTM(4, 3, 2, bidirectional=True), nn.GRU(4, 3)):
     assert on_mlu(code) == "True\nTrue"
 
 
-def test_a_checkpoint_moves_between_card_and_host():
+def test_a_checkpoint_moves_between_card_and_host(on_mlu):
     code = """
 import copy, io
 from torch import nn
@@ -163,7 +190,7 @@ print(twin.weight.device, bool(network.weight.any()))
     ]
 
 
-def test_a_personality_decides_bfloat16():
+def test_a_personality_decides_bfloat16(on_mlu):
     code = """
 import os
 for name in ('MLU590-M9', 'MLU370-X8'):
@@ -172,16 +199,16 @@ for name in ('MLU590-M9', 'MLU370-X8'):
     print(card.name, card.major, torch.mlu.is_bf16_supported(), card.total_memory // 2**20)
     torch.ones(2, device='mlu', dtype=torch.bfloat16) + 1
 """
-    done = python("-c", f"import torch, torch_mlu\n{code}")
-    assert done.stdout.splitlines() == ["MLU590-M9 5 True 98304", "MLU370-X8 3 False 23374"]
-    assert "is not implemented for 'BFloat16' on MLU370-X8" in done.stderr.splitlines()[-1]
+    _, stdout, stderr = on_mlu.run(code)
+    assert stdout.splitlines() == ["MLU590-M9 5 True 98304", "MLU370-X8 3 False 23374"]
+    assert "is not implemented for 'BFloat16' on MLU370-X8" in stderr.splitlines()[-1]
 
 
-def test_the_version_says_that_it_is_no_hardware():
+def test_the_version_says_that_it_is_no_hardware(on_mlu):
     assert "+fake" in on_mlu("print(torch_mlu.__version__)")
 
 
-def test_no_driver_is_no_cards_and_no_error():
+def test_no_driver_is_no_cards_and_no_error(on_mlu):
     code = """
 import os
 for absence in ({'FAKE_MLU_COUNT': '0'}, {'FAKE_MLU_COUNT': '8', 'FAKE_MLU_DRIVER': 'absent'}):
@@ -191,28 +218,28 @@ for absence in ({'FAKE_MLU_COUNT': '0'}, {'FAKE_MLU_COUNT': '8', 'FAKE_MLU_DRIVE
     assert on_mlu(code) == "False 0\nFalse 0"
 
 
-def test_a_driver_that_does_not_answer_fails_at_the_first_use():
+def test_a_driver_that_does_not_answer_fails_at_the_first_use(on_mlu):
     code = "print(torch.mlu.device_count(), flush=True); torch.ones(2, device='mlu')"
-    assert "cnInit failed" in error_on_mlu(code, FAKE_MLU_DRIVER="broken")
+    assert "cnInit failed" in on_mlu.error(code, FAKE_MLU_DRIVER="broken")
 
 
-def test_a_wheel_whose_libraries_do_not_load_raises_oserror():
-    assert error_on_mlu("", FAKE_MLU_DRIVER="unloadable").startswith("OSError: libcndev.so")
+def test_a_wheel_whose_libraries_do_not_load_raises_oserror(on_mlu):
+    assert on_mlu.error("", FAKE_MLU_DRIVER="unloadable").startswith("OSError: libcndev.so")
 
 
-def test_visibility_follows_the_real_priority():
+def test_visibility_follows_the_real_priority(on_mlu):
     code = "import os\nfor hide in ({}, {'CUDA_VISIBLE_DEVICES': ''}, {'MLU_VISIBLE_DEVICES': '3,1'}):\n"
     code += " os.environ.update(hide)\n print(torch.mlu.device_count())"
     assert on_mlu(code, FAKE_MLU_COUNT="8").split() == ["8", "0", "2"]
 
 
-def test_a_busy_card_is_refused_by_its_physical_number():
+def test_a_busy_card_is_refused_by_its_physical_number(on_mlu):
     code = "torch.ones(2, device='mlu:0')\ntorch.ones(2, device='mlu:1')"
-    error = error_on_mlu(code, FAKE_MLU_COUNT="4", FAKE_MLU_BUSY="3", MLU_VISIBLE_DEVICES="0,3")
+    error = on_mlu.error(code, FAKE_MLU_COUNT="4", FAKE_MLU_BUSY="3", MLU_VISIBLE_DEVICES="0,3")
     assert "card 3 is held by another process" in error
 
 
-def test_asking_the_runtime_poisons_fork_and_asking_cndev_does_not():
+def test_asking_the_runtime_poisons_fork_and_asking_cndev_does_not(on_mlu):
     code = """
 import os
 for through_cndev in ('1', '0'):
@@ -223,12 +250,12 @@ for through_cndev in ('1', '0'):
         os._exit(0)
     os.wait()
 """
-    done = python("-c", f"import torch, torch_mlu\n{code}")
-    assert done.stdout == "1.0\n"
-    assert "Cannot re-initialize MLU in forked subprocess" in done.stderr
+    _, stdout, stderr = on_mlu.run(code)
+    assert stdout == "1.0\n"
+    assert "Cannot re-initialize MLU in forked subprocess" in stderr
 
 
-def test_an_operator_named_in_the_environment_falls_back_once_or_not_at_all():
+def test_an_operator_named_in_the_environment_falls_back_once_or_not_at_all(on_mlu):
     code = """
 import os
 x = torch.ones(3, device='mlu')
@@ -236,12 +263,12 @@ x.nanmedian(), x.nanmedian()
 os.environ['ENABLE_FALLBACK_TO_CPU'] = '0'
 torch.nn.functional.softshrink(x)
 """
-    done = python("-c", f"import torch, torch_mlu\n{code}", FAKE_MLU_FALLBACK="nanmedian,softshrink")
-    assert done.stderr.count("The operator 'aten::nanmedian' is not currently supported on the MLU backend") == 1
-    assert "NotImplementedError: Could not run 'aten::softshrink'" in done.stderr.splitlines()[-1]
+    _, _, stderr = on_mlu.run(code, FAKE_MLU_FALLBACK="nanmedian,softshrink")
+    assert stderr.count("The operator 'aten::nanmedian' is not currently supported on the MLU backend") == 1
+    assert "NotImplementedError: Could not run 'aten::softshrink'" in stderr.splitlines()[-1]
 
 
-def test_only_a_drained_clock_sees_what_the_operators_owe():
+def test_only_a_drained_clock_sees_what_the_operators_owe(on_mlu):
     """Each operator owes a millisecond that is paid when the host waits, as on an asynchronous device."""
     code = """
 import time
@@ -257,7 +284,7 @@ print(queued < 0.05, 0.1 <= time.perf_counter() - began)
     assert on_mlu(code, FAKE_MLU_OP_US="1000") == "True True"
 
 
-def test_the_journal_keeps_drains_and_their_order(tmp_path):
+def test_the_journal_keeps_drains_and_their_order(on_mlu, tmp_path):
     code = """
 import torch.distributed as dist
 torch.mlu.set_device(1)
@@ -274,7 +301,7 @@ dist.destroy_process_group()
     assert "aten::sum" in events[-1]["names"]
 
 
-def test_a_pinning_loader_with_workers_feeds_a_card():
+def test_a_pinning_loader_with_workers_feeds_a_card(on_mlu):
     code = """
 from torch.utils.data import DataLoader, TensorDataset
 torch.mlu.set_device(1)
