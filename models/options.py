@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -199,7 +200,7 @@ def build_parser(kind: type, prog: str, example: str = "") -> Parser:
 
 def asked_recipe(argv: list[str], default: str) -> str:
     """The last value of --recipe, needed before the other options can be read."""
-    names = [after for word, after in zip(argv, argv[1:], strict=False) if word == "--recipe"]
+    names = [after for word, after in pairwise(argv) if word == "--recipe"]
     names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
     return names[-1] if names else default
 
