@@ -21,7 +21,8 @@ from models.data.source import DataError, Source, UnreadableError
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
 from models.data.writer import Writer, check_space, stored_bytes
-from models.dataset import located, open_source
+from models.data.formats import Reading, open_source
+from models.data.rows import located
 from models.options import parse
 
 CHUNK = 2048  # samples per task and per commit: 4 MB of MJSynth, so memory stays bounded
@@ -118,14 +119,14 @@ def prepare(options: Options) -> dict[str, dict]:
     """Write every split asked for and the description beside them; gives the counts by split."""
     counts = {}
     for split in options.splits:
-        source = open_source(options.source, split, options.labels)
+        source = open_source(options.source, split, Reading(labels=options.labels))
         identity = f"{source.name} {split} ({len(source)} samples, labels: {options.labels})"
         counts[split] = write_split(source, options.out / split, identity, options.workers or os.cpu_count() or 1)
         done = counts[split]
         print(f"{split}: {done['samples']:,} samples, {done['skipped']:,} skipped, in {options.out / split}")
     about = {
         "name": source.name,
-        "sample": getattr(source, "is_sample", False),
+        "sample": source.is_sample,
         "labels": options.labels,
         "splits": counts,
     }

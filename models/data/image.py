@@ -111,3 +111,10 @@ def smooth(picture: np.ndarray, vertical: float, horizontal: float) -> np.ndarra
 def resize_with_pillow(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     mode = Image.fromarray(picture if picture.shape[2] > 1 else picture[:, :, 0])
     return np.asarray(mode.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
+
+
+def resize_into(row: np.ndarray, picture: np.ndarray, shape: Shape) -> int:
+    """Resize a picture into its row (H, W, C) of a batch; gives the width in px that it takes there."""
+    width = shape.fitted(*picture.shape[:2])
+    row[:, :width] = resize(picture, shape.height, width)
+    return width
