@@ -19,7 +19,11 @@ from models.data.source import DataError, Source
 from models.data.store import Store, is_store
 from models.data.synth90k import SPLITS, Synth90k, find_tree
 
-ALSO_CALLED = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
+ALSO_CALLED = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 LISTS = ("*.tsv", "*.txt", "*.csv")
 CODES = ("charset.txt", "alphabet.txt", "alphabets.txt", "char_std_5990.txt", "chars.txt")  # what integers index
 NOT_LISTS = (*CODES, "lexicon.txt", "imlist.txt", "readme.txt", "license.txt", "vocab.txt")
@@ -60,7 +64,9 @@ def list_file(shape: Callable[[str], object]) -> Callable[[Path, Reading], Path 
     def finds(root: Path, reading: Reading) -> Path | None:
         found = [path for path in candidates(root, LISTS) if first_lines_are(path, shape, reading)]
         if len(found) > 1:
-            raise DataError(f"{root}: several lists ({', '.join(path.name for path in found)}); name the one that is meant")
+            raise DataError(
+                f"{root}: several lists ({', '.join(path.name for path in found)}); name the one that is meant"
+            )
         return found[0] if found else None
 
     return finds
@@ -81,7 +87,7 @@ def first_lines_are(path: Path, shape: Callable[[str], object], reading: Reading
     return bool(lines) and all(shape(line) for line in lines)
 
 
-def picture_and(shape: listing.Shape) -> Callable[[str], object]:
+def picture_and(shape: listing.LineShape) -> Callable[[str], object]:
     """A line of that shape whose path is one of a picture."""
 
     def is_so(line: str) -> bool:
@@ -112,7 +118,7 @@ def open_integers(path: Path, _: str, reading: Reading) -> Source:
     codes = codes_of(path, reading)
     if codes is None:
         raise DataError(f"{path}: its labels are numbers; name the charset file they index with --codes")
-    return listing.Listing(path, listing.integers(Charset.named(str(codes))), reading.encoding)
+    return listing.Listing(path, listing.Integers(Charset.named(str(codes))), reading.encoding)
 
 
 def open_iam(path: Path, _: str, reading: Reading) -> Source:
@@ -120,14 +126,16 @@ def open_iam(path: Path, _: str, reading: Reading) -> Source:
 
 
 def open_space(path: Path, _: str, reading: Reading) -> Source:
-    """`path label`, unless that is Synth90k's own annotation without its lexicon: its numbers are no labels."""
+    """`path label`, unless these are Synth90k's annotations without its lexicon: their numbers are no labels."""
     if first_lines_are(path, listing.SYNTH90K.fullmatch, reading):
-        raise DataError(f"{path}: these are Synth90k's annotations, whose numbers are lines of lexicon.txt, not labels; "
-                        "put lexicon.txt beside it")
+        raise DataError(
+            f"{path}: these are Synth90k's annotations, whose numbers are lines of lexicon.txt, not labels; "
+            "put lexicon.txt beside it"
+        )
     return listing.Listing(path, listing.space, reading.encoding)
 
 
-def lines_of(shape: listing.Shape) -> Callable[[Path, str, Reading], Source]:
+def lines_of(shape: listing.LineShape) -> Callable[[Path, str, Reading], Source]:
     return lambda path, _, reading: listing.Listing(path, shape, reading.encoding)
 
 
@@ -212,21 +220,43 @@ def mixed(root: str) -> dict[Path, float]:
 
 
 def open_one(root: Path, split: str, reading: Reading) -> Source:
+    row, path, own_split = locate(root, split, reading)
+    source = row.opens(path, split, reading)
+    if reading.ratio is None or own_split:
+        return source
+    return split_by_ratio(source, reading.ratio, reading.seed, SPLITS.index(split))
+
+
+def locate(root: Path, split: str, reading: Reading) -> tuple[Format, Path, bool]:
+    """The format of a split of `root`, what to open, and whether the split has that to itself."""
     if not root.exists():
         raise DataError(f"{root}: no such folder; PYTORCH_TRAIN_DATASET must name the folder that holds Synth90k/")
     for place in split_places(root, split):
-        found = detect(place, reading)
-        if found:
-            return found[0].opens(found[1], split, reading)
+        if found := detect(place, reading):
+            return *found, True
     found = detect(root, reading)
     if found is None:
         kind = "" if reading.format == "auto" else f" of the format {reading.format}"
-        raise DataError(f"{root}: no data set{kind} in it: neither Synth90k (90kDICT32px/annotation_{split}.txt), nor an "
-                        f"LMDB (data.mdb), nor {', '.join(f.name for f in FORMATS[4:])}")
-    source = found[0].opens(found[1], split, reading)
-    if reading.ratio is None or found[0].has_splits:
-        return source
-    return split_by_ratio(source, reading.ratio, reading.seed, SPLITS.index(split))
+        raise DataError(
+            f"{root}: no data set{kind} in it: neither Synth90k (90kDICT32px/annotation_{split}.txt), nor an "
+            f"LMDB (data.mdb), nor {', '.join(f.name for f in FORMATS[3:])}"
+        )
+    return *found, found[0].has_splits
+
+
+def has_splits(root: Path | str, reading: Reading) -> bool:
+    """Whether a source's training set is something else than the whole of it. Unclear for what cannot be read: True."""
+    if shares := mixed(str(root)):
+        return all(has_splits(path, reading) for path in shares)
+    return not root or not Path(root).exists() or locate(Path(root), "train", reading)[2]
+
+
+def describe(root: Path | str, split: str, reading: Reading) -> str:
+    """How a split was recognised, for a person: the format and the path that gave it away."""
+    if shares := mixed(str(root)):
+        return "mix of " + ", ".join(f"{describe(path, split, reading)} ({share:g})" for path, share in shares.items())
+    row, path, _ = locate(Path(root), split, reading)
+    return f"{row.name} ({path})"
 
 
 def split_places(root: Path, split: str) -> list[Path]:

@@ -9,6 +9,7 @@ import codecs
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from models.charset import Charset
 from models.data.source import DataError, Lines, read_inside
 
 Row = tuple[str, str]
-Shape = Callable[[str], Row | None]
+LineShape = Callable[[str], Row | None]
 PICTURE = re.compile(r"[^\t]*\.(jpe?g|png|gif|bmp|tiff?|webp|ppm|pgm)", re.IGNORECASE)
 ICDAR = re.compile(r'([^,]+),\s*"(.*)"|([^,]+),\s*([^"].*)')
 SYNTH90K = re.compile(r"(.*/)?\d+_([^_/]*)_(\d+)\.jpe?g (\d+)")
@@ -44,18 +45,21 @@ def icdar(line: str) -> Row | None:
     return (path, re.sub(r'\\(["\\])', r"\1", quoted)) if path else (bare_path, bare)
 
 
-def integers(charset: Charset) -> Shape:
+@dataclass(frozen=True)
+class Integers:
     """`path 10 10 4 6`: classes of a charset, 0 reserved for the blank."""
 
-    def parse(line: str) -> Row | None:
+    charset: Charset
+
+    def __call__(self, line: str) -> Row | None:
         path, *codes = line.split()
         if not codes or not all(code.isdecimal() for code in codes):
             return None
-        if not all(0 < int(code) < charset.classes for code in codes):
-            raise DataError(f"{line!r}: a code is not in 1 to {charset.classes - 1}, the characters of the charset file")
-        return path, charset.decode(map(int, codes))
-
-    return parse
+        if not all(0 < int(code) < self.charset.classes for code in codes):
+            raise DataError(
+                f"{line!r}: a code is not in 1 to {self.charset.classes - 1}, the charset file's characters"
+            )
+        return path, self.charset.decode(map(int, codes))
 
 
 def iam(line: str) -> Row | None:
@@ -72,7 +76,9 @@ class Listing:
 
     is_sample = False
 
-    def __init__(self, path: Path, parse: Shape, encoding: str = "utf-8", keep: Callable[[bytes], bool] | None = None):
+    def __init__(
+        self, path: Path, parse: LineShape, encoding: str = "utf-8", keep: Callable[[bytes], bool] | None = None
+    ):
         self.path, self.parse, self.encoding = path, parse, encoding
         self.name = path.parent.name
         self.lines = Lines(path)
@@ -110,9 +116,6 @@ class Listing:
 
     def manifest(self) -> str:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
-
-    def __getstate__(self):
-        return self.__dict__
 
 
 def check_encoding(path: Path, encoding: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from models.data.image import PADDING, Shape, decode, resize_into
+from models.data.image import PADDING, Shape, decode, resize
 from models.data.packed import Packed
 from models.data.source import DataError, Source
 
@@ -35,23 +35,33 @@ class Rows:
 def read_encoded(source: Source, numbers: np.ndarray, shape: Shape) -> Rows:
     """Decode samples straight into a batch."""
     images = np.empty((len(numbers), shape.height, shape.width, shape.channels), np.uint8)
-    if shape.keep_ratio:
-        images.fill(PADDING)
-    rows = Rows(images, np.empty(len(numbers), np.int32), [], [])
+    widths = np.full(len(numbers), shape.width, np.int32)
+    place = fit if shape.keep_ratio else stretch
+    texts, read, skipped = [], [], {}
     for number in numbers.tolist():
         try:
             text = source.label(number)
             picture = decode(source.encoded(number), shape.channels)
         except DataError as error:
-            rows.skipped[number] = located(str(error), source.where(number))
+            skipped[number] = located(str(error), source.where(number))
             continue
-        place = len(rows.texts)
-        rows.widths[place] = resize_into(images[place], picture, shape)
-        rows.texts.append(text)
-        rows.numbers.append(number)
-    rows.widths = rows.widths[: len(rows.texts)]
-    rows.images = channels_first(images[: len(rows.texts), :, : padded_width(rows.widths, shape)])
-    return rows
+        place(picture, images, widths, len(read), shape)
+        texts.append(text)
+        read.append(number)
+    widths = widths[: len(read)]
+    return Rows(channels_first(images[: len(read), :, : padded_width(widths, shape)]), widths, texts, read, skipped)
+
+
+def stretch(picture: np.ndarray, images: np.ndarray, _: np.ndarray, row: int, shape: Shape) -> None:
+    """Resize a picture to the whole of its row of a batch."""
+    resize(picture, shape.height, shape.width, images[row])
+
+
+def fit(picture: np.ndarray, images: np.ndarray, widths: np.ndarray, row: int, shape: Shape) -> None:
+    """Resize a picture to its row's height, note its width, and pad it on the right."""
+    widths[row] = width = shape.fitted(*picture.shape[:2])
+    images[row, :, :width] = resize(picture, shape.height, width).reshape(shape.height, width, shape.channels)
+    images[row, :, width:] = PADDING
 
 
 def read_rows(source: Packed, numbers: np.ndarray, shape: Shape) -> Rows:
