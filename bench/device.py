@@ -11,6 +11,7 @@ import importlib.util
 import os
 import platform
 import resource
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
@@ -83,7 +84,12 @@ def present(name: str) -> int:
             importlib.import_module(kind.extension)
         module = getattr(torch, kind.type)
         return module.device_count() if module.is_available() else 0
-    except (ImportError, OSError, RuntimeError, AttributeError):  # the wheel without its driver fails in all these ways
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+        AttributeError,
+    ):  # the wheel without its driver fails in all these ways
         return 0
 
 
@@ -220,7 +226,9 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-if __name__ == "__main__":  # python -m bench.device
-    for kind_name, number in inventory().items():
-        print(f"{kind_name}: {number}" if kind_name != "CPU" else f"CPU: {os.cpu_count()} cores, {cpu_name()}")
-    print(f"best: {best()}")
+if __name__ == "__main__":  # python -m bench.device [--best]
+    if sys.argv[1:] == ["--best"]:
+        print(best())
+    else:
+        for kind_name, number in inventory().items():
+            print(f"{kind_name}: {number}" if kind_name != "CPU" else f"CPU: {os.cpu_count()} cores, {cpu_name()}")

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, image, versions, host. Collected once a run, never typed by hand. No torch here."""
+"""Where a number comes from: commit, image, versions, host. Collected, never typed. No torch here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The grammar of run names, the key of the whole house. Parsed here and nowhere else.
 
-    <MODEL>_<PRECISION>[_<n>E|_<n>S]_<cards><DEVICE>[s]_<Train|Infer>      CRNN_FP32_30E_4MLUs_Train
-    <MODEL>_<Train|Infer>                                                  CRNN_Infer: best device, 1 card, FP32
+<MODEL>_<PRECISION>[_<n>E|_<n>S]_<cards><DEVICE>[s]_<Train|Infer>      CRNN_FP32_30E_4MLUs_Train
+<MODEL>_<Train|Infer>                                                  CRNN_Infer: best device, 1 card, FP32
 """
 
 from __future__ import annotations

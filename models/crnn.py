@@ -15,10 +15,10 @@ CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 NORMED = {2, 4, 6}  # convolutions followed by batch norm
 # Height is halved four times (32 -> 2, then conv6 makes it 1); width only twice, so that a character keeps its columns.
 POOLS = {
-    0: dict(kernel_size=2),
-    1: dict(kernel_size=2),
-    3: dict(kernel_size=2, stride=(2, 1), padding=(0, 1)),
-    5: dict(kernel_size=2, stride=(2, 1), padding=(0, 1)),
+    0: {"kernel_size": 2},
+    1: {"kernel_size": 2},
+    3: {"kernel_size": 2, "stride": (2, 1), "padding": (0, 1)},
+    5: {"kernel_size": 2, "stride": (2, 1), "padding": (0, 1)},
 }
 MINIMUM_WIDTH = 16  # px: five columns, enough for two characters and their blanks
 

@@ -1,4 +1,4 @@
-"""One way to read options for every program: dataclass defaults < recipe YAML < command line.
+"""The options of the programs, and one way to read them: dataclass defaults < recipe YAML < command line.
 
 A misspelt option or recipe key is refused by name, with the nearest right one. Errors are one line and exit code 2.
 """
@@ -7,42 +7,235 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from bench.refusal import Refusal
 
 T = TypeVar("T")
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the strings below fields are their --help
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = Path(__file__).resolve().parent / "recipes"
+
+
+@dataclass
+class Data:
+    """How a picture becomes an array and a text becomes classes."""
+
+    height: int = 32
+    """Px"""
+    width: int = 100
+    """Px; the widest with keep_ratio"""
+    channels: int = 1
+    """1 grey, 3 RGB"""
+    keep_ratio: bool = False
+    """Pad on the right instead of squeezing to `width`"""
+    charset: str = "36"
+    """36, 62, 94, or a UTF-8 file with one alphabet"""
+
+
+@dataclass
+class Model:
+    """The network."""
+
+    hidden: int = 256
+    """Units of each LSTM direction"""
+
+
+@dataclass
+class Optimizer:
+    """How weights are updated. The rate is scaled by sqrt(global batch / lr_batch) (Malladi et al. 2022, for Adam)."""
+
+    name: Literal["adam", "adamw", "rmsprop", "adadelta", "sgd"] = "adam"
+    lr: float = 1e-4
+    """For a global batch of lr_batch; the peak with one_cycle"""
+    lr_batch: int = 32
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "one_cycle", "cosine"] = "constant"
+    clip: float = 5.0
+    """Largest norm of the gradient; 0 is off"""
+
+
+@dataclass
+class Common:
+    """What training and testing share."""
+
+    recipe: str = "crnn"
+    """A file of models/recipes, without .yaml"""
+    run: str | None = None
+    """The name asked for; the record carries the name of what really ran"""
+    dataset: Path | None = None
+    """Holds Synth90k/ or LMDBs; default: $PYTORCH_TRAIN_DATASET"""
+    device: Literal["MLU", "GPU", "CPU"] | None = None
+    """Default: the best one present"""
+    precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
+    batch_size: int = 32
+    """Per card"""
+    workers: int = -1
+    """Loader processes per card; -1: none on CPU, 4 on cards"""
+    seed: int = 1
+    checkpoints: Path | None = None
+    """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
+    results: Path = ROOT / "results" / "runs"
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+
+
+@dataclass
+class Train(Common):
+    """Train a recogniser; write checkpoints and one record."""
+
+    epochs: int = 30
+    steps: int | None = None
+    """Stop after so many steps, instead of epochs"""
+    resume: bool = False
+    """Go on from the last checkpoint of this run"""
+    warmup_steps: int = 20
+    """Left out of throughput"""
+    log_every: int = 50
+    """Steps between readings of the loss"""
+    save_every: int = 2000
+    """Steps between checkpoints inside an epoch"""
+    optimizer: Optimizer = field(default_factory=Optimizer)
+
+
+@dataclass
+class Test(Common):
+    """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
+
+    checkpoint: Path | None = None
+    """Default: the newest best.pt of this recipe below --checkpoints"""
+    split: Literal["train", "val", "test"] = "test"
+    warmup_steps: int = 2
+    """Batches left out of throughput"""
+    latency_runs: int = 100
+    """Timed batches for each latency; 0 is off"""
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's parser with errors a person can act on: one line, the nearest right name, exit code 2."""
+    """jsonargparse's parser with errors a person can act on."""
 
     def error(self, message, ex=None):
-        message = " ".join(str(message).split())
-        print(f"{self.prog}: error: {message}{self.nearest(message)}", file=sys.stderr)
-        sys.exit(2)
+        raise Refusal(tidy(str(message)) + self.nearest(str(message)))
+
+    @property
+    def names(self) -> list[str]:
+        return [action.dest for action in self._actions if action.dest != "help"]
 
     def nearest(self, message: str) -> str:
-        known = {name.lstrip("-") for action in self._actions for name in [action.dest, *action.option_strings]}
-        for word in re.findall(r"[\w.-]+", message.partition("'Key ")[0] and message):
-            name = word.lstrip("-").partition("=")[0]
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            if close and name not in known:
-                return f" (did you mean '{close[0]}'?)"
+        """' (did you mean --steps?)' for the first word of the message that is almost an option."""
+        short = {name.rpartition(".")[2]: name for name in self.names}
+        for word in re.findall(r"[A-Za-z_.-]{3,}", message):
+            word = word.lstrip("-").replace("-", "_")
+            if word in short or word in self.names:
+                continue
+            if close := difflib.get_close_matches(word, [*self.names, *short], n=1, cutoff=0.75):
+                return f" (did you mean --{short.get(close[0], close[0])}?)"
         return ""
 
 
-def parse(kind: type[T], argv: list[str] | None, prog: str, recipe: Path | None = None, example: str = "") -> T:
-    """Read `kind` (a dataclass, nested ones allowed) from a recipe file and the command line `argv`."""
-    parser = Parser(prog=prog, description=(kind.__doc__ or "").strip(), epilog=example and f"example: {example}",
-                    default_config_files=[str(recipe)] if recipe else None, exit_on_error=True)
+def tidy(message: str) -> str:
+    """jsonargparse explains wrong types at length; a person needs the option, the value and the wanted type."""
+    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
+    wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
+    if wrong and wanted:
+        return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
+    return " ".join(message.split())
+
+
+def flatten(tree: dict, prefix: str = "") -> dict:
+    """{'data': {'width': 100}} -> {'data.width': 100}"""
+    flat = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def recipe_path(name: str) -> Path:
+    path = RECIPES / f"{name}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+    close = difflib.get_close_matches(name, known, n=1)
+    raise Refusal(
+        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + f" ({close[0]}?)" * bool(close)
+    )
+
+
+def read_recipe(parser: Parser, path: Path, kind: type) -> None:
+    """Make the recipe's values the parser's defaults. Keys only another program has are left out, others refused."""
+    try:
+        values = flatten(yaml.safe_load(path.read_text(encoding="utf8")) or {})
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
+    everything = build_parser(Train, "").names
+    for key, value in values.items():
+        if key not in everything:
+            raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
+        if key in parser.names:
+            parser.set_defaults({key: tuple(value) if isinstance(value, list) else value})
+
+
+def build_parser(kind: type, prog: str, example: str = "") -> Parser:
+    description = (kind.__doc__ or "").partition("Args:")[0].strip()
+    parser = Parser(prog=prog, description=description, epilog=example and f"example: {example}", exit_on_error=True)
     parser.add_class_arguments(kind, as_group=False)
-    values = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    return parser.instantiate(values) if not dataclasses.is_dataclass(kind) else build(parser, kind, values)
+    return parser
 
 
-def build(parser: Parser, kind: type[T], values) -> T:
+def asked_recipe(argv: list[str], default: str) -> str:
+    """The value of --recipe, needed before the other options can be read."""
+    for i, word in enumerate(argv):
+        if word == "--recipe" and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith("--recipe="):
+            return word.partition("=")[2]
+    return default
+
+
+def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
+    """`--batch-size` is `--batch_size`, and a bare flag is true."""
+    words = [re.sub(r"^--[\w.-]+", lambda m: "--" + m[0][2:].replace("-", "_"), word) for word in argv]
+    following = [*words[1:], "--"][: len(words)]
+    return [
+        f"{word}=true" if word.startswith("--") and word[2:] in flags and after.startswith("--") else word
+        for word, after in zip(words, following, strict=True)
+    ]
+
+
+def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
+    """Read `kind` (a dataclass) from its recipe, where it has one, and the command line. Raises Refusal."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = build_parser(kind, prog, example)
+    argv = spelled_out(argv, {f.name for f in dataclasses.fields(kind) if f.type in ("bool", bool)})
+    if "recipe" in parser.names:
+        read_recipe(parser, recipe_path(asked_recipe(argv, "crnn")), kind)
+    values: Namespace = parser.parse_args(argv)
     return kind(**vars(parser.instantiate_classes(values)))
+
+
+def dataset_root(options: Common) -> Path:
+    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises Refusal when neither is there."""
+    root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
+    if not root:
+        raise Refusal(
+            "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "
+            "or make a sample with `python -m models.render --out data/sample`"
+        )
+    if not Path(root).is_dir():
+        raise Refusal(f"dataset folder {root} does not exist: set PYTORCH_TRAIN_DATASET or --dataset")
+    return Path(root)
+
+
+def checkpoint_root(options: Common) -> Path:
+    return Path(options.checkpoints or os.environ.get("PYTORCH_TRAIN_CHECKPOINT") or ROOT / "checkpoints")

@@ -1,0 +1,15 @@
+# shellcheck shell=bash
+# Sourced by every script: where things are. Set any of these before a run to change them; there is no logic here.
+
+# The folder that holds Synth90k/ (raw tree or LMDB). Empty: a small sample is rendered and used, and every table says so.
+export PYTORCH_TRAIN_DATASET=${PYTORCH_TRAIN_DATASET:-}
+# Where checkpoints are written, and where CRNN_Infer.sh looks for trained weights (a folder, or one file).
+export PYTORCH_TRAIN_CHECKPOINT=${PYTORCH_TRAIN_CHECKPOINT:-$ROOT/checkpoints}
+# The image that docker/run_docker.sh starts.
+export IMAGE_NAME=${IMAGE_NAME:-crnn-bench}
+# Where the rendered sample lies.
+export CRNN_SAMPLE=${CRNN_SAMPLE:-$ROOT/data/sample}
+# The virtual environment that set-up makes; CRNN_PYTHON names a Python that needs no set-up.
+export CRNN_VENV=${CRNN_VENV:-$ROOT/.venv}
+# Programs are started as `python -m models.X` from anywhere.
+export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}

@@ -1,0 +1,111 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped. Written whole or not at all.
+
+`last.pt` is the newest, `previous.pt` the one before it (in case the newest is damaged), `best.pt` the one with the
+best validation accuracy. All are read with `weights_only=True`: a checkpoint from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.refusal import Refusal
+
+FORMAT = 1
+
+
+def write(content: dict, path: Path) -> None:
+    """Save atomically: a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".partial{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise Refusal(f"cannot write {path}: {error.strerror}; the checkpoint before it is untouched") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_last(content: dict, folder: Path) -> None:
+    """Write `last.pt`, keeping the one it replaces as `previous.pt`."""
+    last = folder / "last.pt"
+    if last.exists():
+        os.replace(last, folder / "previous.pt")
+    write(content, last)
+
+
+def read(path: Path) -> dict:
+    """The content of a checkpoint, on the CPU. Raises Refusal when it is damaged or would run code."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refusal(f"no checkpoint at {path}") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Refusal(f"{path}: not a readable checkpoint ({reason[:160]})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise Refusal(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
+    return content
+
+
+def read_last(folder: Path) -> tuple[dict, Path] | None:
+    """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back."""
+    for name in ("last.pt", "previous.pt"):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            return read(path), path
+        except Refusal as refusal:
+            print(f"warning: {refusal}; falling back to the checkpoint before it")
+    return None
+
+
+def newest_best(root: Path, recipe: str) -> Path | None:
+    """`root` itself when it is a file, else the newest best.pt of this recipe below it."""
+    if root.is_file():
+        return root
+    found = sorted(root.glob(f"{recipe.upper()}_*/best.pt"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def load_network(network: nn.Module, content: dict, path: Path, charset: str) -> None:
+    """Load the weights. Raises Refusal when the checkpoint spells another alphabet or is of another network."""
+    if content["charset"] != charset:
+        theirs = content["charset"]
+        raise Refusal(
+            f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked"
+            f" for ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
+        )
+    try:
+        network.load_state_dict(content["network"])
+    except RuntimeError as error:
+        reasons = " ".join(str(error).split())
+        raise Refusal(f"{path}: the weights are of another network: {reasons[:300]}") from None
+
+
+def random_state(device) -> dict:
+    """Every generator a run draws from. `device` is a bench.device.Device."""
+    version, internal, gauss = random.getstate()
+    return {
+        "python": [version, list(internal), gauss],
+        "torch": torch.get_rng_state(),
+        "device": device.rng_state(),
+    }
+
+
+def restore_random_state(state: dict, device) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(state["torch"])
+    device.set_rng_state(state["device"])

@@ -1,0 +1,85 @@
+"""A whole sample: what every picture of it will be, decided by the seed alone, and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
+
+from models.data.rendering.fonts import Face
+from models.data.rendering.lexicon import spell, split_words
+from models.data.rendering.styles import STYLES, faces_for
+
+SPLITS = ("train", "val", "test")
+QUALITY = (70, 91)  # of the JPEG: the quantisation tables of Synth90k's own pictures lie in this range
+
+
+class SampleError(ValueError):
+    """A sample that cannot be made as asked, or a place that holds something else."""
+
+
+class Task(NamedTuple):
+    """Consecutive pictures for one worker: the first one's number, and every one's lexicon line and word."""
+
+    first: int
+    lines: Sequence[int]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What decides a picture besides its word and its number. Small: it travels to every worker."""
+
+    faces: tuple[Face, ...]
+    seed: int
+    style: str
+    case: str
+
+    def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
+        """Picture `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        text = spell(word, self.case, rng)
+        picture = STYLES[self.style](text, rng, faces_for(self.style, self.faces))
+        return text, encode(picture, int(rng.integers(*QUALITY)))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Words, how many pictures of them, how they are split, and how they look."""
+
+    words: Sequence[str]
+    count: int
+    shares: tuple[float, float, float]
+    look: Look
+
+    def splits(self) -> dict[str, range]:
+        """The pictures of each split: consecutive numbers, so a split is a slice of the annotation."""
+        ends = [0, *np.round(np.cumsum(self.shares) / sum(self.shares) * self.count).astype(int).tolist()]
+        return {name: range(*ends[i : i + 2]) for i, name in enumerate(SPLITS)}
+
+    def lines(self) -> np.ndarray:
+        """The lexicon line of every picture; a split uses all of its own words before one comes again."""
+        pools = split_words(len(self.words), self.shares, self.look.seed)
+        chosen = []
+        for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
+            if len(pictures) and not len(pool):
+                raise SampleError(f"{len(self.words)} words are too few to give {name} words of its own")
+            chosen.append(np.resize(pool, len(pictures)))
+        return np.concatenate(chosen)
+
+    def tasks(self, size: int) -> Iterator[Task]:
+        """The whole sample in tasks of `size` pictures."""
+        lines = self.lines()
+        for first in range(0, self.count, size):
+            part = lines[first : first + size].tolist()
+            yield Task(first, part, [self.words[line] for line in part])
+
+
+def encode(picture: np.ndarray, quality: int) -> bytes:
+    """JPEG with three components and 4:2:0, as Synth90k's own: reading a sample must cost what reading it costs."""
+    height, width = picture.shape
+    neutral = np.full(((height + 1) // 2, (width + 1) // 2), 128, np.uint8)
+    return simplejpeg.encode_jpeg_yuv_planes(picture, neutral, neutral, quality=quality)

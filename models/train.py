@@ -1,0 +1,227 @@
+"""Train a recogniser: `python -m models.train --dataset DIR`, or a script of run_scripts/.
+
+Many cards: one process a card under torchrun (the run scripts do it). Each sample of an epoch is seen exactly once over
+all ranks; the loss is the mean over the global batch, so that the number of cards does not change what is learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.meter import Meter
+from bench.record import Record
+from bench.refusal import answer
+from models import checkpoint
+from models.crnn import CRNN
+from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.evaluate import evaluate, images_of
+from models.optimise import Stepper, scaled_rate
+from models.options import Train, checkpoint_root, parse
+from models.progress import Progress
+from models.util import Session, dataset_section, make_record, normalised, parameters
+
+
+@dataclass
+class Position:
+    """Where training stands: enough to find the next sample after a stop, with any number of cards."""
+
+    epoch: int = 0
+    consumed: int = 0  # samples of this epoch already seen, over all ranks
+    best: float = -1.0  # word accuracy of the best validation so far
+
+
+@dataclass
+class Training:
+    """A run of training. `run()` is the loop; the rest is what the loop says."""
+
+    options: Train
+    session: Session
+    position: Position = field(default_factory=Position)
+    losses: list[float] = field(default_factory=list)
+    validation: dict | None = None
+
+    def __post_init__(self):
+        options, session = self.options, self.session
+        self.train_set, self.unfit = self.fitting(session.dataset("train"))
+        self.val_set = session.dataset("val")
+        self.global_batch = options.batch_size * session.world.size
+        per_epoch = -(-len(self.train_set) // self.global_batch)
+        self.total_steps = options.steps or options.epochs * per_epoch
+        self.name = session.run_name("Train", None if options.steps else options.epochs, options.steps)
+        self.folder = checkpoint_root(options) / str(self.name)
+        self.network = session.network()
+        rate = scaled_rate(options.optimizer, self.global_batch)
+        self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
+        self.sampler = EpochSampler(
+            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
+        )
+        self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
+        self.criterion = nn.CTCLoss(reduction="sum", zero_infinity=True)
+        self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
+
+    def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
+        """The samples whose labels CTC can learn, and what was left out."""
+        unfit = data.unfit(CRNN.time_steps(self.options.data.width))
+        return (data.without(unfit) if len(unfit) else data), unfit
+
+    def run(self) -> Record | None:
+        """Train to the end, validating after each epoch. Returns the record on the leading rank."""
+        self.resume()
+        self.announce()
+        self.trained = self.distributed()
+        with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
+            while self.stepper.step < self.total_steps:
+                self.epoch()
+                self.validate()
+                self.save()
+        return self.record()
+
+    def distributed(self) -> nn.Module:
+        if self.session.world.size == 1:
+            return self.network
+        device = self.session.device
+        cards = [device.index] if device.kind.type != "cpu" else None
+        return DistributedDataParallel(self.network, device_ids=cards, gradient_as_bucket_view=True)
+
+    def epoch(self) -> None:
+        """The rest of this epoch, or as much of it as the number of steps allows."""
+        self.network.train()
+        self.sampler.set_epoch(self.position.epoch, self.position.consumed)
+        left = islice(self.batches, self.total_steps - self.stepper.step)
+        for batch in self.meter.steps(left, images=images_of):
+            self.step(batch)
+            self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
+            if self.stepper.step % self.options.save_every == 0:
+                self.save()
+        if self.position.consumed >= len(self.train_set):
+            self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
+
+    def step(self, batch: Batch) -> None:
+        loss = self.loss(batch)
+        self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
+        self.losses.append(loss.detach())
+        if self.stepper.step % self.options.log_every == 0:
+            self.read_losses()
+            self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
+        self.progress.advance()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """This rank's share of the mean loss a sample of the global batch: the CTC of the paper, in float32."""
+        device = self.session.device
+        with device.autocast():
+            logits = self.trained(normalised(batch.images, device.torch))
+        logs = logits.float().log_softmax(2)
+        steps = self.network.time_steps(batch.widths)
+        # Lengths stay on the host: devices would copy them back, and wait for it.
+        labels = batch.labels.to(device.torch, non_blocking=True)
+        return self.criterion(logs, labels, steps, batch.lengths) * batch.weight / self.global_batch
+
+    def read_losses(self) -> None:
+        """Bring the losses that are still on the device to the host, in one wait."""
+        pending = [i for i, loss in enumerate(self.losses) if isinstance(loss, Tensor)]
+        values = torch.stack([self.losses[i] for i in pending]).tolist() if pending else []
+        for i, value in zip(pending, values, strict=True):
+            self.losses[i] = value * self.session.world.size
+
+    def validate(self) -> None:
+        with self.meter.phase("evaluation_s"):
+            score, _ = evaluate(self.network, self.val_set, self.session)
+        self.validation = asdict(score)
+        self.progress.validated(self.stepper.step, self.position.epoch, score)
+        if score.word_accuracy > self.position.best:
+            self.position.best = score.word_accuracy
+            self.write(self.folder / "best.pt")
+
+    def save(self) -> None:
+        with self.meter.phase("checkpoint_s"):
+            self.write(None)
+
+    def write(self, path: Path | None) -> None:
+        """Write a checkpoint, as `last.pt` when no path is given. The generators of all ranks are in it."""
+        states = self.session.world.gather(checkpoint.random_state(self.session.device))
+        if not self.session.world.leads:
+            return
+        content = {
+            "network": self.network.state_dict(),
+            "stepper": self.stepper.state_dict(),
+            "position": asdict(self.position),
+            "random": states,
+            "charset": self.session.charset.characters,
+            "recipe": self.options.recipe,
+            "data": asdict(self.options.data),
+            "model": asdict(self.options.model),
+            "run": str(self.name),
+            "dataset": self.train_set.name,
+        }
+        checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
+
+    def resume(self) -> None:
+        """With --resume, go on from this run's newest readable checkpoint."""
+        found = checkpoint.read_last(self.folder) if self.options.resume else None
+        self.resumed_from = None
+        if not found:
+            return
+        content, path = found
+        checkpoint.load_network(self.network, content, path, self.session.charset.characters)
+        self.stepper.load_state_dict(content["stepper"])
+        self.position = Position(**content["position"])
+        if len(content["random"]) == self.session.world.size:
+            checkpoint.restore_random_state(content["random"][self.session.world.rank], self.session.device)
+        self.resumed_from = self.stepper.step
+        self.session.say(f"resuming from {path}: step {self.stepper.step} of {self.total_steps}")
+
+    def announce(self) -> None:
+        session, data = self.session, self.train_set
+        sample = " (a rendered sample, not Synth90k)" if data.is_sample else ""
+        session.say(
+            f"{self.name}: {session.world.size} x {session.device.card_name()}, "
+            f"{parameters(self.network):,} parameters\n"
+            f"  {len(data):,} pictures of {data.name}{sample}, batch {self.options.batch_size} a card, "
+            f"{self.global_batch} in all, {self.total_steps:,} steps\n"
+            f"  {self.options.optimizer.name}, rate {self.stepper.rate:.3g} = {self.options.optimizer.lr:g}"
+            f" x sqrt({self.global_batch} / {self.options.optimizer.lr_batch}), {self.options.optimizer.schedule}"
+        )
+        if len(self.unfit):
+            session.say(f"  left out of training: {self.unfit}")
+
+    def record(self) -> Record | None:
+        self.read_losses()
+        losses = self.session.world.gather(self.losses)
+        mean = [sum(step) / len(step) for step in zip(*losses, strict=True)]
+        record = make_record(
+            self.session,
+            self.name,
+            self.meter,
+            dataset_section(self.train_set, "train"),
+            accuracy=self.validation and {"split": "val", **self.validation},
+            training={
+                "epochs": self.position.epoch,
+                "steps": self.stepper.step,
+                "total_steps": self.total_steps,
+                "loss": mean,
+                "skipped_steps": self.stepper.skipped,
+                "resumed_from_step": self.resumed_from,
+            },
+        )
+        return record if self.session.world.leads else None
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(Train, argv, "models.train")
+    session = Session.open(options)
+    try:
+        if record := Training(options, session).run():
+            path = record.save(options.results)
+            session.say(f"record: {path}")
+    finally:
+        session.world.leave()
+
+
+if __name__ == "__main__":
+    answer(main, "models.train")

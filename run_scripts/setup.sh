@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Sourced: sets ROOT and PYTHON, and makes the virtual environment when it is missing or its requirements have changed.
+# usage: SETUP=dev source setup.sh      (dev: what the tests need, too)
+# Where the Python at hand already has a torch (a vendor's image), that torch is kept and only the rest is installed.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export ROOT
+# shellcheck source=../env.sh
+source "$ROOT/env.sh"
+
+fail() { # <message>
+  echo "$(basename "$0"): error: $1" >&2
+  exit 2
+}
+
+find_python() {
+  local name
+  for name in python3 python3.12 python3.11 python3.10 python; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  fail "no Python 3.10 or newer found; install one, or set CRNN_PYTHON"
+}
+
+install() { # <python> <stamp>
+  local python=$1 stamp=$2 options=() files=(-r "$ROOT/requirements.txt")
+  if "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
+    options=(--system-site-packages)
+  else
+    files=(-r "$ROOT/requirements-torch.txt" "${files[@]}")
+  fi
+  [[ ${SETUP:-} != dev ]] || files+=(-r "$ROOT/requirements-dev.txt")
+  echo "setting up $CRNN_VENV (once; the torch download is the long part)" >&2
+  "$python" -m venv ${options[@]+"${options[@]}"} "$CRNN_VENV"
+  "$CRNN_VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" >&2
+  touch "$stamp"
+}
+
+setup() {
+  local python stamp sum
+  if [[ -n ${CRNN_PYTHON:-} ]]; then
+    PYTHON=$CRNN_PYTHON
+    return
+  fi
+  PYTHON=$CRNN_VENV/bin/python
+  sum=$(cat "$ROOT"/requirements*.txt | cksum | cut -d' ' -f1)
+  stamp=$CRNN_VENV/.ready-$sum-${SETUP:-run}
+  [[ ${SETUP:-run} == dev || ! -e $CRNN_VENV/.ready-$sum-dev ]] || stamp=$CRNN_VENV/.ready-$sum-dev
+  if [[ ! -e $stamp ]]; then
+    python=$(find_python)
+    mkdir -p "$CRNN_VENV" 2>/dev/null || fail "cannot write $CRNN_VENV; set CRNN_VENV, or CRNN_PYTHON to a Python with the requirements"
+    # One at a time: two scripts started together must not both install.
+    exec 9>"$CRNN_VENV/.lock"
+    if command -v flock >/dev/null; then flock 9; fi
+    [[ -e $stamp ]] || install "$python" "$stamp"
+    exec 9>&-
+  fi
+}
+
+setup
+export PYTHON
