@@ -6,7 +6,7 @@ from torch import nn
 
 from models.parts.backbones import BACKBONES, features_of
 from models.parts.chain import HEIGHT, Chain, blank
-from models.parts.heads import END, Attention, attention_loss, ctc_loss, pad
+from models.parts.heads import CTC, END, Attention, pad
 from models.parts.sequence import Recurrent, sequence
 from models.recogniser import parameters
 
@@ -94,12 +94,12 @@ def test_attention_looks_only_at_a_pictures_own_columns():
 
 
 def test_teacher_forcing_is_a_ratio_for_each_step_and_picture():
-    head = Attention(6, 5, 50)
-    targets = torch.full((4000, 1), 7)
-    chosen = head.previous(torch.zeros(4000, 50), 0, targets, 0.3)  # its own choice is class 0
-    assert 0.25 < (chosen == 7).float().mean() < 0.35
-    assert (head.previous(torch.zeros(9, 50), 0, targets[:9], 1.0) == 7).all()
-    assert (head.previous(torch.zeros(9, 50), 0, targets[:9], 0.0) == 0).all()
+    head, true, logits = Attention(6, 5, 50), torch.full((4000,), 7), torch.zeros(4000, 50)  # its own is class 0
+    for head.teacher_forcing in (0.0, 0.3, 1.0):
+        taught = (head.previous(logits, true) == 7).float().mean()
+        assert taught == pytest.approx(head.teacher_forcing, abs=0.05 * (0 < head.teacher_forcing < 1))
+    head.eval().teacher_forcing = 0.3
+    assert (head.previous(logits, true) == 7).all(), "texts that are scored are always read as given"
 
 
 def test_a_step_reads_the_true_character_before_it():
@@ -118,22 +118,20 @@ def test_labels_are_padded_with_their_end():
 
 def test_attention_loss_counts_the_text_and_one_end():
     logits = torch.randn(3, 2, 5)
-    targets, lengths = pad(torch.tensor([1, 2, 3]), torch.tensor([2, 1])), torch.tensor([2, 1])
+    lengths = torch.tensor([2, 1])
     logs = logits.log_softmax(-1)
     by_hand = -(logs[0, 0, 1] + logs[1, 0, 2] + logs[2, 0, 0] + logs[0, 1, 3] + logs[1, 1, 0]) / 2
-    torch.testing.assert_close(attention_loss(logits, targets, lengths), by_hand)
+    torch.testing.assert_close(Attention(1, 1, 5).loss(logits, None, torch.tensor([1, 2, 3]), lengths), by_hand)
 
 
 def test_ctc_loss_forgives_a_text_too_long_for_its_columns():
     logits = torch.randn(3, 2, 5, requires_grad=True)
-    loss = ctc_loss(logits, torch.tensor([3, 3]), torch.tensor([1, 1, 1, 2]), torch.tensor([3, 1]))
+    loss = CTC(1, 5).loss(logits, torch.tensor([3, 3]), torch.tensor([1, 1, 1, 2]), torch.tensor([3, 1]))
     loss.backward()
     assert loss.isfinite() and (logits.grad[:, 0] == 0).all() and (logits.grad[:, 1] != 0).any()
 
 
-@pytest.mark.parametrize(
-    "name, theirs", [("densenet121", "densenet121"), ("mobilenetv2_cifar", "mobilenet_v2")]
-)
+@pytest.mark.parametrize("name, theirs", [("densenet121", "densenet121"), ("mobilenetv2_cifar", "mobilenet_v2")])
 def test_torchvisions_weights_fit(name, theirs):
     from models.torchvision_schemas import import_torchvision
 

@@ -6,6 +6,7 @@ import typing
 import pytest
 import torch
 
+from bench.refusal import Refusal
 from models.crnn import CRNN
 from models.parts.backbones import BACKBONES
 from models.parts.heads import pad
@@ -15,9 +16,7 @@ from models.recogniser import Model, ModelError, Recogniser, build
 
 def pictures(*widths, channels=1, height=32):
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(len(widths), channels, height, max(widths), generator=generator) * 2 - 1, torch.tensor(
-        widths
-    )
+    return torch.rand(len(widths), channels, height, max(widths), generator=generator) * 2 - 1, torch.tensor(widths)
 
 
 @pytest.fixture(autouse=True)
@@ -55,17 +54,17 @@ def test_a_text_does_not_depend_on_its_neighbours(model):
         torch.testing.assert_close(recogniser(noisy, widths)[: len(alone), i], together[: len(alone), i])
 
 
-def test_ctc_steps_are_the_output_lengths():
+def test_ctc_steps_are_the_time_steps():
     recogniser = build(Model(), classes=11).eval()
     images, widths = pictures(100, 50)
     assert recogniser(images, widths).shape == (26, 2, 11)
-    assert recogniser.output_lengths(widths).tolist() == [26, 13]
-    assert recogniser.output_lengths(100) == 26
+    assert recogniser.time_steps(widths).tolist() == [26, 13]
+    assert recogniser.time_steps(100) == 26
 
 
 def test_straightened_pictures_have_one_length():
     recogniser = build(Model("vgg", rectifier="tps", hidden=16))
-    assert recogniser.output_lengths(torch.tensor([300, 20])).tolist() == [26, 26]
+    assert recogniser.time_steps(torch.tensor([300, 20])).tolist() == [26, 26]
     assert recogniser.eval()(pictures(300)[0]).shape[0] == 26
 
 
@@ -80,9 +79,9 @@ def test_the_plain_crnns_weights_load_and_give_its_logits():
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"channels": 2}, "not 2"),
+        ({"teacher_forcing": 1.5}, "not 1.5"),
         ({"pretrained": "imagenet"}, "vgg has no ImageNet weights; densenet121, mobilenetv2_cifar have"),
-        ({"backbone": "densenet121", "pretrained": "imagenet"}, "set channels to 3"),
+        ({"backbone": "densenet121", "pretrained": "imagenet"}, "set data.channels to 3"),
         ({"embedding": 32}, "the head is ctc"),
         ({"head": "attention", "longest": 0}, "at least 1 character"),
         ({"rectifier": "tps", "fiducials": 7}, "even number"),
@@ -100,6 +99,8 @@ def test_a_height_that_leaves_nothing_is_refused():
         build(Model(), height=16)
     with pytest.raises(ModelError, match="1 classes"):
         build(Model(), classes=1)
+    with pytest.raises(ModelError, match="not 2"):
+        build(Model(), channels=2)
 
 
 def test_pictures_that_cannot_be_read_are_refused():
@@ -112,12 +113,12 @@ def test_pictures_that_cannot_be_read_are_refused():
 
 
 def test_missing_imagenet_weights_are_one_clear_line(tmp_path):
-    model = Model("mobilenetv2_cifar", "none", channels=3, pretrained=str(tmp_path / "none.pth"))
-    with pytest.raises(ValueError, match="no file of ImageNet weights at"):
-        build(model)
+    model = Model("mobilenetv2_cifar", "none", pretrained=str(tmp_path / "none.pth"))
+    with pytest.raises(Refusal, match="no file of ImageNet weights at"):
+        build(model, channels=3)
     torch.save({"features.0.0.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
-    with pytest.raises(ValueError, match="do not fit mobilenetv2_cifar"):
-        build(dataclasses.replace(model, pretrained=str(tmp_path / "wrong.pth")))
+    with pytest.raises(Refusal, match="do not fit mobilenetv2_cifar"):
+        build(dataclasses.replace(model, pretrained=str(tmp_path / "wrong.pth")), channels=3)
 
 
 def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
@@ -126,25 +127,19 @@ def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ValueError, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
-        build(Model("mobilenetv2_cifar", "none", channels=3, pretrained="imagenet"))
+    with pytest.raises(Refusal, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
+        build(Model("mobilenetv2_cifar", "none", pretrained="imagenet"), channels=3)
 
 
 @pytest.mark.parametrize("head", ["ctc", "attention"])
 def test_both_heads_learn_one_picture(head):
-    from models.parts.heads import attention_loss, ctc_loss
-
     recogniser = build(Model("vgg", "gru", head, hidden=32, longest=4), classes=5)
     images, labels, lengths = pictures(40)[0], torch.tensor([1, 1, 3]), torch.tensor([3])
     optimizer = torch.optim.Adam(recogniser.parameters(), 3e-3)
     targets, losses = pad(labels, lengths), []
-    losses_of = {
-        "ctc": lambda logits: ctc_loss(logits, torch.tensor([len(logits)]), labels, lengths),
-        "attention": lambda logits: attention_loss(logits, targets, lengths),
-    }
     for _ in range(25):
         logits = recogniser(images, targets=targets)
-        loss = losses_of[head](logits)
+        loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -159,4 +154,4 @@ def test_the_recurrent_type_reaches_every_recurrent_layer():
 
 
 def test_a_recogniser_pickles_its_weights_only():
-    assert all(isinstance(v, torch.Tensor) for v in Recogniser(Model(hidden=8), 5, 32).state_dict().values())
+    assert all(isinstance(v, torch.Tensor) for v in Recogniser(Model(hidden=8), 5, 32, 1).state_dict().values())

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.refusal import Refusal
 from models.parts import densenet, mobilenet, resnet, shufflenet, vgg
 from models.parts.chain import Chain
 from models.torchvision_schemas import import_torchvision
@@ -42,14 +43,14 @@ def load_imagenet(chain: Chain, name: str, source: str):
     """Fill `chain` (the backbone called `name`) with torchvision's ImageNet weights.
 
     source: "imagenet" for torchvision's cache or download, else a file of weights as torchvision saves
-    them. Raises ValueError, in one line, when they cannot be had or do not fit.
+    them. Raises Refusal, in one line, when they cannot be had or do not fit.
     """
     state = download(BACKBONES[name].weights) if source == "imagenet" else read(Path(source))
     try:
         chain.load_state_dict(features_of(state))
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise ValueError(f"ImageNet weights from {source!r} do not fit {name}: {first}") from None
+        raise Refusal(f"ImageNet weights from {source!r} do not fit {name}: {first}") from None
 
 
 def download(weights: str) -> dict[str, Tensor]:
@@ -61,7 +62,7 @@ def download(weights: str) -> dict[str, Tensor]:
         return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except OSError as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
-        raise ValueError(
+        raise Refusal(
             f"ImageNet weights are neither in {cache} nor to be had from {chosen.url} ({error}); "
             "copy that file there, give its path instead of 'imagenet', or leave pretrained empty"
         ) from None
@@ -69,7 +70,7 @@ def download(weights: str) -> dict[str, Tensor]:
 
 def read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"no file of ImageNet weights at {path}")
+        raise Refusal(f"no file of ImageNet weights at {path}")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

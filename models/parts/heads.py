@@ -16,8 +16,16 @@ END = 0
 class CTC(nn.Linear):
     """(T, N, features) -> logits (T, N, classes) (Graves et al. 2006)."""
 
-    def forward(self, features: Tensor, lengths=None, targets=None, teacher_forcing: float = 1.0) -> Tensor:
+    def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
         return super().forward(features)
+
+    def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        """Mean over pictures of -log p(text). Texts too long for their columns count 0.
+
+        steps (N,): columns of each picture. labels (sum of lengths,): the texts one after another.
+        """
+        logs = logits.float().log_softmax(dim=-1)
+        return F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True).mean()
 
 
 class Attention(nn.Module):
@@ -29,10 +37,20 @@ class Attention(nn.Module):
 
     embedding: features of the previous character that the cell sees; 0 gives it the class itself, one-hot.
     longest: characters of the longest text that can be read.
+    teacher_forcing: share of training steps that read the true character before them and not their own.
     """
 
-    def __init__(self, features: int, hidden: int, classes: int, embedding: int = 0, longest: int = 25):
+    def __init__(
+        self,
+        features: int,
+        hidden: int,
+        classes: int,
+        embedding: int = 0,
+        longest: int = 25,
+        teacher_forcing: float = 1.0,
+    ):
         super().__init__()
+        self.teacher_forcing = teacher_forcing
         self.classes, self.steps = classes, longest + 1  # and the end
         self.start = classes  # a class that is only ever read, before the first character
         self.embedding = nn.Embedding(classes + 1, embedding) if embedding else None
@@ -42,17 +60,15 @@ class Attention(nn.Module):
         self.cell = nn.LSTMCell(features + (embedding or classes + 1), hidden)
         self.generator = nn.Linear(hidden, classes)
 
-    def forward(self, features: Tensor, lengths=None, targets=None, teacher_forcing: float = 1.0) -> Tensor:
+    def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
         """(T, N, features) -> logits (S, N, classes).
 
-        lengths (N,): columns that belong to each picture. targets (N, S): the classes to write, as `pad`
-        makes them; each step of each picture then reads the true character before it with probability
-        `teacher_forcing`, its own otherwise. Without targets it reads its own, for as many steps as the
-        longest text has.
+        lengths (N,): columns that belong to each picture. targets (N, S): the classes to write, as `pad` makes
+        them. Without targets each step reads what the step before wrote, for as many steps as the longest text has.
         """
-        return self.write(features, lengths, targets, teacher_forcing)[0]
+        return self.write(features, lengths, targets)[0]
 
-    def write(self, features: Tensor, lengths=None, targets=None, teacher_forcing: float = 1.0):
+    def write(self, features: Tensor, lengths=None, targets=None) -> tuple[Tensor, Tensor]:
         """As forward, and the weights (S, N, T) with which each step looked at the columns."""
         keys, hidden = self.column(features), self.begin(features)
         before = features.new_full((features.shape[1],), self.start, dtype=torch.long)
@@ -63,7 +79,7 @@ class Attention(nn.Module):
             hidden = self.cell(self.inputs(weight, features, before), hidden)
             logits.append(self.generator(hidden[0]))
             weights.append(weight)
-            before = self.previous(logits[-1], step, targets, teacher_forcing)
+            before = self.previous(logits[-1], None if targets is None else targets[:, step])
         return torch.stack(logits), torch.stack(weights)
 
     def begin(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,15 +104,21 @@ class Attention(nn.Module):
             return torch.cat([glimpse, F.one_hot(before, self.classes + 1).to(glimpse.dtype)], dim=1)
         return torch.cat([glimpse, self.embedding(before)], dim=1)
 
-    def previous(self, logits: Tensor, step: int, targets: Tensor | None, teacher_forcing: float) -> Tensor:
-        """The classes (N,) that the next step reads: chosen for each picture anew, for a ratio to be a
-        ratio.
-        """
+    def previous(self, logits: Tensor, true: Tensor | None) -> Tensor:
+        """The classes (N,) that the next step reads: chosen for each picture anew, so that a share is a share."""
         own = logits.detach().argmax(dim=-1)
-        if targets is None:
+        if true is None:
             return own
-        taught = torch.rand(own.shape, device=own.device) < teacher_forcing
-        return torch.where(taught, targets[:, step], own)
+        if not self.training or self.teacher_forcing == 1:
+            return true
+        return torch.where(torch.rand(own.shape, device=own.device) < self.teacher_forcing, true, own)
+
+    def loss(self, logits: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
+        """Mean over pictures of -log p(text and its end); logits as written with the targets `pad` makes of labels."""
+        targets = pad(labels, lengths).to(logits.device)  # (N, S)
+        losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")
+        counted = torch.arange(targets.shape[1]) <= lengths.cpu()[:, None]
+        return (losses * counted.to(losses.device)).sum(dim=1).mean()
 
 
 def pad(labels: Tensor, lengths: Tensor) -> Tensor:
@@ -106,17 +128,3 @@ def pad(labels: Tensor, lengths: Tensor) -> Tensor:
     lengths = lengths.long().cpu()
     rows = labels.long().split(lengths.tolist())
     return nn.utils.rnn.pad_sequence([F.pad(row, (0, 1), value=END) for row in rows], True, END)
-
-
-def ctc_loss(logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over pictures of -log p(text). Texts too long for their columns count 0."""
-    logs = logits.float().log_softmax(dim=-1)
-    losses = F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True)
-    return losses.mean()
-
-
-def attention_loss(logits: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-    """Mean over pictures of -log p(text, end); logits (S, N, classes), targets (N, S), lengths (N,)."""
-    losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")  # (N, S)
-    counted = torch.arange(targets.shape[1], device=targets.device) <= lengths.to(targets.device)[:, None]
-    return (losses * counted).sum(dim=1).mean()

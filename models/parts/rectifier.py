@@ -94,9 +94,7 @@ def spline(height: int, width: int, fiducials: int) -> Tensor:
     apart = torch.cdist(anchors, anchors).fill_diagonal_(1)
     ones, zeros = torch.ones(fiducials, 1).double(), torch.zeros(3, 3).double()
     affine = torch.cat([ones, anchors], dim=1)
-    delta = torch.cat(
-        [torch.cat([affine, apart**2 * apart.log()], dim=1), torch.cat([zeros, affine.T], dim=1)]
-    )
+    delta = torch.cat([torch.cat([affine, apart**2 * apart.log()], dim=1), torch.cat([zeros, affine.T], dim=1)])
     return basis(height, width, anchors) @ torch.linalg.inv(delta)[:, :fiducials]
 
 
