@@ -194,13 +194,10 @@ def build_parser(kind: type, prog: str, example: str = "") -> Parser:
 
 
 def asked_recipe(argv: list[str], default: str) -> str:
-    """The value of --recipe, needed before the other options can be read."""
-    for i, word in enumerate(argv):
-        if word == "--recipe" and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith("--recipe="):
-            return word.partition("=")[2]
-    return default
+    """The last value of --recipe, needed before the other options can be read."""
+    names = [after for word, after in zip(argv, argv[1:], strict=False) if word == "--recipe"]
+    names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
+    return names[-1] if names else default
 
 
 def spelled_out(argv: list[str], flags: set[str]) -> list[str]:

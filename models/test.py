@@ -61,7 +61,7 @@ def accuracy_section(score: Score, split: str) -> dict:
 
 
 def run(options: Test, session: Session) -> Record:
-    dataset = session.dataset(options.split)
+    dataset = session.dataset(options.split, targets=False)
     name = session.run_name("Infer")
     session.say(
         f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"
@@ -80,7 +80,7 @@ def run(options: Test, session: Session) -> Record:
         session,
         name,
         meter,
-        dataset_section(dataset, options.split),
+        dataset_section(dataset, options.split, session.world),
         latency=latency,
         accuracy=accuracy_section(score, options.split) if trained else None,
         training={"checkpoint": str(trained) if trained else None},

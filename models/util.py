@@ -17,7 +17,7 @@ from bench.meter import Meter, throughput
 from bench.record import Record, recipe_section
 from bench.run_name import RunName
 from bench.world import World
-from models.charset import Charset
+from models.charset import NAMED, Charset
 from models.crnn import CRNN, initialise
 from models.dataset import Shape, WordDataset, open_dataset
 from models.options import Common, dataset_root, recipe_path
@@ -38,12 +38,15 @@ class Session:
         device = Device.open(options.device or best(), options.precision, world.local_rank)
         world.join(device)
         seed(options.seed + world.rank)
-        return cls(options, device, world, Charset.named(options.data.charset))
+        return cls(options, device, world, Charset(NAMED.get(options.data.charset, options.data.charset)))
 
-    def dataset(self, split: str) -> WordDataset:
+    def dataset(self, split: str, targets: bool = True) -> WordDataset:
+        """A split in the recipe's shape; without `targets` for reading only, every label kept as it is."""
         data = self.options.data
         shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
-        return open_dataset(dataset_root(self.options), split, shape, self.charset)
+        dataset = open_dataset(dataset_root(self.options), split, shape, self.charset)
+        dataset.targets = targets
+        return dataset
 
     def network(self) -> CRNN:
         """A freshly initialised network on the device; the same on every rank."""
@@ -114,13 +117,15 @@ def cell(session: Session) -> dict:
     }
 
 
-def dataset_section(dataset, split: str) -> dict:
+def dataset_section(dataset: WordDataset, split: str, world: World) -> dict:
+    """What was read. A picture that several ranks could not read counts once."""
+    skipped = set().union(*world.gather(set(dataset.reasons)))
     return {
         "name": dataset.name,
         "split": split,
         "is_sample": dataset.is_sample,
         "n": len(dataset),
-        "skipped": dataset.skipped,
+        "skipped": len(skipped),
         "manifest_sha256": dataset.manifest_hash,
     }
 

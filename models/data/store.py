@@ -1,0 +1,133 @@
+"""LMDB as the field has it: `num-samples`, `image-%09d` (encoded bytes), `label-%09d` (UTF-8), counted from 1."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import lmdb
+
+from models.data.source import DataError, UnreadableError
+
+PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
+DESCRIPTION = "dataset.json"  # beside the splits: what `prepare` knows and an LMDB cannot say
+
+
+def is_store(folder: Path) -> bool:
+    return (folder / "data.mdb").is_file()
+
+
+_environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
+_generation = 0  # counts the forks of this process
+
+
+def shared_environment(folder: str) -> lmdb.Environment:
+    """This process's one environment of a folder: LMDB must not be opened twice in a process."""
+    environment = _environments.get(folder)
+    if environment is None:
+        try:
+            # readahead off: a shuffled epoch would read pages nobody asked for. lock off: readers never write.
+            environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
+        except lmdb.Error as error:
+            raise DataError(f"{folder}: not a readable LMDB: {error}") from None
+        _environments[folder] = environment
+    return environment
+
+
+def close_before_fork() -> None:
+    """LMDB must not be used across a fork: both sides open it again at their next read."""
+    global _generation
+    _generation += 1
+    for environment in list(_environments.values()):
+        environment.close()
+    _environments.clear()
+
+
+os.register_at_fork(before=close_before_fork)
+
+
+class Store:
+    """One LMDB folder to read, opened at first use in each process."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._opened: tuple[int, lmdb.Environment, lmdb.Transaction] | None = None
+        about = description(self.folder)
+        self.name, self.is_sample = about.get("name", self.folder.name), about.get("sample", False)
+        self.count = self._count()
+
+    def _reading(self) -> lmdb.Transaction:
+        if self._opened is None or self._opened[0] != _generation:
+            environment = shared_environment(str(self.folder.resolve()))
+            self._opened = (_generation, environment, environment.begin(buffers=True))
+        return self._opened[2]
+
+    def _count(self) -> int:
+        """`num-samples`, checked against the number of keys and the last sample."""
+        reading = self._reading()
+        progress = reading.get(PROGRESS)
+        if progress is not None and not json.loads(bytes(progress))["finished"]:
+            raise DataError(f"{self.folder}: unfinished; run the `python -m models.prepare` that began it again")
+        said = bytes(reading.get(b"num-samples", b""))
+        if not said.isdigit():
+            raise DataError(f"{self.folder}: no num-samples key; not a text recognition LMDB")
+        count = int(said)
+        for key in (b"image-%09d", b"label-%09d") if count else ():
+            if reading.get(key % count) is None:
+                raise DataError(f"{self.folder}: num-samples says {count:,} but {(key % count).decode()} is missing")
+        if reading.get(b"image-%09d" % (count + 1)) is not None:
+            raise DataError(f"{self.folder}: num-samples says {count:,} but there are more pictures than that")
+        if not count:
+            raise DataError(f"{self.folder}: no samples in it")
+        return count
+
+    def __getstate__(self):
+        return {**self.__dict__, "_opened": None}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def encoded(self, index: int) -> memoryview:
+        content = self._reading().get(b"image-%09d" % (index + 1))
+        if not content:
+            raise UnreadableError(f"{self.where(index)}: {'missing' if content is None else 'zero bytes'}")
+        return content
+
+    def label(self, index: int) -> str:
+        content = self._reading().get(b"label-%09d" % (index + 1))
+        if content is None:
+            raise DataError(f"{self.folder}: label-{index + 1:09d} is missing")
+        try:
+            return str(content, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.folder}: label-{index + 1:09d} is not UTF-8: {error}") from None
+
+    def where(self, index: int) -> str:
+        return f"{self.folder}: image-{index + 1:09d}"
+
+    def manifest(self) -> str:
+        """sha256 over the count and the labels in order."""
+        digest = hashlib.sha256(b"%d\n" % self.count)
+        with self._reading().cursor() as cursor:
+            if cursor.set_range(b"label-"):
+                for key, value in cursor:
+                    if bytes(key[:6]) != b"label-":
+                        break
+                    digest.update(value)
+                    digest.update(b"\n")
+        return digest.hexdigest()
+
+
+def description(folder: Path) -> dict:
+    """What `prepare` wrote about the data set, in the LMDB's folder or the one above; empty for another tool's."""
+    for place in (folder, folder.parent):
+        if (place / DESCRIPTION).is_file():
+            try:
+                about = json.loads((place / DESCRIPTION).read_text())
+            except ValueError as error:
+                raise DataError(f"{place / DESCRIPTION}: not JSON: {error}") from None
+            return about if isinstance(about, dict) else {}
+    return {}

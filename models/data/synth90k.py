@@ -1,0 +1,70 @@
+"""Synth90k (MJSynth) as it is downloaded: 90kDICT32px/ with annotation_{train,val,test}.txt and lexicon.txt.
+
+An annotation line is `./2697/6/466_MONIKER_49537.jpg 49537`. Its second token is the 0-based line of lexicon.txt, not
+the label: the label is that word (lower case), or the middle field of the file name (case kept).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from models.data.source import DataError, Lines, read_inside
+
+INNER = Path("mnt/ramdisk/max/90kDICT32px")
+SPLITS = ("train", "val", "test")
+
+
+def find_tree(root: Path) -> Path | None:
+    """The 90kDICT32px folder, whether `root` is it, Synth90k, or the folder that holds that."""
+    for folder in (root, root / INNER, root / "Synth90k" / INNER, root / "Synth90k", root / INNER.name):
+        if (folder / "lexicon.txt").is_file() or any((folder / f"annotation_{s}.txt").is_file() for s in SPLITS):
+            return folder
+    return None
+
+
+class Synth90k:
+    """One split of the raw tree. `labels`: from the "lexicon" (lower case) or from the file "name" (case kept)."""
+
+    def __init__(self, folder: Path, split: str, labels: str = "lexicon"):
+        self.folder, self.split, self.labels = Path(folder), split, labels
+        self.is_sample = any((place / "SAMPLE.json").is_file() for place in [self.folder, *self.folder.parents[:4]])
+        self.name = "Synth90k-sample" if self.is_sample else "Synth90k"
+        self.lines = Lines(needed(self.folder / f"annotation_{split}.txt", "annotation file"))
+        self.words = Lines(needed(self.folder / "lexicon.txt", "lexicon")) if labels == "lexicon" else None
+        if not len(self.lines):
+            raise DataError(f"{self.lines.path}: no lines in it")
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def encoded(self, index: int) -> bytes:
+        return read_inside(self.folder, self.where(index), f"{self.lines.path}: line {index + 1}")
+
+    def label(self, index: int) -> str:
+        path, _, number = self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")
+        if self.words is None:
+            return path.rpartition("/")[2].partition("_")[2].rpartition("_")[0]
+        if not number.isdecimal() or int(number) >= len(self.words):
+            raise DataError(
+                f"{self.lines.path}: line {index + 1}: {number!r} is not a line of lexicon.txt (0 to "
+                f"{len(self.words) - 1})"
+            )
+        return self.words[int(number)].decode("utf-8", "replace")
+
+    def where(self, index: int) -> str:
+        """Path of a picture below the folder, as its line has it."""
+        return self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")
+
+    def manifest(self) -> str:
+        """sha256 over the list of samples and the words it points into."""
+        digest = hashlib.sha256(self.labels.encode())
+        for lines in filter(None, (self.lines, self.words)):
+            digest.update(lines.path.read_bytes())
+        return digest.hexdigest()
+
+
+def needed(path: Path, what: str) -> Path:
+    if not path.is_file():
+        raise DataError(f"{path}: the {what} is missing; Synth90k comes with annotation_*.txt and lexicon.txt")
+    return path

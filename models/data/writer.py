@@ -1,0 +1,99 @@
+"""Writing an LMDB that survives being killed: every commit holds whole samples and how far the source was read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lmdb
+
+from models.data.source import DataError
+from models.data.store import PROGRESS
+
+FIRST_MAP = 1 << 26  # bytes; doubled when full, so that a full disk is never promised and a small set stays small
+PAGE = 4096
+
+
+@dataclass
+class Progress:
+    """Where a writer is: samples of the source consumed, written and skipped, and which source that was."""
+
+    source: str
+    consumed: int = 0
+    written: int = 0
+    skipped: int = 0
+    finished: bool = False
+
+
+class Writer:
+    """An LMDB being written in commits of whole chunks. Opening an unfinished one continues it."""
+
+    def __init__(self, folder: Path, source: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        # No fsync per commit: a killed process loses nothing by it (the pages are the kernel's), only a power cut does.
+        self.environment = lmdb.open(str(folder), map_size=FIRST_MAP, sync=False, metasync=False, meminit=False)
+        self.progress = self._progress(source)
+
+    def _progress(self, source: str) -> Progress:
+        with self.environment.begin() as reading:
+            stored, count = reading.get(PROGRESS), reading.get(b"num-samples")
+        if stored is None and count is not None:
+            raise DataError(f"{self.folder}: holds a data set that another tool wrote; choose another --out")
+        progress = Progress(**json.loads(stored)) if stored else Progress(source)
+        if progress.source != source:
+            raise DataError(f"{self.folder}: holds {progress.source}, not {source}; remove it or choose another --out")
+        return progress
+
+    def add(self, consumed: int, samples: Iterable[tuple[bytes, str]], skipped: Iterable[str]) -> None:
+        """Commit one chunk of the source: `consumed` samples of which some were skipped, for the reasons given."""
+        samples, skipped = list(samples), list(skipped)
+        while True:
+            try:
+                return self._commit(consumed, samples, skipped)
+            except lmdb.MapFullError:
+                self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
+
+    def _commit(self, consumed: int, samples: list[tuple[bytes, str]], skipped: list[str]) -> None:
+        now = Progress(**asdict(self.progress))
+        with self.environment.begin(write=True) as writing:
+            for number, (image, _) in enumerate(samples, now.written + 1):
+                writing.put(b"image-%09d" % number, image)
+            for number, (_, text) in enumerate(samples, now.written + 1):
+                writing.put(b"label-%09d" % number, text.encode())
+            for number, reason in enumerate(skipped, now.skipped + 1):
+                writing.put(b"skipped-%09d" % number, reason.encode("utf-8", "replace"))
+            now.consumed += consumed
+            now.written += len(samples)
+            now.skipped += len(skipped)
+            writing.put(PROGRESS, json.dumps(asdict(now)).encode())
+        self.progress = now
+
+    def finish(self) -> None:
+        """Make it a complete data set: readers refuse an LMDB that says it is not finished."""
+        self.progress.finished = True
+        with self.environment.begin(write=True) as writing:
+            writing.put(b"num-samples", b"%d" % self.progress.written)
+            writing.put(PROGRESS, json.dumps(asdict(self.progress)).encode())
+        self.environment.sync(True)
+
+    def close(self) -> None:
+        self.environment.close()
+
+
+def stored_bytes(size: int) -> int:
+    """About what LMDB takes for a value: small ones share a page two thirds full, larger ones get whole pages."""
+    return size * 3 // 2 + 64 if size <= PAGE // 2 else -(-(size + 16) // PAGE) * PAGE
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse to start what the disk cannot hold. `folder` need not exist yet."""
+    place = next(p for p in [folder, *folder.resolve().parents] if p.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise DataError(
+            f"{place}: about {needed / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free; choose another --out"
+        )

@@ -1,0 +1,65 @@
+"""Each sample of an epoch exactly once over all ranks, however many they are and wherever a run is resumed."""
+
+import numpy as np
+import pytest
+
+from models.data.sampler import EpochSampler
+
+
+def seen(n, batch_size, world, **options):
+    """Indices by rank, placeholders dropped, and the number of batches of each rank."""
+    ranks = [list(EpochSampler(n, batch_size, rank=r, world=world, **options)) for r in range(world)]
+    return [i for batches in ranks for batch in batches for i in batch if i >= 0], [len(b) for b in ranks]
+
+
+@pytest.mark.parametrize(
+    "n, batch_size, world", [(100, 8, 1), (100, 8, 4), (97, 8, 4), (3, 2, 8), (65, 32, 2), (33, 4, 8)]
+)
+def test_every_sample_once_and_as_many_steps_on_every_rank(n, batch_size, world):
+    indices, steps = seen(n, batch_size, world, seed=3, epoch=5)
+    assert sorted(indices) == list(range(n))
+    assert set(steps) == {len(EpochSampler(n, batch_size, world=world))}
+
+
+def test_a_rank_without_a_sample_gets_a_placeholder():
+    last = [list(EpochSampler(9, 2, rank=r, world=4, shuffle=False))[-1] for r in range(4)]
+    assert last == [[8], [~8], [~8], [~8]]
+
+
+def test_a_run_resumes_with_exactly_the_unseen_samples_on_another_number_of_ranks():
+    first = [EpochSampler(101, 4, seed=1, epoch=2, rank=r, world=3) for r in range(3)]
+    before = [i for sampler in first for batch in list(sampler)[:5] for i in batch]
+    start = first[0].consumed(5)
+    assert start == 60 == len(before)
+    after, _ = seen(101, 4, 2, seed=1, epoch=2, start=start)
+    assert sorted(before + after) == list(range(101))
+
+
+def test_the_order_follows_seed_and_epoch_and_nothing_else():
+    def order(**options):
+        return [i for batch in EpochSampler(50, 7, **options) for i in batch]
+
+    assert order(seed=1, epoch=1) == order(seed=1, epoch=1)
+    assert order(seed=1, epoch=1) != order(seed=1, epoch=2) != order(seed=2, epoch=2)
+    assert order(shuffle=False) == list(range(50))
+    # the global batch is the same whatever the number of ranks
+    two = [sorted(a + b) for a, b in zip(*(EpochSampler(48, 4, rank=r, world=2) for r in range(2)), strict=True)]
+    assert two == [sorted(batch) for batch in EpochSampler(48, 8)]
+
+
+def test_set_epoch_turns_the_same_sampler_to_another_epoch():
+    sampler = EpochSampler(20, 4, seed=1, epoch=0)
+    sampler.set_epoch(3, start=8)
+    assert list(sampler) == list(EpochSampler(20, 4, seed=1, epoch=3))[2:]
+    assert sampler.consumed(len(sampler)) == 20
+
+
+def test_the_order_of_nine_million_samples_is_an_array_of_36_mb():
+    order = EpochSampler(9_000_000, 32).order()
+    assert order.dtype == np.uint32 and order.nbytes == 36_000_000
+
+
+@pytest.mark.parametrize("options", [{"rank": 2, "world": 2}, {"batch_size": 0}, {"start": 11}])
+def test_impossible_numbers_are_refused(options):
+    with pytest.raises(ValueError, match="out of range"):
+        EpochSampler(**{"n": 10, "batch_size": 2, **options})
