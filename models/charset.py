@@ -7,6 +7,8 @@ import string
 from dataclasses import dataclass
 from functools import cached_property
 
+from bench.refusal import Refusal
+
 NAMED = {
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,
@@ -14,7 +16,7 @@ NAMED = {
 }
 
 
-class CharsetError(ValueError):
+class CharsetError(Refusal):
     """A text that the alphabet cannot spell, or an alphabet that cannot be used."""
 
 

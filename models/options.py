@@ -110,7 +110,7 @@ class Train(Common):
 
 
 @dataclass
-class Test(Common):
+class Infer(Common):
     """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
 
     checkpoint: Path | None = None
@@ -179,11 +179,15 @@ def read_recipe(parser: Parser, path: Path, kind: type) -> None:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = build_parser(Train, "").names
-    for key, value in values.items():
+    for key in values:
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
-        if key in parser.names:
-            parser.set_defaults({key: tuple(value) if isinstance(value, list) else value})
+    mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
+    try:
+        parser.parse_object(mine)  # defaults are not checked for their types, objects are
+    except Refusal as refusal:
+        raise Refusal(f"{path}: {refusal}") from None
+    parser.set_defaults(mine)
 
 
 def build_parser(kind: type, prog: str, example: str = "") -> Parser:
@@ -218,7 +222,7 @@ def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -
     if "recipe" in parser.names:
         read_recipe(parser, recipe_path(asked_recipe(argv, "crnn")), kind)
     values: Namespace = parser.parse_args(argv)
-    return kind(**vars(parser.instantiate_classes(values)))
+    return kind(**vars(parser.instantiate(values)))
 
 
 def dataset_root(options: Common) -> Path:
