@@ -50,4 +50,4 @@ def grouped(records: list[Record], by_code: bool = True) -> list[list[Record]]:
 def simulated(record: Record) -> bool:
     """Whether a stand-in played the card (tests/fake_mlu): such a record is no measurement of hardware."""
     versions = record.provenance.get("device_versions") or {}
-    return any("+fake" in str(version) for version in versions.values())
+    return bool(record.cell.get("simulated")) or any("+fake" in str(version) for version in versions.values())

@@ -70,7 +70,7 @@ def paired(cell: str, metric: str, changes: np.ndarray, tolerance: Tolerance) ->
     n = len(changes)
     error = float(changes.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     # Equal changes differ by rounding only: exactly repeatable values (accuracy, memory of an allocator) have no noise.
-    error = 0.0 if error < 1e-12 else error  # noqa: PLR2004
+    error = 0.0 if error < 1e-12 else error
     return Evidence(cell, metric, float(changes.mean()), error, n - 1 if n > 1 else None, n, tolerance)
 
 
