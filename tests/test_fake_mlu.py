@@ -91,8 +91,17 @@ def test_fp32_losses_and_weights_are_the_cpus_to_the_last_bit(six_steps):
     assert (mlu["losses"], mlu["weights"]) == (cpu["losses"], cpu["weights"])
 
 
+def test_only_convolutions_default_to_tf32(on_mlu):
+    code = """
+backends = torch.backends
+print(backends.cnnl.allow_tf32, backends.mlu.matmul.allow_tf32, backends.mlu.custom.allow_tf32)
+"""
+    assert on_mlu(code) == "True False False"
+    assert on_mlu(code, TORCH_ALLOW_TF32_CNMATMUL_OVERRIDE="1") == "True True False"
+
+
 def test_convolutions_left_in_tf32_do_not_pass_for_fp32(six_steps):
-    """TF32 is the library's default for convolutions, so this is what a forgotten switch looks like."""
+    """What forgetting the first switch looks like."""
     cpu, tf32 = six_steps["cpu"]["losses"], six_steps["mlu-tf32"]["losses"]
     assert tf32 != cpu
     assert tf32 == pytest.approx(cpu, rel=1e-3)

@@ -19,7 +19,7 @@ from torch.nn.functional import ctc_loss, log_softmax
 from models.crnn import CRNN, initialise
 
 SEED, BATCH, WIDTH, LABEL_LENGTH = 7, 2, 32, 3
-CASES = {  # name: device, float16, TF32 left as the library has it
+CASES = {  # name: device, float16 autocast, TF32 convolutions
     "cpu": ("cpu", False, False),
     "mlu": ("mlu", False, False),
     "mlu-tf32": ("mlu", False, True),
