@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.refusal import Refusal
+from models.imagenet import load_imagenet
 from models.parts import heads
-from models.parts.backbones import BACKBONES, load_imagenet
+from models.parts.backbones import BACKBONES
 from models.parts.chain import HEIGHT, Chain
 from models.parts.rectifier import Rectifier
 from models.parts.sequence import Recurrent, sequence

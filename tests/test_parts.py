@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.parts.backbones import BACKBONES, features_of
+from models.imagenet import features_of
+from models.parts.backbones import BACKBONES
 from models.parts.chain import HEIGHT, Chain, blank
 from models.parts.heads import CTC, END, Attention, pad
 from models.parts.sequence import Recurrent, sequence
