@@ -17,7 +17,7 @@ from bench.meter import Meter, throughput
 from bench.record import Record, recipe_section
 from bench.run_name import RunName
 from bench.world import World
-from models.charset import NAMED, Charset
+from models.charset import Charset
 from models.crnn import CRNN, initialise
 from models.dataset import Shape, WordDataset, open_dataset
 from models.options import Common, dataset_root, recipe_path
@@ -38,15 +38,15 @@ class Session:
         device = Device.open(options.device or best(), options.precision, world.local_rank)
         world.join(device)
         seed(options.seed + world.rank)
-        return cls(options, device, world, Charset(NAMED.get(options.data.charset, options.data.charset)))
+        return cls(options, device, world, Charset.named(options.data.charset))
 
     def dataset(self, split: str, targets: bool = True) -> WordDataset:
-        """A split in the recipe's shape; without `targets` for reading only, every label kept as it is."""
+        """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
         data = self.options.data
         shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
-        dataset = open_dataset(dataset_root(self.options), split, shape, self.charset)
-        dataset.targets = targets
-        return dataset
+        return open_dataset(
+            dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
+        )
 
     def network(self) -> CRNN:
         """A freshly initialised network on the device; the same on every rank."""

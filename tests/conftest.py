@@ -21,7 +21,7 @@ def sample(tmp_path_factory) -> Path:
     from models import render
 
     out = tmp_path_factory.mktemp("sample")
-    options = ["--out", str(out), "--count", "200", "--seed", "7", "--split", "[0.6,0.2,0.2]", "--workers", "1"]
+    options = ["--out", str(out), "--count", "200", "--seed", "7", "--split", "0.6/0.2/0.2", "--workers", "1"]
     assert not render.main([*options, "--style", "plain"])
     return out
 

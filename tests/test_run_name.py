@@ -36,7 +36,15 @@ def test_every_name_reads_back(run):
 
 @pytest.mark.parametrize(
     "name",
-    ["CRNN_FP8_1CPU_Infer", "crnn_Infer", "CRNN_FP32_0CPU_Infer", "CRNN_FP32_Train", "CRNN_FP32_1TPU_Train", "", "CRNN"],
+    [
+        "CRNN_FP8_1CPU_Infer",
+        "crnn_Infer",
+        "CRNN_FP32_0CPU_Infer",
+        "CRNN_FP32_Train",
+        "CRNN_FP32_1TPU_Train",
+        "",
+        "CRNN",
+    ],
 )
 def test_what_is_no_run_name_is_refused_by_name(name):
     with pytest.raises(Refusal, match="is not a run name"):
