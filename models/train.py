@@ -171,7 +171,7 @@ class Training:
         if not found:
             return
         content, path = found
-        checkpoint.load_network(self.network, content, path, self.session.charset.characters)
+        checkpoint.load_network(self.network, content, path, self.session.charset.characters, self.options.recipe)
         self.stepper.load_state_dict(content["stepper"])
         self.position = Position(**content["position"])
         if len(content["random"]) == self.session.world.size:
