@@ -18,14 +18,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from models.charset import Charset, CharsetError
-from models.data.image import PADDING, Shape, decode, resize
-from models.data.sampler import EpochSampler
-from models.data.source import DataError, Source, UnreadableError
-from models.data.store import Store, is_store
-from models.data.synth90k import SPLITS, Synth90k, find_tree
+from models.data.formats import Reading, open_source
+from models.data.image import Shape, decode
+from models.data.packed import Packed
+from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
+from models.data.sampler import BucketSampler, EpochSampler
+from models.data.source import DataError, Source
 from models.data.unfit import Unfit, find_unfit
 
-__all__ = ["Batch", "DataError", "EpochSampler", "Shape", "Unfit", "WordDataset", "loader", "open_dataset"]
+__all__ = [
+    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "loader",
+    "open_dataset",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +58,18 @@ class WordDataset(Dataset):
     A sample whose picture cannot be read or whose label cannot be spelled is left out of its batch, named once in the
     log and counted in `skipped`. A batch with nothing left becomes one grey picture of weight 0, so that on many cards
     every rank still makes the same number of steps.
+
+    Args:
+        foreign: what becomes of a label with characters outside the charset: "drop" the sample, or "strip" those
+            characters from the CTC targets (`texts` keeps them), so that a test set keeps its size.
     """
 
-    def __init__(self, source: Source, shape: Shape, charset: Charset, kept: np.ndarray | None = None):
-        self.source, self.shape, self.charset, self.kept = source, shape, charset, kept
-        self.targets = True  # False: texts only, so that a label the alphabet cannot spell is still scored
-        self.name = source.name
-        self.is_sample = getattr(source, "is_sample", False)
+    def __init__(self, source: Source, shape: Shape, charset: Charset, kept: np.ndarray | None = None, foreign="drop"):
+        self.source, self.shape, self.charset, self.kept, self.foreign = source, shape, charset, kept, foreign
+        self.name, self.is_sample = source.name, source.is_sample
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
+        if isinstance(source, Packed) and source.shape != shape:
+            raise DataError(f"{source.folder}: packed as {source.shape}, asked for as {shape}; pack it again")
 
     def __len__(self) -> int:
         return len(self.source) if self.kept is None else len(self.kept)
@@ -84,47 +92,46 @@ class WordDataset(Dataset):
         kept = np.setdiff1d(np.arange(len(self.source), dtype=np.uint32), unfit.indices)
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {unfit}")
-        return WordDataset(self.source, self.shape, self.charset, kept)
+        return WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        numbers = [~i if i < 0 else i for i in indices]
-        if self.kept is not None:
-            numbers = self.kept[numbers].tolist()
-        images, widths, samples, skipped = self._read(numbers)
-        classes = [classes for _, classes in samples]
+        """One batch. A placeholder is written ~index, see EpochSampler."""
+        numbers = np.asarray(indices)
+        placeholder = numbers[0] < 0
+        numbers = np.where(numbers < 0, ~numbers, numbers)
+        read = read_rows if isinstance(self.source, Packed) else read_encoded
+        rows = read(self.source, self.numbers(numbers), self.shape)
+        labels, lengths = self._spell(rows)
+        if not rows.texts:
+            rows, labels, lengths = nothing(self.shape, rows.skipped), np.ones(1, np.int32), np.ones(1, np.int32)
         return Batch(
-            images=torch.from_numpy(images),
-            widths=torch.tensor(widths, dtype=torch.int32),
-            labels=torch.tensor([c for one in classes for c in one], dtype=torch.int32),
-            lengths=torch.tensor([len(one) for one in classes], dtype=torch.int32),
-            texts=[text for text, _ in samples],
-            weight=0.0 if indices[0] < 0 or len(skipped) == len(numbers) else 1.0,
-            skipped=skipped,
+            images=torch.from_numpy(rows.images),
+            widths=torch.from_numpy(rows.widths),
+            labels=torch.from_numpy(labels),
+            lengths=torch.from_numpy(lengths),
+            texts=rows.texts,
+            weight=0.0 if placeholder or len(rows.skipped) == len(numbers) else 1.0,
+            skipped=rows.skipped,
         )
 
-    def _read(self, numbers: list[int]) -> tuple[np.ndarray, list[int], list[tuple[str, list[int]]], dict[int, str]]:
-        """Decode straight into the batch: images (N, C, H, W), widths, (text, classes), reasons for what is missing."""
-        shape, widths, samples, skipped = self.shape, [], [], {}
-        images = np.full((len(numbers), shape.height, shape.width, shape.channels), PADDING, np.uint8)
-        for number in numbers:
-            try:
-                text = self.source.label(number)
-                classes = self.charset.encode(text) if self.targets else []
-                picture = decode(self.source.encoded(number), shape.channels)
-            except (DataError, CharsetError) as error:
-                skipped[number] = located(str(error), self.source.where(number))
-                continue
-            width = shape.fitted(*picture.shape[:2])
-            images[len(widths), :, :width] = resize(picture, shape.height, width)
-            widths.append(width)
-            samples.append((text, classes))
-        if not samples:
-            widths, samples = [shape.width], [("", [1])]
-        widest = min(shape.width, -(-max(widths) // 4) * 4)
-        return np.ascontiguousarray(images[: len(widths), :, :widest].transpose(0, 3, 1, 2)), widths, samples, skipped
+    def numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Numbers in the source of these samples of the data set."""
+        return indices if self.kept is None else self.kept[indices].astype(np.int64)
+
+    def _spell(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+        """CTC targets and their lengths, int32; rows whose label has foreign characters are dropped or stripped."""
+        try:
+            return self.charset.encode_all(rows.texts)
+        except CharsetError:
+            if self.foreign == "strip":
+                return self.charset.encode_all([self.charset.strip(text) for text in rows.texts])
+            bad = {i: f"label {t!r} has {f!r}, outside the charset" for i, t in enumerate(rows.texts)
+                   if (f := self.charset.foreign(t))}  # fmt: skip
+            rows.drop({i: located(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
+            return self.charset.encode_all(rows.texts)
 
     def note(self, skipped: dict[int, str]) -> None:
         """Count and log samples that a batch left out."""
@@ -132,55 +139,47 @@ class WordDataset(Dataset):
             log.warning("skipped: %s", skipped[number])
         self.reasons.update(skipped)
 
-
-def located(reason: str, where: str) -> str:
-    return reason if where in reason else f"{where}: {reason}"
+    def widths(self) -> np.ndarray:
+        """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
+        numbers = self.numbers(np.arange(len(self)))
+        if isinstance(self.source, Packed):
+            return self.source.widths[numbers]
+        return measure_widths(self.source, numbers, self.shape)
 
 
 def open_dataset(
-    root: Path | str | None, split: str, shape: Shape, charset: Charset, labels: str = "lexicon"
+    root: Path | str | None,
+    split: str,
+    shape: Shape,
+    charset: Charset,
+    reading: Reading | None = None,
+    foreign: str | None = None,
 ) -> WordDataset:
-    """Open the data set that `root` holds.
+    """Open one split of the data set that `root` holds, in any of the formats of models/data/formats.py.
 
-    Args:
-        root: the folder above Synth90k/ (PYTORCH_TRAIN_DATASET), Synth90k, 90kDICT32px, a folder of LMDBs named by
-            split, or one LMDB, which then serves every split.
-        labels: for the raw tree, "lexicon" (lower case) or "name" (from the file name, case kept).
+    `root` may be the folder above Synth90k/ (PYTORCH_TRAIN_DATASET), Synth90k, 90kDICT32px, a folder of LMDBs named by
+    split, one LMDB (which then serves every split), a packed folder, a label list, or a mix `MJ:0.5,ST:0.5`.
+    `foreign` as in WordDataset: by default training drops and testing strips.
     """
-    source = open_source(root, split, labels)
+    source = open_source(root, split, reading)
     refuse_rubbish(source)
-    return WordDataset(source, shape, charset)
+    return WordDataset(source, shape, charset, foreign=foreign or ("drop" if split == "train" else "strip"))
 
 
 def refuse_rubbish(source: Source, looks: int = 8) -> None:
     """A data set whose first pictures are all unreadable is a wrong path or a broken copy: say so before training."""
-    for index in range(min(looks, len(source))):
+    reasons = []
+    for index in range(0 if isinstance(source, Packed) else min(looks, len(source))):
         try:
             decode(source.encoded(index))
-        except UnreadableError as error:
-            reason = located(str(error), source.where(index))
+        except DataError as error:
+            reasons.append(located(str(error), source.where(index)))
         else:
             return
-    raise DataError(
-        f"{source.name}: none of its first {min(looks, len(source))} pictures can be read; the last: {reason}"
-    )
-
-
-def open_source(root: Path | str | None, split: str, labels: str = "lexicon") -> Source:
-    if not root or root == Path():
-        raise DataError("no dataset path: set PYTORCH_TRAIN_DATASET to the folder that holds Synth90k/")
-    root = Path(root)
-    if split not in SPLITS:
-        raise DataError(f"{split!r} is no split; there are {', '.join(SPLITS)}")
-    if not root.exists():
-        raise DataError(f"{root}: no such folder; PYTORCH_TRAIN_DATASET must name the folder that holds Synth90k/")
-    for folder in (root / split, root):
-        if is_store(folder):
-            return Store(folder)
-    tree = find_tree(root)
-    if tree is None:
-        raise DataError(f"{root}: neither Synth90k (90kDICT32px/annotation_{split}.txt) nor an LMDB (data.mdb) in it")
-    return Synth90k(tree, split, labels)
+    if reasons:
+        raise DataError(
+            f"{source.name}: none of its first {len(reasons)} pictures can be read; the last: {reasons[-1]}"
+        )
 
 
 class Loader(DataLoader):

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,6 +19,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from bench.refusal import Refusal
+from models.recogniser import Model
 
 T = TypeVar("T")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the strings below fields are their --help
@@ -40,14 +42,6 @@ class Data:
     """Pad on the right instead of squeezing to `width`"""
     charset: str = "36"
     """36, 62, 94, or a UTF-8 file with one alphabet"""
-
-
-@dataclass
-class Model:
-    """The network."""
-
-    hidden: int = 256
-    """Units of each LSTM direction"""
 
 
 @dataclass
@@ -74,8 +68,8 @@ class Common:
     """A file of models/recipes, without .yaml"""
     run: str | None = None
     """The name asked for; the record carries the name of what really ran"""
-    dataset: Path | None = None
-    """Holds Synth90k/ or LMDBs; default: $PYTORCH_TRAIN_DATASET"""
+    dataset: str | None = None
+    """Holds Synth90k/, LMDBs, or any format of docs/data.md; a mix is MJ:0.5,ST:0.5; default: $PYTORCH_TRAIN_DATASET"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
@@ -199,7 +193,7 @@ def build_parser(kind: type, prog: str, example: str = "") -> Parser:
 
 def asked_recipe(argv: list[str], default: str) -> str:
     """The last value of --recipe, needed before the other options can be read."""
-    names = [after for word, after in zip(argv, argv[1:], strict=False) if word == "--recipe"]
+    names = [after for word, after in pairwise(argv) if word == "--recipe"]
     names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
     return names[-1] if names else default
 
@@ -225,7 +219,7 @@ def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -
     return kind(**vars(parser.instantiate(values)))
 
 
-def dataset_root(options: Common) -> Path:
+def dataset_root(options: Common) -> str:
     """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises Refusal when neither is there."""
     root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     if not root:
@@ -233,9 +227,7 @@ def dataset_root(options: Common) -> Path:
             "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "
             "or make a sample with `python -m models.render --out data/sample`"
         )
-    if not Path(root).is_dir():
-        raise Refusal(f"dataset folder {root} does not exist: set PYTORCH_TRAIN_DATASET or --dataset")
-    return Path(root)
+    return root
 
 
 def checkpoint_root(options: Common) -> Path:

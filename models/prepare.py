@@ -1,147 +1,172 @@
-"""Turn a data set into LMDB, in parallel; a run that was killed continues where it was.
+"""Turn any data set into LMDB or packed rows, or audit it; a run that was killed continues where it was.
 
 python -m models.prepare --source data --out data/lmdb
+python -m models.prepare --source data/lmdb --out data/packed --packed
+python -m models.prepare --source lists/labels.tsv --out data/own --ratio [0.8,0.1,0.1]
+python -m models.prepare --source data/own --audit --charset 94
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+import numpy as np
 
 from bench.refusal import answer
-from models.data.image import decode
-from models.data.source import DataError, Source, UnreadableError
+from models.charset import Charset
+from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.conversion import write_lmdb, write_packed
+from models.data.formats import Reading, describe, has_splits, open_source
+from models.data.image import Shape, decode
+from models.data.packed import Packed
+from models.data.source import DataError, Source
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
-from models.data.writer import Writer, check_space, stored_bytes
-from models.dataset import located, open_source
 from models.options import parse
-
-CHUNK = 2048  # samples per task and per commit: 4 MB of MJSynth, so memory stays bounded
 
 
 @dataclass
 class Options:
-    """Turn a data set into LMDB (train, val and test below --out).
-
-    Args:
-        source: the folder that holds Synth90k/, or any data set that models.dataset opens.
-        out: folder to write to.
-        labels: "lexicon" (lower case) or "name" (from the file name, case kept).
-        splits: which to write.
-        workers: processes that read and check pictures; 0 means all cores.
-        tolerate: share of unreadable pictures above which the exit status is 1.
-    """
+    """Turn any data set into LMDB or packed rows (train, val and test below --out), or audit it."""
 
     source: str = os.environ.get("PYTORCH_TRAIN_DATASET", "")
+    """The folder that holds Synth90k/, or LMDBs, label lists, JSON, ...; default: $PYTORCH_TRAIN_DATASET"""
     out: Path = Path("data/lmdb")
+    """Folder to write to"""
+    packed: bool = False
+    """Write decoded uint8 rows instead of LMDB"""
+    audit: bool = False
+    """Write nothing: report what is in the source"""
+    build: Path | None = None
+    """Write nothing: collect the alphabet of all labels in this file"""
+    format: str = "auto"
+    """The source's format, where it is not to be detected"""
     labels: str = "lexicon"
+    """Synth90k's: lexicon (lower case) or name (from the file name, case kept)"""
+    encoding: str = "utf-8"
+    """Of label lists"""
+    codes: str | None = None
+    """Charset file that integer labels index"""
+    ratio: tuple[float, float, float] | None = None
+    """Shares of train, val and test, for a source without splits of its own"""
+    seed: int = 0
+    """Of that split"""
     splits: tuple[str, ...] = SPLITS
+    """Which to write or audit"""
     workers: int = 0
+    """Processes; 0 is all cores"""
     tolerate: float = 0.001
+    """Share of unreadable pictures above which the run fails"""
+    allow_overlap: tuple[str, ...] = ()
+    """Splits that may share pictures, as train+test"""
+    charset: str = "36"
+    """For --audit: 36, 62, 94 or a file"""
+    foreign: str = "drop"
+    """For --audit: what training will do with labels outside the charset, drop or strip"""
+    stride: int = 4
+    """For --audit: px of width per time step"""
+    height: int = 32
+    width: int = 100
+    channels: int = 1
+    keep_ratio: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(self.height, self.width, self.channels, self.keep_ratio)
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
 
 
-def read_chunk(source: Source, begin: int, end: int) -> tuple[int, list[tuple[bytes, str]], list[str]]:
-    """Samples begin to end: how many, the readable ones as (encoded, text), and why the others are not."""
-    samples, skipped = [], []
-    for index in range(begin, end):
-        try:
-            encoded, text = bytes(source.encoded(index)), source.label(index)
-            decode(encoded)
-        except UnreadableError as error:
-            skipped.append(located(str(error), source.where(index)))
-            continue
-        samples.append((encoded, text))
-    return end - begin, samples, skipped
+def splits_of(options: Options) -> tuple[str, ...]:
+    """The splits asked for; only train of a source that is all one and is not to be split by ratio."""
+    if options.ratio or has_splits(options.source, options.reading):
+        return options.splits
+    print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
+    return ("train",)
 
 
-_source: Source  # of this worker
+def open_split(options: Options, split: str) -> Source:
+    """Open one split and show how it was understood: wrong labels are seen here or after a week."""
+    source = open_source(options.source, split, options.reading)
+    print(
+        f"{split}: {len(source):,} samples of {source.name}, format {describe(options.source, split, options.reading)}"
+    )
+    for index in range(min(3, len(source))):
+        print(f"  {source.where(index)}  {shown(source, index)}")
+    return source
 
 
-def start_worker(source: Source) -> None:
-    global _source
-    _source = source
-
-
-def work(begin: int, end: int):
-    return read_chunk(_source, begin, end)
-
-
-def chunks(source: Source, start: int, workers: int) -> Iterator[tuple[int, list[tuple[bytes, str]], list[str]]]:
-    """Chunks of the source in order, read by processes that are never more than two tasks ahead each."""
-    bounds = [(begin, min(begin + CHUNK, len(source))) for begin in range(start, len(source), CHUNK)]
-    with ProcessPoolExecutor(workers, initializer=start_worker, initargs=(source,)) as pool:
-        ahead: deque[Future] = deque()
-        for begin, end in bounds:
-            ahead.append(pool.submit(work, begin, end))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def write_split(source: Source, folder: Path, identity: str, workers: int) -> dict:
-    """Write one split, or what is left of it; gives its counts."""
-    writer = Writer(folder, identity)
-    if not writer.progress.finished:
-        done = writer.progress.consumed
-        check_space(folder, space_needed(source, done))
-        with tqdm(total=len(source), initial=done, desc=folder.name, unit=" images", unit_scale=True) as bar:
-            for consumed, samples, skipped in chunks(source, done, workers):
-                writer.add(consumed, samples, skipped)
-                bar.update(consumed)
-        writer.finish()
-    counts = {"samples": writer.progress.written, "skipped": writer.progress.skipped}
-    writer.close()
-    return counts
-
-
-def space_needed(source: Source, done: int, looks: int = 200) -> int:
-    """Bytes that the rest of the source will take, from an even choice of its pictures."""
-    sizes = []
-    for index in range(done, len(source), max(1, (len(source) - done) // looks)):
-        try:
-            sizes.append(stored_bytes(len(source.encoded(index))))
-        except UnreadableError:
-            continue
-    return sum(sizes) * (len(source) - done) // max(1, len(sizes))
+def shown(source: Source, index: int) -> str:
+    """A sample's size and text, or what is wrong with it."""
+    try:
+        height, width = (
+            source.images.shape[2:] if isinstance(source, Packed) else decode(source.encoded(index)).shape[:2]
+        )
+        return f"{width}x{height}  {source.label(index)!r}"
+    except DataError as error:
+        return str(error)
 
 
 def prepare(options: Options) -> dict[str, dict]:
     """Write every split asked for and the description beside them; gives the counts by split."""
     counts = {}
-    for split in options.splits:
-        source = open_source(options.source, split, options.labels)
-        identity = f"{source.name} {split} ({len(source)} samples, labels: {options.labels})"
-        counts[split] = write_split(source, options.out / split, identity, options.workers or os.cpu_count() or 1)
-        done = counts[split]
-        print(f"{split}: {done['samples']:,} samples, {done['skipped']:,} skipped, in {options.out / split}")
-    about = {
-        "name": source.name,
-        "sample": getattr(source, "is_sample", False),
-        "labels": options.labels,
-        "splits": counts,
-    }
+    for split in splits_of(options):
+        source = open_split(options, split)
+        folder = options.out / split
+        identity = f"{source.name} {split} ({len(source)} samples, {options.reading})"
+        if options.packed:
+            counts[split] = write_packed(source, folder, f"{identity} {options.shape}", options.workers, options.shape)
+        else:
+            counts[split] = write_lmdb(source, folder, identity, options.workers)
+        print(f"  {counts[split]['samples']:,} written to {folder}, {counts[split]['skipped']:,} skipped")
+    about = {"name": source.name, "sample": source.is_sample, "source": str(options.reading), "splits": counts}
     (options.out / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n")
     return counts
 
 
+def check(options: Options, counts: dict[str, dict]) -> None:
+    """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
+    skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
+    if skipped > options.tolerate * (skipped + written):
+        raise DataError(f"{skipped:,} of {skipped + written:,} pictures were unreadable, more than --tolerate "
+                        f"{options.tolerate}; the others are written; `--audit` on the source names them")  # fmt: skip
+    hashes = {split: hash_all(open_source(options.out, split), options.workers) for split in counts}
+    refuse_overlap(hashes, options.allow_overlap)
+
+
+def audit_all(options: Options) -> None:
+    terms = Terms(options.shape, Charset.named(options.charset), options.stride)
+    hashes = {}
+    for split in splits_of(options):
+        found = audit(open_split(options, split), terms, options.workers)
+        print("\n".join(report(split, found, options.foreign)))
+        hashes[split] = np.concatenate(found.hashes)
+    for pair, count in overlaps(hashes).items():
+        print(f"{count:,} pictures are in {pair[0]} and in {pair[1]}")
+    refuse_overlap(hashes, options.allow_overlap)
+
+
+def build_charset(options: Options) -> None:
+    """The alphabet of all labels, in code point order."""
+    sources = [open_split(options, split) for split in splits_of(options)]
+    charset = Charset.of(source.label(index) for source in sources for index in range(len(source)))
+    charset.save(options.build)
+    print(f"{len(charset.characters)} characters in {options.build}: {charset.characters[:100]!r}")
+
+
 def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "python -m models.prepare", example="--source data --out data/lmdb")
-    counts = prepare(options)
-    skipped, written = (sum(c[key] for c in counts.values()) for key in ("skipped", "samples"))
-    if skipped > options.tolerate * (skipped + written):
-        raise DataError(
-            f"{skipped:,} of {skipped + written:,} pictures were unreadable, more than --tolerate {options.tolerate}; "
-            "the others are written, and the LMDBs name these under skipped-000000001 and so on"
-        )
+    if options.audit:
+        audit_all(options)
+    elif options.build:
+        build_charset(options)
+    else:
+        check(options, prepare(options))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ def make_tree(root: Path, words=WORDS, splits=("train", "val", "test")) -> Path:
         lines = [f"./1/2/{split}{i}_{word.upper()}_{i}.jpg {i}" for i, word in enumerate(words)]
         (folder / f"annotation_{split}.txt").write_text("\n".join(lines) + "\n")
         for i, line in enumerate(lines):
-            (folder / line.split()[0]).write_bytes(jpeg(width=60 + 10 * i, seed=i))
+            picture = jpeg(width=60 + 10 * i, seed=1000 * splits.index(split) + i)
+            (folder / line.split()[0]).write_bytes(picture)
     return folder
 
 

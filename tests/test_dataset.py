@@ -9,7 +9,7 @@ import torch
 from data_samples import WORDS, jpeg, make_store, make_tree
 
 from models.charset import Charset
-from models.dataset import DataError, EpochSampler, Shape, loader, open_dataset
+from models.dataset import DataError, EpochSampler, Reading, Shape, loader, open_dataset
 
 
 def opened(root, split="train", shape=None, **options):
@@ -31,7 +31,7 @@ def test_labels_come_from_the_lexicon_or_from_the_file_name(tmp_path):
     make_tree(tmp_path)
     everything = list(range(len(WORDS)))
     assert opened(tmp_path).__getitems__(everything).texts == WORDS
-    assert opened(tmp_path, labels="name").__getitems__(everything).texts == [w.upper() for w in WORDS]
+    assert opened(tmp_path, reading=Reading(labels="name")).__getitems__(everything).texts == [w.upper() for w in WORDS]
 
 
 def test_a_batch_is_uint8_pictures_and_concatenated_classes(tmp_path):

@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -17,13 +18,11 @@ from models.data.source import UnreadableError
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
 NARROWEST = 16  # px; the recogniser's smallest width
 PADDING = 128  # the grey that normalises to nearly 0
-SHRINKS, SHRINKS_MUCH = (
-    1.25,
-    2.0,
-)  # source px per result px; beyond the first a picture is smoothed, beyond the second Pillow's
+# Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second Pillow does both.
+SHRINKS, SHRINKS_MUCH = 1.25, 4.0
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 
-_decoded = np.empty(MAX_PIXELS * 3, np.uint8)  # untouched pages cost nothing; a JPEG that does not fit in it is refused
+_decoded = np.empty(MAX_PIXELS * 3, np.uint8)  # untouched pages cost nothing; a JPEG that does not fit is refused
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
     Raises UnreadableError.
     """
     try:
-        return simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded[: MAX_PIXELS * channels])
+        return simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded)
     except ValueError:  # not a JPEG, a broken one, CMYK or too large: Pillow knows which
         return decode_with_pillow(encoded, channels)
 
@@ -83,31 +82,36 @@ def as_array(picture: Image.Image, mode: str) -> np.ndarray:
     return array.reshape(*array.shape[:2], -1)
 
 
-def resize(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize(picture: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
     """Bilinear resize of uint8 (h, w, c) to (height, width, c) that does not alias where it shrinks.
 
-    Within 0.5 grey levels of Pillow's BILINEAR on average over MJSynth at a quarter of its cost (docs/data.md).
+    Within 0.5 grey levels of Pillow's BILINEAR on average over MJSynth, at a third of its cost (docs/data.md).
+    `into` is written in place; it must be contiguous.
     """
-    vertical, horizontal = picture.shape[0] / height, picture.shape[1] / width
-    if max(vertical, horizontal) > SHRINKS_MUCH:
-        return resize_with_pillow(picture, height, width)
-    if max(vertical, horizontal) > SHRINKS:
-        picture = smooth(picture, vertical, horizontal)
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
+    h, w, _ = picture.shape
+    if h > SHRINKS * height or w > SHRINKS * width:
+        if h > SHRINKS_MUCH * height or w > SHRINKS_MUCH * width:
+            return resize_with_pillow(picture, height, width, into)
+        picture = cv2.GaussianBlur(picture, *smoothing(h / height, w / width))
+    return cv2.resize(picture, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
 
-def smooth(picture: np.ndarray, vertical: float, horizontal: float) -> np.ndarray:
-    """Blur a picture that will shrink by these factors (1 to 2) as the wider triangle of an antialiased resize would.
+@lru_cache(1 << 16)
+def smoothing(vertical: float, horizontal: float) -> tuple[tuple[int, int], float, None, float]:
+    """GaussianBlur's arguments that make shrinking by these factors like an antialiased resize with its wider triangle.
 
-    Pillow's triangle has the variance s^2/6 px^2, a plain bilinear one 1/6: a blur makes up the difference. Three
-    taps cannot hold all of it; a sigma of sqrt(s^2 - 1)/2 came closest to Pillow on MJSynth.
+    Pillow's triangle has the variance s^2/6 px^2, a plain bilinear one 1/6: a blur makes up the difference. A few taps
+    cannot hold all of it; a sigma of sqrt(s^2 - 1)/2 came closest to Pillow on MJSynth.
     """
     (taps_x, sigma_x), (taps_y, sigma_y) = (
-        (3, math.sqrt(s * s - 1) / 2) if s > SHRINKS else (1, 1e-3) for s in (horizontal, vertical)
+        (3 if s < 2 else 5, math.sqrt(s * s - 1) / 2) if s > SHRINKS else (1, 1e-3) for s in (horizontal, vertical)
     )
-    return cv2.GaussianBlur(picture, (taps_x, taps_y), sigmaX=sigma_x, sigmaY=sigma_y)
+    return (taps_x, taps_y), sigma_x, None, sigma_y
 
 
-def resize_with_pillow(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    mode = Image.fromarray(picture if picture.shape[2] > 1 else picture[:, :, 0])
-    return np.asarray(mode.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
+def resize_with_pillow(picture: np.ndarray, height: int, width: int, into: np.ndarray | None) -> np.ndarray:
+    source = Image.fromarray(picture if picture.shape[2] > 1 else picture[:, :, 0])
+    resized = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
+    if into is not None:
+        into[:] = resized
+    return resized

@@ -25,9 +25,10 @@ class UnreadableError(DataError):
 
 
 class Source(Protocol):
-    """Numbered samples. `encoded` raises UnreadableError, `label` raises DataError."""
+    """Numbered samples. `encoded` raises UnreadableError, `label` DataError. `where` names a sample for a person."""
 
     name: str
+    is_sample: bool  # rendered to stand in for the real data set; tables and records say so
 
     def __len__(self) -> int: ...
 
@@ -35,8 +36,9 @@ class Source(Protocol):
 
     def label(self, index: int) -> str: ...
 
-    def where(self, index: int) -> str:
-        """The sample as a person would look for it: a path or a key."""
+    def where(self, index: int) -> str: ...
+
+    def manifest(self) -> str: ...  # sha256 over the list of samples and their labels
 
 
 def read_inside(folder: Path, path: str, where: str) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
 
@@ -21,7 +22,7 @@ def is_store(folder: Path) -> bool:
 
 
 _environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
-_generation = 0  # counts the forks of this process
+_stores: WeakSet[Store] = WeakSet()  # those that hold a transaction of this process
 
 
 def shared_environment(folder: str) -> lmdb.Environment:
@@ -39,8 +40,8 @@ def shared_environment(folder: str) -> lmdb.Environment:
 
 def close_before_fork() -> None:
     """LMDB must not be used across a fork: both sides open it again at their next read."""
-    global _generation
-    _generation += 1
+    for store in list(_stores):
+        store.close()
     for environment in list(_environments.values()):
         environment.close()
     _environments.clear()
@@ -54,50 +55,55 @@ class Store:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self._opened: tuple[int, lmdb.Environment, lmdb.Transaction] | None = None
+        self._transaction: lmdb.Transaction | None = None
+        self._get: Callable[..., memoryview | None] | None = None
         about = description(self.folder)
         self.name, self.is_sample = about.get("name", self.folder.name), about.get("sample", False)
         self.count = self._count()
 
-    def _reading(self) -> lmdb.Transaction:
-        if self._opened is None or self._opened[0] != _generation:
-            environment = shared_environment(str(self.folder.resolve()))
-            self._opened = (_generation, environment, environment.begin(buffers=True))
-        return self._opened[2]
+    def _open(self) -> Callable[..., memoryview | None]:
+        """Open in this process; gives the function that gets a value without copying it."""
+        self._transaction = shared_environment(str(self.folder.resolve())).begin(buffers=True)
+        self._get = self._transaction.get
+        _stores.add(self)
+        return self._get
+
+    def close(self) -> None:
+        self._transaction = self._get = None
 
     def _count(self) -> int:
         """`num-samples`, checked against the number of keys and the last sample."""
-        reading = self._reading()
-        progress = reading.get(PROGRESS)
+        get = self._open()
+        progress = get(PROGRESS)
         if progress is not None and not json.loads(bytes(progress))["finished"]:
             raise DataError(f"{self.folder}: unfinished; run the `python -m models.prepare` that began it again")
-        said = bytes(reading.get(b"num-samples", b""))
+        said = bytes(get(b"num-samples", b""))
         if not said.isdigit():
             raise DataError(f"{self.folder}: no num-samples key; not a text recognition LMDB")
         count = int(said)
         for key in (b"image-%09d", b"label-%09d") if count else ():
-            if reading.get(key % count) is None:
+            if get(key % count) is None:
                 raise DataError(f"{self.folder}: num-samples says {count:,} but {(key % count).decode()} is missing")
-        if reading.get(b"image-%09d" % (count + 1)) is not None:
+        if get(b"image-%09d" % (count + 1)) is not None:
             raise DataError(f"{self.folder}: num-samples says {count:,} but there are more pictures than that")
         if not count:
             raise DataError(f"{self.folder}: no samples in it")
         return count
 
     def __getstate__(self):
-        return {**self.__dict__, "_opened": None}
+        return {**self.__dict__, "_transaction": None, "_get": None}
 
     def __len__(self) -> int:
         return self.count
 
     def encoded(self, index: int) -> memoryview:
-        content = self._reading().get(b"image-%09d" % (index + 1))
+        content = (self._get or self._open())(b"image-%09d" % (index + 1))
         if not content:
             raise UnreadableError(f"{self.where(index)}: {'missing' if content is None else 'zero bytes'}")
         return content
 
     def label(self, index: int) -> str:
-        content = self._reading().get(b"label-%09d" % (index + 1))
+        content = (self._get or self._open())(b"label-%09d" % (index + 1))
         if content is None:
             raise DataError(f"{self.folder}: label-{index + 1:09d} is missing")
         try:
@@ -111,7 +117,8 @@ class Store:
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
         digest = hashlib.sha256(b"%d\n" % self.count)
-        with self._reading().cursor() as cursor:
+        self._open()
+        with self._transaction.cursor() as cursor:
             if cursor.set_range(b"label-"):
                 for key, value in cursor:
                     if bytes(key[:6]) != b"label-":

@@ -1,0 +1,167 @@
+"""What is in a data set before anybody trains on it: the questions whose answers spoil a week when asked too late."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from itertools import combinations
+
+import numpy as np
+from tqdm import tqdm
+
+from models.charset import Charset
+from models.data.image import Shape, decode
+from models.data.packed import Packed
+from models.data.parallel import in_chunks
+from models.data.rows import located
+from models.data.source import DataError, Source
+from models.data.unfit import KINDS, fault
+
+EXAMPLES = 5  # of each kind of trouble
+SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions a picture becomes
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Against what a data set is judged. stride: px of width per time step of the recogniser."""
+
+    shape: Shape
+    charset: Charset
+    stride: int = 4
+
+    def time_steps(self, width: int) -> int:
+        return width // self.stride + 1
+
+
+@dataclass
+class Findings:
+    """Counts over one split, or over a part of it; they add up."""
+
+    samples: int = 0
+    unreadable: int = 0
+    lengths: Counter = field(default_factory=Counter)  # of labels, in characters
+    foreign: Counter = field(default_factory=Counter)  # characters outside the charset
+    unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/unfit.py
+    squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each picture's encoded bytes
+
+    def add(self, other: Findings) -> None:
+        self.samples += other.samples
+        self.unreadable += other.unreadable
+        for name in ("lengths", "foreign", "unfit", "squeezed"):
+            getattr(self, name).update(getattr(other, name))
+        for kind, some in other.examples.items():
+            self.examples[kind] = (self.examples.get(kind, []) + some)[:EXAMPLES]
+        self.hashes += other.hashes
+
+    def example(self, kind: str, text: str) -> None:
+        some = self.examples.setdefault(kind, [])
+        if len(some) < EXAMPLES:
+            some.append(text)
+
+
+def examine(terms: Terms, source: Source, numbers: range) -> Findings:
+    """One chunk of a source."""
+    found = Findings(samples=len(numbers))
+    hashes = np.empty(len(numbers), np.uint64)
+    for place, number in enumerate(numbers):
+        hashes[place] = number  # an unreadable picture is the duplicate of none
+        try:
+            content, size = picture_of(source, number)
+            hashes[place] = content_hash(content)
+            examine_sample(terms, found, source, number, size)
+        except DataError as error:
+            found.unreadable += 1
+            found.example("unreadable", located(str(error), source.where(number)))
+    found.hashes.append(hashes)
+    return found
+
+
+def examine_sample(terms: Terms, found: Findings, source: Source, number: int, size: tuple[int, int] | None) -> None:
+    text = source.label(number)
+    width = terms.shape.width if size is None else terms.shape.fitted(*size)
+    found.lengths[len(text)] += 1
+    found.foreign.update(terms.charset.foreign(text))
+    if kind := fault(text, terms.charset, terms.time_steps(width)):
+        found.unfit[kind] += 1
+        found.example(kind, f"{source.where(number)}: {text!r}")
+    squeeze = 0 if size is None else size[1] * terms.shape.height / size[0] / width
+    if squeeze > SQUEEZES[0]:
+        found.squeezed[max(limit for limit in SQUEEZES if squeeze > limit)] += 1
+
+
+def picture_of(source: Source, number: int) -> tuple[bytes, tuple[int, int] | None]:
+    """A picture's bytes, and its height and width, which packed rows no longer know."""
+    if isinstance(source, Packed):
+        return source.images[number].tobytes(), None
+    encoded = source.encoded(number)
+    return encoded, decode(encoded).shape[:2]
+
+
+def content_hash(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+
+
+def audit(source: Source, terms: Terms, workers: int) -> Findings:
+    found = Findings()
+    with tqdm(total=len(source), desc=f"audit {source.name}", unit=" images", unit_scale=True, disable=None) as bar:
+        for part in in_chunks(partial(examine, terms), source, workers):
+            found.add(part)
+            bar.update(part.samples)
+    return found
+
+
+def hash_chunk(source: Source, numbers: range) -> np.ndarray:
+    hashes = np.array(numbers, np.uint64)
+    for place, number in enumerate(numbers):
+        content = source.images[number].tobytes() if isinstance(source, Packed) else source.encoded(number)
+        hashes[place] = content_hash(content)
+    return hashes
+
+
+def hash_all(source: Source, workers: int) -> np.ndarray:
+    """uint64 of the content of every picture of a source that `prepare` wrote (so that all can be read)."""
+    return np.concatenate(list(in_chunks(hash_chunk, source, workers)))
+
+
+def overlaps(hashes: dict[str, np.ndarray]) -> dict[tuple[str, str], int]:
+    """How many different pictures two splits share, for every two that share any."""
+    shared = {pair: len(np.intersect1d(hashes[pair[0]], hashes[pair[1]])) for pair in combinations(hashes, 2)}
+    return {pair: count for pair, count in shared.items() if count}
+
+
+def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> None:
+    """Training on what is tested spoils the test: an error unless it is allowed by name, "train+test"."""
+    for pair, count in overlaps(hashes).items():
+        if "train" in pair and "+".join(pair) not in allowed:
+            raise DataError(f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
+                            f"--allow_overlap [{'+'.join(pair)}]")  # fmt: skip
+
+
+def report(split: str, found: Findings, policy: str) -> Iterator[str]:
+    """The findings of one split, line by line, as they are printed."""
+    repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
+    lengths = sorted(found.lengths.elements())
+    yield f"{split}: {found.samples:,} samples, {found.unreadable:,} unreadable, {repeated:,} repeated within it"
+    if lengths:
+        yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
+    if found.foreign:
+        yield f"  characters outside the charset ({policy}): " + " ".join(
+            f"{c!r} {n:,}" for c, n in found.foreign.most_common(20)
+        )
+    for kind, count in found.unfit.items():
+        yield f"  {count:,} {KINDS[kind]}"
+    for limit in sorted(found.squeezed):
+        yield f"  {found.squeezed[limit]:,} pictures squeezed more than {limit} times" + until(limit)
+    for kind, some in found.examples.items():
+        for example in some:
+            yield f"    {kind}: {example}"
+
+
+def until(limit: float) -> str:
+    higher = [other for other in SQUEEZES if other > limit]
+    return f", at most {higher[0]}" if higher else ""

@@ -1,0 +1,93 @@
+"""Writing a source out as LMDB or packed, chunk by chunk, continuing what was begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.data.image import PADDING, Shape, decode
+from models.data.packed import PackedWriter
+from models.data.parallel import in_chunks
+from models.data.rows import Rows, located, read_encoded
+from models.data.source import Source, UnreadableError
+from models.data.writer import Writer, check_space, stored_bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one task read: how much of the source, what it gave, and why the rest is missing."""
+
+    consumed: int
+    content: tuple  # what the writer's `add` takes
+    skipped: list[str]
+
+
+def encoded_chunk(source: Source, numbers: range) -> Chunk:
+    """Pictures as they are, once it is known that they can be decoded, and their labels."""
+    samples, skipped = [], []
+    for number in numbers:
+        try:
+            encoded, text = bytes(source.encoded(number)), source.label(number)
+            decode(encoded)
+        except UnreadableError as error:
+            skipped.append(located(str(error), source.where(number)))
+            continue
+        samples.append((encoded, text))
+    return Chunk(len(numbers), (samples,), skipped)
+
+
+def packed_chunk(shape: Shape, source: Source, numbers: range) -> Chunk:
+    rows = read_encoded(source, np.array(numbers), shape)
+    content = (padded_to(shape.width, rows), rows.widths, rows.texts)
+    return Chunk(len(numbers), content, list(rows.skipped.values()))
+
+
+def padded_to(width: int, rows: Rows) -> np.ndarray:
+    missing = width - rows.images.shape[3]
+    return np.pad(rows.images, [(0, 0)] * 3 + [(0, missing)], constant_values=PADDING) if missing else rows.images
+
+
+def write_lmdb(source: Source, folder: Path, identity: str, workers: int) -> dict:
+    """Write what is not yet written of a source as LMDB; gives its counts."""
+    writer = Writer(folder, identity)
+    return write(source, writer, encoded_chunk, lambda size: stored_bytes(size) + 80, workers)
+
+
+def write_packed(source: Source, folder: Path, identity: str, workers: int, shape: Shape) -> dict:
+    """Write what is not yet written of a source as packed rows; gives its counts."""
+    writer = PackedWriter(folder, identity, shape, source.name, source.is_sample)
+    row = shape.channels * shape.height * shape.width + 2 + 8 + 16
+    return write(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
+
+
+def write(
+    source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable[[int], int], workers: int
+) -> dict:
+    progress = writer.progress
+    if not progress.finished:
+        check_space(writer.folder, space_needed(source, progress.consumed, cost))
+        bar = tqdm(total=len(source), initial=progress.consumed, desc=writer.folder.name, unit=" images", unit_scale=True,
+                   disable=None)  # fmt: skip
+        with bar:
+            for chunk in in_chunks(work, source, workers, progress.consumed):
+                writer.add(chunk.consumed, *chunk.content, chunk.skipped)
+                bar.update(chunk.consumed)
+        writer.finish()
+    writer.close()
+    return {"samples": writer.progress.written, "skipped": writer.progress.skipped}
+
+
+def space_needed(source: Source, done: int, cost: Callable[[int], int], looks: int = 200) -> int:
+    """Bytes that the rest of a source will take, from an even choice of its pictures."""
+    costs = []
+    for index in range(done, len(source), max(1, (len(source) - done) // looks)):
+        try:
+            costs.append(cost(len(source.encoded(index))))
+        except UnreadableError:
+            continue
+    return sum(costs) * (len(source) - done) // max(1, len(costs))

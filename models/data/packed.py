@@ -1,0 +1,189 @@
+"""Packed pictures: decoded once, kept as uint8 rows in a memory-mapped file beside their texts.
+
+A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64: where each text ends in
+texts.bin (UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey is about 29 GB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.data.image import Shape
+from models.data.source import DataError
+
+ABOUT, PROGRESS = "packed.json", "progress.json"
+ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
+HEADER = 128  # bytes before the rows of a .npy file, fixed so that it can be rewritten when the count is known
+
+
+def is_packed(folder: Path) -> bool:
+    return (folder / ABOUT).is_file()
+
+
+class Packed:
+    """A packed folder to read. Rows, not encoded pictures: `rows` gives many at once."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        try:
+            about = json.loads((self.folder / ABOUT).read_text())
+            self.shape, self.count = Shape(**about["shape"]), int(about["count"])
+            self.name, self.is_sample = about["name"], about["sample"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
+        self._mapped: dict[str, np.ndarray] | None = None
+        self._map()
+
+    def _map(self) -> dict[str, np.ndarray]:
+        if self._mapped is None:
+            self._mapped = {name: self._column(name) for name in ROWS}
+            self._mapped["texts"] = np.memmap(self.folder / "texts.bin", np.uint8, "r")
+            if self._mapped["ends"][-1] != len(self._mapped["texts"]):
+                raise DataError(f"{self.folder}: texts.bin is not as long as ends.npy says; pack it again")
+        return self._mapped
+
+    def _column(self, name: str) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        try:
+            rows = np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cut short or no .npy file: {error}") from None
+        if len(rows) != self.count or not self.count:
+            raise DataError(f"{path}: {len(rows):,} rows where {ABOUT} says {self.count:,}")
+        return rows
+
+    def __getstate__(self):
+        return {**self.__dict__, "_mapped": None}
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def images(self) -> np.ndarray:
+        """All pictures, memory-mapped: (N, C, H, W) uint8."""
+        return self._map()["images"]
+
+    @property
+    def widths(self) -> np.ndarray:
+        return self._map()["widths"]
+
+    def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Pictures (n, C, H, W), widths (n,) int32 and texts of these samples."""
+        mapped = self._map()
+        ends = mapped["ends"][numbers].astype(np.int64)
+        before = np.where(numbers > 0, mapped["ends"][numbers - 1].astype(np.int64), 0)
+        return mapped["images"][numbers], mapped["widths"][numbers].astype(np.int32), self._texts(before, ends)
+
+    def _texts(self, begins: np.ndarray, ends: np.ndarray) -> list[str]:
+        """Texts by their places in texts.bin: gathered at once and cut in Python, which is cheap for plain ASCII."""
+        lengths = ends - begins
+        stops = np.cumsum(lengths)
+        places = np.arange(stops[-1]) + np.repeat(begins - stops + lengths, lengths)
+        gathered = self._map()["texts"][places].tobytes()
+        cuts = stops.tolist()
+        if gathered.isascii():
+            whole = gathered.decode("ascii")
+            return [whole[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
+        return [gathered[a:b].decode("utf-8") for a, b in zip([0, *cuts], cuts, strict=False)]
+
+    def label(self, index: int) -> str:
+        return self.rows(np.array([index]))[2][0]
+
+    def where(self, index: int) -> str:
+        return f"{self.folder}: row {index + 1}"
+
+    def manifest(self) -> str:
+        """sha256 over the texts and where each ends."""
+        digest = hashlib.sha256()
+        for name in ("ends.npy", "texts.bin"):
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass
+class Progress:
+    """How far a packing is: what a continued one trusts of the files, which may have grown beyond it."""
+
+    source: str
+    consumed: int = 0
+    written: int = 0
+    skipped: int = 0
+    text_bytes: int = 0
+    finished: bool = False
+
+
+class PackedWriter:
+    """A packed folder being written in chunks. Opening an unfinished one continues it."""
+
+    def __init__(self, folder: Path, source: str, shape: Shape, name: str, sample: bool):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.shape, self.about = folder, shape, {"name": name, "sample": sample}
+        self.row_bytes = {"images": shape.channels * shape.height * shape.width, "widths": 2, "ends": 8}
+        self.progress = Progress(source)
+        if (folder / PROGRESS).is_file():
+            self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
+        if self.progress.source != source:
+            raise DataError(f"{folder}: holds {self.progress.source}, not {source}; remove it or choose another --out")
+        self.files = {name: (folder / f"{name}.npy").open("ab") for name in ROWS}
+        self.files["texts"] = (folder / "texts.bin").open("ab")
+        if not self.progress.finished:
+            self._cut_to_progress()
+
+    def _cut_to_progress(self) -> None:
+        """Drop what a killed run wrote after its last note of progress."""
+        for name, size in self.row_bytes.items():
+            self.files[name].truncate(HEADER + self.progress.written * size)
+        self.files["texts"].truncate(self.progress.text_bytes)
+
+    def add(self, consumed: int, images: np.ndarray, widths: np.ndarray, texts: list[str], skipped: list[str]) -> None:
+        """One chunk of the source: pictures (n, C, H, W), widths (n,), texts, and the reasons for those skipped."""
+        encoded = [text.encode() for text in texts]
+        ends = self.progress.text_bytes + np.cumsum([len(text) for text in encoded], dtype=np.uint64)
+        columns = {"images": images, "widths": widths.astype("<u2"), "ends": ends.astype("<u8")}
+        for name, rows in columns.items():
+            self.files[name].write(np.ascontiguousarray(rows).tobytes())
+        self.files["texts"].write(b"".join(encoded))
+        self.progress.consumed += consumed
+        self.progress.written += len(texts)
+        self.progress.skipped += len(skipped)
+        self.progress.text_bytes += sum(map(len, encoded))
+        self._note()
+
+    def _note(self) -> None:
+        for file in self.files.values():
+            file.flush()
+        write_json(self.folder / PROGRESS, asdict(self.progress))
+
+    def finish(self) -> None:
+        """Write the headers, now that the count is known, and the file that makes it a data set."""
+        count = self.progress.written
+        shapes = {"images": (count, self.shape.channels, self.shape.height, self.shape.width)}
+        for name, kind in ROWS.items():
+            with (self.folder / f"{name}.npy").open("r+b") as file:
+                file.write(npy_header(kind, shapes.get(name, (count,))))
+        self.progress.finished = True
+        self._note()
+        write_json(self.folder / ABOUT, {**self.about, "count": count, "shape": asdict(self.shape)})
+
+    def close(self) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:
+    """Version 1.0 header of a .npy file, HEADER bytes long (numpy.lib.format describes it)."""
+    text = repr({"descr": kind, "fortran_order": False, "shape": shape}).ljust(HEADER - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode()
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Replace a file in one step: whoever is killed leaves the old one or the new one."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
