@@ -150,9 +150,8 @@ def report(split: str, found: Findings, policy: str) -> Iterator[str]:
     if lengths:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
     if found.foreign:
-        yield f"  characters outside the charset ({policy}): " + " ".join(
-            f"{c!r} {n:,}" for c, n in found.foreign.most_common(20)
-        )
+        most = " ".join(f"{c!r} {n:,}" for c, n in found.foreign.most_common(20))
+        yield f"  characters outside the charset ({policy}): {most}"
     for kind, count in found.unfit.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):

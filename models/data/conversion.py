@@ -65,9 +65,7 @@ def write_packed(source: Source, folder: Path, identity: str, workers: int, shap
     return write(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
 
 
-def write(
-    source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable[[int], int], workers: int
-) -> dict:
+def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable, workers: int) -> dict:
     progress = writer.progress
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))

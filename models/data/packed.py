@@ -1,7 +1,7 @@
 """Packed pictures: decoded once, kept as uint8 rows in a memory-mapped file beside their texts.
 
-A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64: where each text ends in
-texts.bin (UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey is about 29 GB.
+A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64 (where each text ends
+in texts.bin, UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey takes about 29 GB.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_packed(folder: Path) -> bool:
 
 
 class Packed:
-    """A packed folder to read. Rows, not encoded pictures: `rows` gives many at once."""
+    """A packed folder to read: `images` and `words` give many samples at once."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -73,12 +73,12 @@ class Packed:
     def widths(self) -> np.ndarray:
         return self._map()["widths"]
 
-    def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Pictures (n, C, H, W), widths (n,) int32 and texts of these samples."""
+    def words(self, numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Widths (n,) int32 and texts of these samples."""
         mapped = self._map()
         ends = mapped["ends"][numbers].astype(np.int64)
         before = np.where(numbers > 0, mapped["ends"][numbers - 1].astype(np.int64), 0)
-        return mapped["images"][numbers], mapped["widths"][numbers].astype(np.int32), self._texts(before, ends)
+        return mapped["widths"][numbers].astype(np.int32), self._texts(before, ends)
 
     def _texts(self, begins: np.ndarray, ends: np.ndarray) -> list[str]:
         """Texts by their places in texts.bin: gathered at once and cut in Python, which is cheap for plain ASCII."""
@@ -92,8 +92,14 @@ class Packed:
             return [whole[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
         return [gathered[a:b].decode("utf-8") for a, b in zip([0, *cuts], cuts, strict=False)]
 
+    def texts(self, begin: int, end: int) -> list[str]:
+        """Texts of samples begin to end."""
+        ends = self._map()["ends"][max(0, begin - 1) : end].astype(np.int64)
+        begins = np.concatenate([[0], ends])[: end - begin] if begin == 0 else ends[:-1]
+        return self._texts(begins, ends[-(end - begin) :])
+
     def label(self, index: int) -> str:
-        return self.rows(np.array([index]))[2][0]
+        return self.words(np.array([index]))[1][0]
 
     def where(self, index: int) -> str:
         return f"{self.folder}: row {index + 1}"

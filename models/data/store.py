@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
@@ -113,6 +114,17 @@ class Store:
 
     def where(self, index: int) -> str:
         return f"{self.folder}: image-{index + 1:09d}"
+
+    def texts(self, begin: int, end: int) -> list[str]:
+        """Labels of samples begin to end, read in the order of their keys."""
+        self._open()
+        with self._transaction.cursor() as cursor:
+            found = cursor.set_key(b"label-%09d" % (begin + 1))
+            values = list(islice(cursor.iternext(keys=False, values=True), end - begin)) if found else []
+            try:
+                return [str(value, "utf-8") for value in values]
+            except UnicodeDecodeError as error:
+                raise DataError(f"{self.folder}: a label after {begin + 1:,} is not UTF-8: {error}") from None
 
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
