@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from data_samples import jpeg
 from hypothesis import HealthCheck, given, settings
@@ -12,31 +13,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_sources import MAKERS
 
+from bench.refusal import Refusal
 from models.charset import Charset
 from models.data.image import decode
 from models.data.packed import PackedWriter
-from models.data.source import DataError, UnreadableError
+from models.data.source import UnreadableError
 from models.dataset import Shape, open_dataset
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-LINES = st.lists(
-    st.one_of(
-        st.sampled_from(['a.jpg\tx', 'a.jpg x', 'a.jpg, "x"', "a.jpg 1 2", "a01-000u-00-00 ok 1 2 3 4 5 AT x", "/etc/passwd x",
-                         "../a.jpg\ty", "./1/2/3_WORD_4.jpg 4", "#", "", "a.jpg\t", "a.jpg", "\x00\t\x00", '{"a.jpg": "x"}']),
-        st.text(max_size=30),
-    ),
-    max_size=6,
-)  # fmt: skip
-NAMES = [
-    "gt.txt",
-    "labels.tsv",
-    "labels.json",
-    "words.txt",
-    "annotation_train.txt",
-    "lexicon.txt",
-    "train.txt",
-    "alphabet.txt",
-]
+LISTED = [
+    "a.jpg\tx", "a.jpg x", 'a.jpg, "x"', "a.jpg 1 2", "a01-000u-00-00 ok 1 2 3 4 5 AT x", "/etc/passwd x", "../a.jpg\ty",
+    "./1/2/3_WORD_4.jpg 4", "#", "", "a.jpg\t", '{"a.jpg": "x"}',
+]  # fmt: skip
+LINES = st.lists(st.one_of(st.sampled_from(LISTED), st.text(max_size=30)), max_size=6)
+NAMES = ["gt.txt", "labels.tsv", "labels.json", "words.txt", "annotation_train.txt", "lexicon.txt", "alphabet.txt"]
 
 
 def read_all(root):
@@ -48,7 +38,7 @@ def read_all(root):
         assert len(batch.texts) == len(batch.images) == len(batch.lengths)
         assert len(batch.texts) + len(batch.skipped) >= len(data)
         return data.manifest_hash
-    except DataError as refusal:
+    except Refusal as refusal:
         assert str(refusal) and "\n" not in str(refusal)
 
 
@@ -85,9 +75,7 @@ def test_lists_of_rubbish(name, content):
 def fill_every_kind(folder, name):
     if name == "packed":
         writer = PackedWriter(folder, "source", Shape(), "made", False)
-        writer.add(
-            2, __import__("numpy").zeros((2, 1, 32, 100), "u1"), __import__("numpy").full(2, 100), ["a", "b"], []
-        )
+        writer.add(2, np.zeros((2, 1, 32, 100), np.uint8), np.full(2, 100), ["a", "b"], [])
         writer.finish()
         writer.close()
     else:
@@ -106,7 +94,8 @@ def test_every_format_with_bytes_changed_or_cut(name, data):
         path = data.draw(st.sampled_from(files))
         content = bytearray(path.read_bytes())
         at = data.draw(st.integers(0, max(0, min(len(content), 20_000) - 1)))
-        if data.draw(st.booleans()):
+        # LMDB has no checksums: a wrong byte inside its pages is undefined in the C library. A cut one is not.
+        if path.name == "data.mdb" or data.draw(st.booleans()):
             del content[at:]
         else:
             content[at : at + 8] = data.draw(st.binary(min_size=1, max_size=8))

@@ -69,9 +69,8 @@ def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: C
     progress = writer.progress
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))
-        bar = tqdm(total=len(source), initial=progress.consumed, desc=writer.folder.name, unit=" images", unit_scale=True,
-                   disable=None)  # fmt: skip
-        with bar:
+        done = {"total": len(source), "initial": progress.consumed}
+        with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
             for chunk in in_chunks(work, source, workers, progress.consumed):
                 writer.add(chunk.consumed, *chunk.content, chunk.skipped)
                 bar.update(chunk.consumed)

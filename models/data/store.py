@@ -35,8 +35,18 @@ def shared_environment(folder: str) -> lmdb.Environment:
             environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
             raise DataError(f"{folder}: not a readable LMDB: {error}") from None
+        refuse_cut(folder, environment)
         _environments[folder] = environment
     return environment
+
+
+def refuse_cut(folder: str, environment: lmdb.Environment) -> None:
+    """A page that the tree has and the file lacks kills the process (SIGBUS) when it is touched: compare sizes."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    there = Path(folder, "data.mdb").stat().st_size
+    if there < needed:
+        environment.close()
+        raise DataError(f"{folder}: data.mdb is cut short: {there:,} bytes where {needed:,} are needed; copy it again")
 
 
 def close_before_fork() -> None:
