@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from bench.meter import Series, throughput
 from bench.record import Record
-from bench.refusal import Refusal, answer
+from bench.refusal import answer
 
 TOLERANCE = 0.01  # of a derived number against its recomputation; JSON keeps full doubles, so any edit shows
 
@@ -61,13 +62,16 @@ def accuracy_faults(record: Record) -> Iterator[str]:
         )
 
 
-def main(paths: list[str] | None = None) -> None:
-    paths = sys.argv[1:] if paths is None else paths
-    if not paths:
-        raise Refusal("want one or more record files, such as results/runs/*.json")
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="bench.verify",
+        description="Recompute every derived number of records from their raw series; exit 1 when one does not hold.",
+        epilog="example: python -m bench.verify results/runs/*.json",
+    )
+    parser.add_argument("files", nargs="+", type=Path, help="record files")
     failed = False
-    for path in paths:
-        found = list(faults(Record.load(Path(path))))
+    for path in parser.parse_args(argv).files:
+        found = list(faults(Record.load(path)))
         failed |= bool(found)
         print(f"{path}: {'; '.join(found) or 'holds'}")
     sys.exit(1 if failed else 0)

@@ -109,7 +109,8 @@ def run_together(program: str, cards: int, words: list[str], environment: Mappin
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // cards)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the line below says it better
     try:
-        torchrun([*where, f"--nproc-per-node={cards}", "-m", program, *words])
+        # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
+        torchrun([*where, f"--nproc-per-node={cards}", "-m", "--", program, *words])
     except ChildFailedError as failure:
         rank, first = failure.get_first_failure()
         if first.exitcode != 2:  # a refusal has said its line already

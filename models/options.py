@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -74,8 +75,8 @@ class Common:
     """A file of models/recipes, without .yaml"""
     run: str | None = None
     """The name asked for; the record carries the name of what really ran"""
-    dataset: Path | None = None
-    """Holds Synth90k/ or LMDBs; default: $PYTORCH_TRAIN_DATASET"""
+    dataset: str | None = None
+    """Holds Synth90k/, LMDBs, or any format of docs/data.md; a mix is MJ:0.5,ST:0.5; default: $PYTORCH_TRAIN_DATASET"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
@@ -110,7 +111,7 @@ class Train(Common):
 
 
 @dataclass
-class Test(Common):
+class Infer(Common):
     """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
 
     checkpoint: Path | None = None
@@ -179,11 +180,15 @@ def read_recipe(parser: Parser, path: Path, kind: type) -> None:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = build_parser(Train, "").names
-    for key, value in values.items():
+    for key in values:
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
-        if key in parser.names:
-            parser.set_defaults({key: tuple(value) if isinstance(value, list) else value})
+    mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
+    try:
+        parser.parse_object(mine)  # defaults are not checked for their types, objects are
+    except Refusal as refusal:
+        raise Refusal(f"{path}: {refusal}") from None
+    parser.set_defaults(mine)
 
 
 def build_parser(kind: type, prog: str, example: str = "") -> Parser:
@@ -194,13 +199,10 @@ def build_parser(kind: type, prog: str, example: str = "") -> Parser:
 
 
 def asked_recipe(argv: list[str], default: str) -> str:
-    """The value of --recipe, needed before the other options can be read."""
-    for i, word in enumerate(argv):
-        if word == "--recipe" and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith("--recipe="):
-            return word.partition("=")[2]
-    return default
+    """The last value of --recipe, needed before the other options can be read."""
+    names = [after for word, after in pairwise(argv) if word == "--recipe"]
+    names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
+    return names[-1] if names else default
 
 
 def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
@@ -221,10 +223,10 @@ def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -
     if "recipe" in parser.names:
         read_recipe(parser, recipe_path(asked_recipe(argv, "crnn")), kind)
     values: Namespace = parser.parse_args(argv)
-    return kind(**vars(parser.instantiate_classes(values)))
+    return kind(**vars(parser.instantiate(values)))
 
 
-def dataset_root(options: Common) -> Path:
+def dataset_root(options: Common) -> str:
     """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises Refusal when neither is there."""
     root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     if not root:
@@ -232,9 +234,7 @@ def dataset_root(options: Common) -> Path:
             "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "
             "or make a sample with `python -m models.render --out data/sample`"
         )
-    if not Path(root).is_dir():
-        raise Refusal(f"dataset folder {root} does not exist: set PYTORCH_TRAIN_DATASET or --dataset")
-    return Path(root)
+    return root
 
 
 def checkpoint_root(options: Common) -> Path:

@@ -9,9 +9,6 @@ The same options give the same bytes on any number of workers. DIR/Synth90k appe
 from __future__ import annotations
 
 import functools
-import hashlib
-import importlib.metadata
-import json
 import multiprocessing
 import os
 import signal
@@ -24,16 +21,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from models.data.rendering import files, fonts, lexicon
-from models.data.rendering.files import INSIDE, MARKER, PER_FOLDER
-from models.data.rendering.sample import Look, Sample, SampleError, Task
+from bench.refusal import Refusal, answer
+from models.data.rendering import files, fonts, lexicon, marker
+from models.data.rendering.files import INSIDE, PER_FOLDER
+from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
-from models.data.rendering.styles import STYLES
+from models.data.rendering.styles import STYLES, choose
 from models.options import parse
 
-VERSION = 1  # of the drawing: goes up when the same options would give other bytes
-CASE = {"plain": "lower"}  # a style's own case; mixed where not listed
-LIBRARIES = ("numpy", "pillow", "simplejpeg")
+CASE = {"plain": "lower", "hard": "mixed"}  # what --case auto means: easy to learn, and as Synth90k itself
 
 
 @dataclass
@@ -48,7 +44,7 @@ class Options:
         case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for hard
         lexicon: file of words, one a line; without it a bundled list of 39,561 English words
         numbers: how many random numbers of 1 to 6 digits to add to the words
-        fonts: where faces come from, with commas: bundled, system, a folder, a font file or an installed package
+        fonts: sources of faces, with commas: bundled, system, a folder, a font file or an installed package
         split: shares of train, val and test; no word is in two of them
         workers: processes; 0 for one a core
         sheet: file for a contact sheet (PNG) of the first pictures
@@ -67,128 +63,86 @@ class Options:
     sheet: Path | None = None
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
+    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving nothing."""
     options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
-    except (SampleError, fonts.FontError, lexicon.LexiconError, OSError) as problem:
-        print(f"models.render: error: {problem}", file=sys.stderr)
-        return 2
+    except OSError as problem:
+        raise Refusal(f"{problem}; nothing was left behind") from problem
     except KeyboardInterrupt:
         print("models.render: interrupted; nothing was left behind", file=sys.stderr)
-        return 130
-    return 0
+        sys.exit(130)
 
 
 def run(options: Options) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container cleans up as Ctrl-C does
-    wanted = plan(options)
+    sample = plan(options)
     if options.out:
-        make(wanted, options.out, options.workers or os.cpu_count() or 1)
+        make(sample, options.out, options.workers or os.cpu_count() or 1)
     if options.sheet:
-        contact_sheet(wanted).save(options.sheet)
+        contact_sheet(sample).save(options.sheet, "PNG")
         print(f"contact sheet: {options.sheet}")
 
 
 def plan(options: Options) -> Sample:
-    """The sample that `options` ask for. Raises SampleError, FontError or LexiconError, one clear line each."""
+    """The sample that `options` ask for. Raises Refusal."""
     check(options)
     words = lexicon.read_lexicon(options.lexicon)
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
-    case = CASE.get(options.style, "mixed") if options.case == "auto" else options.case
-    characters = {c for word in words for spelling in (word, word.upper()) for c in spelling}
-    faces = fonts.find_faces(options.fonts, characters)
-    look = Look(faces, options.seed, options.style, case)
-    return Sample(words, options.count, shares(options.split), look)
+    characters = {character for word in words for character in word + word.upper()}
+    faces = choose(options.style, fonts.find_faces(options.fonts, characters))
+    case = CASE[options.style] if options.case == "auto" else options.case
+    return Sample(words, options.count, shares(options.split), Look(faces, options.seed, options.style, case))
 
 
 def check(options: Options) -> None:
-    bounds = {"count": (1, 10_000_000), "seed": (0, 2**63), "numbers": (0, 100_000), "workers": (0, 1024)}
+    bounds = {"count": (1, 10_000_000), "seed": (0, 2**63 - 1), "numbers": (0, 100_000), "workers": (0, 1024)}
     for name, (low, high) in bounds.items():
         if not low <= getattr(options, name) <= high:
-            raise SampleError(f"--{name} {getattr(options, name)}: give {low} to {high:,}")
+            raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")
     choices = {"style": tuple(STYLES), "case": ("auto", *lexicon.CASES)}
     for name, known in choices.items():
         if getattr(options, name) not in known:
-            raise SampleError(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
+            raise Refusal(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
     if not (options.out or options.sheet):
-        raise SampleError("nothing to make: give --out DIR for a sample, --sheet FILE.png for a contact sheet, or both")
+        raise Refusal("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
 
 
 def shares(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
-        raise SampleError(f"--split {text!r}: give three shares of train, val and test, like 0.9/0.05/0.05") from None
-    if min(train, val, test) < 0 or train + val + test <= 0:
-        raise SampleError(f"--split {text!r}: shares are not negative and not all zero")
+        raise Refusal(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
+    if not (min(train, val, test) >= 0 and 0 < train + val + test < float("inf")):
+        raise Refusal(f"--split {text!r}: give shares of 0 or more, not all of them 0")
     return train, val, test
 
 
-def make(wanted: Sample, out: Path, workers: int) -> None:
+def make(sample: Sample, out: Path, workers: int) -> None:
     """Write the sample below `out`, unless the very same one is there already."""
-    target = out / INSIDE.parts[0]
-    about = describe(wanted)
+    target, about = out / INSIDE.parts[0], marker.describe(sample)
     if target.exists():
-        keep(target, about)
+        marker.must_match(out, about)
+        print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
         return
     started = time.perf_counter()
     with files.appearing_whole(target) as part:
         folder = part / INSIDE.relative_to(INSIDE.parts[0])
         folder.mkdir(parents=True)
-        files.write_index(wanted, drawn(wanted, folder, workers), folder, about)
+        files.write_index(sample, drawn(sample, folder, workers), folder, about)
     seconds = time.perf_counter() - started
-    rate = wanted.count / seconds
     print(
-        f"rendered {wanted.count:,} {wanted.look.style} pictures into {out / INSIDE}: "
-        f"{seconds:.1f} s, {rate:,.0f} images/s on {workers} workers ({rate / workers:,.0f} each)"
+        f"rendered {sample.count:,} {sample.look.style} pictures into {out / INSIDE}: {seconds:.1f} s, "
+        f"{sample.count / seconds:,.0f} images/s on {workers} workers, {len(sample.look.faces)} faces"
     )
 
 
-def keep(target: Path, about: dict) -> None:
-    """Leave a sample that is already what was asked for; refuse to touch anything else."""
-    marker = target.parent / INSIDE / MARKER
-    if not marker.is_file():
-        raise SampleError(f"{target} holds a dataset that was not rendered; give another --out")
-    there = json.loads(marker.read_text(encoding="utf-8"))
-    differs = [key for key in about if there.get(key) != about[key]]
-    if differs:
-        raise SampleError(f"{target} holds another sample (its {differs[0]} differs); remove it or give another --out")
-    print(
-        f"already there: {about['count']:,} {about['style']} pictures of seed {about['seed']} in {target.parent / INSIDE}"
-    )
-
-
-def describe(wanted: Sample) -> dict:
-    """What the marker says: all that decides the bytes."""
-    return {
-        "sample": True,
-        "renderer": VERSION,
-        "count": wanted.count,
-        "seed": wanted.look.seed,
-        "style": wanted.look.style,
-        "case": wanted.look.case,
-        "splits": {name: len(pictures) for name, pictures in wanted.splits().items()},
-        "words": len(wanted.words),
-        "lexicon": hashlib.sha256("\n".join(wanted.words).encode()).hexdigest()[:16],
-        "fonts": [face.name for face in wanted.look.faces],
-        "fonts_digest": digest(sorted({face.path for face in wanted.look.faces})),
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
-
-
-def digest(paths: list[str]) -> str:
-    whole = hashlib.sha256()
-    for path in paths:
-        whole.update(Path(path).read_bytes())
-    return whole.hexdigest()[:16]
-
-
-def drawn(wanted: Sample, folder: Path, workers: int) -> Iterator[tuple[Task, list[str]]]:
+def drawn(sample: Sample, folder: Path, workers: int) -> Iterator[tuple[Task, list[str]]]:
     """Every task of the sample, in order, with the paths of the pictures it left in `folder`."""
-    tasks = list(wanted.tasks(PER_FOLDER))
-    write = functools.partial(files.write_task, look=wanted.look, folder=folder)
-    with tqdm(total=wanted.count, unit="img", desc="render", disable=None) as bar, mapping(workers) as each:
+    tasks = list(sample.tasks(PER_FOLDER))
+    write = functools.partial(files.write_task, look=sample.look, folder=folder)
+    bar = tqdm(total=sample.count, unit="img", desc="render", disable=None)
+    with bar, mapping(min(workers, len(tasks))) as each:
         for task, paths in zip(tasks, each(write, tasks), strict=True):
             bar.update(len(paths))
             yield task, paths
@@ -206,8 +160,10 @@ def mapping(workers: int):
 
 
 def ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers; they need not each print a traceback
+    """In a worker: Ctrl-C reaches every process of a terminal, and the parent stops its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container cleans up as Ctrl-C does
+    answer(main, "models.render")

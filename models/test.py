@@ -18,13 +18,13 @@ from models import checkpoint
 from models.dataset import WordDataset
 from models.evaluate import evaluate, recognise
 from models.metrics import Score
-from models.options import Test, checkpoint_root, parse
+from models.options import Infer, checkpoint_root, parse
 from models.util import Session, dataset_section, make_record
 
 LATENCY_WARMUP = 10  # calls before the timed ones
 
 
-def weights(network: nn.Module, options: Test, session: Session) -> Path | None:
+def weights(network: nn.Module, options: Infer, session: Session) -> Path | None:
     """Load the checkpoint asked for, or the newest best one. None: there is none, and the weights are random."""
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
     if path:
@@ -38,7 +38,7 @@ def weights(network: nn.Module, options: Test, session: Session) -> Path | None:
     return path
 
 
-def measure_latency(network: nn.Module, dataset: WordDataset, session: Session, options: Test) -> list[dict]:
+def measure_latency(network: nn.Module, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
     """Latency from a decoded picture on the host to its text, for one picture and for a batch."""
     rows = []
     for size in sorted({1, options.batch_size}):
@@ -60,15 +60,16 @@ def accuracy_section(score: Score, split: str) -> dict:
     return {"split": split, **asdict(score), "word_accuracy_low": low, "word_accuracy_high": high}
 
 
-def run(options: Test, session: Session) -> Record:
-    dataset = session.dataset(options.split)
+def run(options: Infer, session: Session) -> Record:
+    dataset = session.dataset(options.split, targets=False)
     name = session.run_name("Infer")
     session.say(
         f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"
     )
     network = session.network().eval()
     trained = weights(network, options, session)
-    meter = Meter(session.device.synchronize, options.warmup_steps)
+    batches = -(-len(dataset) // (options.batch_size * session.world.size))
+    meter = Meter(session.device.synchronize, min(options.warmup_steps, batches - 1))
     score, _ = evaluate(network, dataset, session, meter)
     latency = measure_latency(network, dataset, session, options) if options.latency_runs else []
     if trained:
@@ -80,7 +81,7 @@ def run(options: Test, session: Session) -> Record:
         session,
         name,
         meter,
-        dataset_section(dataset, options.split),
+        dataset_section(dataset, options.split, session.world),
         latency=latency,
         accuracy=accuracy_section(score, options.split) if trained else None,
         training={"checkpoint": str(trained) if trained else None},
@@ -88,7 +89,7 @@ def run(options: Test, session: Session) -> Record:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Test, argv, "models.test")
+    options = parse(Infer, argv, "models.test")
     session = Session.open(options)
     try:
         record = run(options, session)

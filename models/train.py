@@ -49,7 +49,7 @@ class Training:
     def __post_init__(self):
         options, session = self.options, self.session
         self.train_set, self.unfit = self.fitting(session.dataset("train"))
-        self.val_set = session.dataset("val")
+        self.val_set = session.dataset("val", targets=False)
         self.global_batch = options.batch_size * session.world.size
         per_epoch = -(-len(self.train_set) // self.global_batch)
         self.total_steps = options.steps or options.epochs * per_epoch
@@ -198,7 +198,7 @@ class Training:
             self.session,
             self.name,
             self.meter,
-            dataset_section(self.train_set, "train"),
+            dataset_section(self.train_set, "train", self.session.world),
             accuracy=self.validation and {"split": "val", **self.validation},
             training={
                 "epochs": self.position.epoch,

@@ -40,10 +40,13 @@ class Session:
         seed(options.seed + world.rank)
         return cls(options, device, world, Charset.named(options.data.charset))
 
-    def dataset(self, split: str) -> WordDataset:
+    def dataset(self, split: str, targets: bool = True) -> WordDataset:
+        """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
         data = self.options.data
         shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
-        return open_dataset(dataset_root(self.options), split, shape, self.charset)
+        return open_dataset(
+            dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
+        )
 
     def network(self) -> CRNN:
         """A freshly initialised network on the device; the same on every rank."""
@@ -114,13 +117,15 @@ def cell(session: Session) -> dict:
     }
 
 
-def dataset_section(dataset, split: str) -> dict:
+def dataset_section(dataset: WordDataset, split: str, world: World) -> dict:
+    """What was read. A picture that several ranks could not read counts once."""
+    skipped = set().union(*world.gather(set(dataset.reasons)))
     return {
         "name": dataset.name,
         "split": split,
         "is_sample": dataset.is_sample,
         "n": len(dataset),
-        "skipped": dataset.skipped,
+        "skipped": len(skipped),
         "manifest_sha256": dataset.manifest_hash,
     }
 

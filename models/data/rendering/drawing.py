@@ -1,4 +1,4 @@
-"""From a word and a face to a mask: FreeType draws each glyph once, it is kept, and numpy sets them in line."""
+"""From a word and a face to a mask: FreeType draws each glyph once, numpy sets them in line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from PIL import ImageFont
 from models.data.rendering.fonts import Face, FontError
 
 EM = 36  # pixels: capitals are then about 26 high, a little above the 20 to 30 they get in a 31-pixel picture
+LOWEST = EM // 2  # pixels: a dash is not blown up to the height of a letter
 
 
 class Glyph(NamedTuple):
-    """A drawn character: `ink` (h, w) uint8, its place from the pen on the baseline, the pen's advance (pixels)."""
+    """A drawn character: `ink` (h, w) uint8, where it lies from the pen, and the pen's advance; pixels."""
 
     ink: np.ndarray
     left: int
@@ -43,8 +44,9 @@ def glyph(face: Face, character: str) -> Glyph:
 
 
 def draw(word: str, face: Face, spacing: float = 0.0) -> np.ndarray:
-    """The word as coverage, (h, w) uint8, cropped to its ink; `spacing` pixels are added between letters.
+    """The word as coverage, (h, w) uint8, cropped to its ink but at least LOWEST high.
 
+    `spacing` pixels are added between letters.
     Raises FontError when the face draws nothing for the word.
     """
     pen, placed = 0.0, []
@@ -58,7 +60,8 @@ def draw(word: str, face: Face, spacing: float = 0.0) -> np.ndarray:
     x0, y0 = min(x for _, x, _ in placed), min(y for _, _, y in placed)
     width = max(x + ink.shape[1] for ink, x, _ in placed) - x0
     height = max(y + ink.shape[0] for ink, _, y in placed) - y0
-    mask = np.zeros((height, width), np.uint8)
+    y0 -= max(LOWEST - height, 0) // 2
+    mask = np.zeros((max(height, LOWEST), width), np.uint8)
     for ink, x, y in placed:
         at = mask[y - y0 : y - y0 + ink.shape[0], x - x0 : x - x0 + ink.shape[1]]
         np.maximum(at, ink, out=at)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.refusal import Refusal
+
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 SYSTEM_FOLDERS = (
     "~/.fonts",
@@ -24,7 +26,6 @@ SYSTEM_FOLDERS = (
 
 # PyPI package -> (folder inside site-packages, the faces of it that we use)
 BUNDLED = {
-    "font-amatic-sc": ("font_amatic_sc/files", ("*.ttf",)),
     "font-caladea": ("font_caladea/files", ("*.ttf",)),
     "font-fredoka-one": ("font_fredoka_one/files", ("*.ttf",)),
     "font-hanken-grotesk": ("font_hanken_grotesk/files", ("*.otf",)),
@@ -33,10 +34,7 @@ BUNDLED = {
     "font-manrope": ("font_manrope/files", ("Manrope-*Light.ttf", "Manrope-*Bold.ttf", "Manrope-[RM]*.ttf")),
     "font-source-sans-pro": ("font_source_sans_pro/files", ("*.ttf",)),
     "font-source-serif-pro": ("font_source_serif_pro/files", ("*.ttf",)),
-    "matplotlib": (
-        "matplotlib/mpl-data/fonts/ttf",
-        ("DejaVuS*.ttf", "STIXGeneral*.ttf", "cm[brst][0sit]*10.ttf", "cm[br]10.ttf"),
-    ),
+    "matplotlib": ("matplotlib/mpl-data/fonts/ttf", ("DejaVuS*.ttf", "STIXGeneral*.ttf")),
     "ttf-opensans": ("ttf_opensans/ttf", ("*.ttf",)),
 }
 
@@ -55,7 +53,7 @@ PLAIN = (
 )
 
 
-class FontError(ValueError):
+class FontError(Refusal):
     """Fonts that are not there, cannot be read, or lack the characters asked for."""
 
 
@@ -140,10 +138,13 @@ def package_folder(name: str) -> Path | None:
 def faces_of(path: Path) -> list[Face]:
     if path.suffix.lower() not in {".ttc", ".otc"}:
         return [Face(str(path))]
-    from fontTools.ttLib import TTCollection
+    from fontTools.ttLib import TTCollection, TTLibError
 
-    with TTCollection(str(path), lazy=True) as collection:
-        return [Face(str(path), index) for index in range(len(collection.fonts))]
+    try:
+        with TTCollection(str(path), lazy=True) as collection:
+            return [Face(str(path), index) for index in range(len(collection.fonts))]
+    except (TTLibError, OSError) as problem:
+        raise FontError(f"{path}: not a font that can be read ({problem})") from None
 
 
 def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
@@ -154,10 +155,10 @@ def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
 def nothing_found(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:
     where = ", ".join(names)
     if not faces:
-        return f"no fonts in {where}: install those of requirements.txt (docs/fonts.md), or give --fonts a folder"
+        return f"no fonts in {where}: install those of docs/fonts.md, or give --fonts a folder that has some"
     best = max(faces, key=lambda face: len(wanted & coverage(face)))
     missing = "".join(sorted(wanted - coverage(best)))[:20]
     return (
-        f"none of the {len(faces)} faces in {where} has every character: {best.name}, the nearest, lacks {missing!r}; "
-        "give --fonts a folder with a font that has them, or install one and say --fonts system (docs/fonts.md)"
+        f"none of the {len(faces)} faces in {where} has every character ({best.name} has the most, and lacks "
+        f"{missing!r}): give --fonts one that has, or install one and say --fonts system (docs/fonts.md)"
     )

@@ -10,12 +10,11 @@ from PIL import Image
 
 from models.data.rendering.drawing import draw
 from models.data.rendering.fonts import Face, find_faces, plain_faces
-
-HEIGHT = 31  # pixels: what 94 % of Synth90k's pictures have
+from models.data.rendering.hard import HEIGHT, hard
 
 
 def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
-    """Dark text on a light ground in a text face, a little stretched: a few hundred training steps learn it."""
+    """Dark text on a light ground, a little stretched: what a few hundred training steps can learn."""
     mask = draw(word, faces[rng.integers(len(faces))])
     height = int(rng.integers(22, 28))
     stretch = rng.uniform(0.85, 1.1)
@@ -30,25 +29,24 @@ def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndar
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-STYLES = {"plain": plain}
+STYLES = {"plain": plain, "hard": hard}
 PICKS = {"plain": plain_faces}  # style -> which of the faces it uses; a style not listed uses all
 
 
-@lru_cache(maxsize=16)
-def faces_for(style: str, faces: tuple[Face, ...]) -> tuple[Face, ...]:
+def choose(style: str, faces: Sequence[Face]) -> tuple[Face, ...]:
+    """Those of `faces` that a style draws with."""
     return PICKS.get(style, tuple)(faces)
 
 
-@lru_cache(maxsize=1)
-def bundled() -> tuple[Face, ...]:
-    return find_faces()
+@lru_cache(maxsize=len(STYLES))
+def bundled(style: str) -> tuple[Face, ...]:
+    return choose(style, find_faces())
 
 
-def render(
-    word: str, rng: np.random.Generator, style: str = "plain", faces: tuple[Face, ...] | None = None
-) -> np.ndarray:
-    """One picture of `word`: (31, W) uint8, grey, W by the length of the word. The same `rng` gives the same bytes.
+def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequence[Face] | None = None) -> np.ndarray:
+    """One picture of `word`: (31 or 32, W) uint8, grey, W by the length of the word.
 
-    `faces` are what find_faces gave (None: the bundled ones). Raises FontError when they cannot draw the word.
+    The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.
+    Raises FontError when they cannot draw the word.
     """
-    return STYLES[style](word, rng, faces_for(style, bundled() if faces is None else faces))
+    return STYLES[style](word, rng, bundled(style) if faces is None else faces)

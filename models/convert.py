@@ -1,0 +1,297 @@
+"""Weights of the field to weights of this project: `python -m models.convert peer.pth out.safetensors`.
+
+Known are the files of meijieru/crnn.pytorch (and of those that kept its names: Cambricon's model zoo, Holmeyoung,
+Sierkinhane), GitYCC/crnn-pytorch, clovaai/deep-text-recognition-benchmark (None-VGG-BiLSTM-CTC and
+TPS-ResNet-BiLSTM-Attn) and the CRNN of baudm/parseq. They are read with `weights_only=True`: no code in them runs.
+What comes out holds the weights by our names and, beside them, the alphabet and the options that build their network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import pickle
+import re
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bench.refusal import Refusal, answer
+from models.charset import Charset
+from models.recogniser import Model, Recogniser, build
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A layout of weights: how it is known, how its names become ours, and what network that makes."""
+
+    name: str
+    known_by: str  # a key that no other layout has
+    renames: tuple[tuple[str, str], ...]  # regular expression and replacement, applied in order to every key
+    model: Model
+    head: str  # the key whose first dimension is the number of classes
+    recurrent: str  # the key whose second dimension is `hidden`
+    first: str  # the key whose second dimension is the number of channels
+    finish: Callable[[State], State] = lambda state: state
+    width: int = 100  # px, at which it was trained
+
+
+def without_start(state: State) -> State:
+    """clovaai's attention has [GO] 0, [s] 1, characters from 2; ours the end 0, characters from 1, the start last."""
+    rows = state["head.generator.weight"].shape[0]
+    order = [*range(1, rows), 0]
+    weight = state["head.cell.weight_ih"]
+    features = weight.shape[1] - rows  # the columns before the one-hot class
+    seen = weight[:, features:][:, order]
+    return {
+        **state,
+        "head.cell.weight_ih": torch.cat([weight[:, :features], seen], dim=1),
+        "head.generator.weight": state["head.generator.weight"][1:],
+        "head.generator.bias": state["head.generator.bias"][1:],
+    }
+
+
+VGG = {0: "conv0", 3: "conv1", 6: "conv2", 8: "conv3", 11: "conv4", 12: "batchnorm4", 14: "conv5", 15: "batchnorm5"}
+CLOVAAI_SEQUENCE = (
+    (r"^SequenceModeling\.(\d)\.rnn\.", r"sequence.\1.rnn."),
+    (r"^SequenceModeling\.(\d)\.linear\.", r"sequence.\1.embedding."),
+)
+PEERS = (
+    Peer(
+        "meijieru/crnn.pytorch",
+        "rnn.1.embedding.weight",
+        (),  # models/crnn.py has these very names, and a recogniser reads them
+        Model(),
+        head="rnn.1.embedding.weight",
+        recurrent="rnn.0.rnn.weight_hh_l0",
+        first="cnn.conv0.weight",
+    ),
+    Peer(
+        "baudm/parseq CRNN",
+        "rnn.1.linear.weight",
+        ((r"^rnn\.(\d)\.linear\.", r"rnn.\1.embedding."),),
+        Model(),
+        head="rnn.1.linear.weight",
+        recurrent="rnn.0.rnn.weight_hh_l0",
+        first="cnn.conv0.weight",
+        width=128,
+    ),
+    Peer(
+        "GitYCC/crnn-pytorch",
+        "map_to_seq.weight",
+        (
+            (r"^cnn\.", "backbone."),
+            (r"^map_to_seq\.", "sequence.0."),
+            (r"^rnn(\d)\.", r"sequence.\1.rnn."),
+            (r"^dense\.", "head."),
+        ),
+        Model("vgg_unpadded", "bilstm_squeezed"),
+        head="dense.weight",
+        recurrent="rnn1.weight_hh_l0",
+        first="cnn.conv0.weight",
+    ),
+    Peer(
+        "clovaai None-VGG-BiLSTM-CTC",
+        "FeatureExtraction.ConvNet.18.weight",
+        (
+            *(
+                (rf"^FeatureExtraction\.ConvNet\.{i}\.", f"backbone.{ours}.")
+                for i, ours in {**VGG, 18: "conv6"}.items()
+            ),
+            *CLOVAAI_SEQUENCE,
+            (r"^Prediction\.", "head."),
+        ),
+        Model("vgg_unpadded", "bilstm_projected"),
+        head="Prediction.weight",
+        recurrent="SequenceModeling.0.rnn.weight_hh_l0",
+        first="FeatureExtraction.ConvNet.0.weight",
+    ),
+    Peer(
+        "clovaai TPS-ResNet-BiLSTM-Attn",
+        "Transformation.LocalizationNetwork.localization_fc2.weight",
+        (
+            (r"^Transformation\.GridGenerator\..*", ""),  # buffers that follow from the size of the picture
+            (r"^Transformation\.LocalizationNetwork\.conv\.", "rectifier.localise."),
+            (r"^Transformation\.LocalizationNetwork\.localization_fc1\.", "rectifier.gather."),
+            (r"^Transformation\.LocalizationNetwork\.localization_fc2\.", "rectifier.points."),
+            (r"^FeatureExtraction\.ConvNet\.", "backbone."),
+            (r"^(backbone\.layer\d\.\d+)\.downsample\.", r"\1.shortcut."),
+            (r"^(backbone\.layer\d\.\d+)\.(conv|bn)(\d)\.", r"\1.main.\2\3."),
+            *CLOVAAI_SEQUENCE,
+            (r"^Prediction\.attention_cell\.i2h\.", "head.column."),
+            (r"^Prediction\.attention_cell\.h2h\.", "head.state."),
+            (r"^Prediction\.attention_cell\.score\.", "head.score."),
+            (r"^Prediction\.attention_cell\.rnn\.", "head.cell."),
+            (r"^Prediction\.generator\.", "head.generator."),
+        ),
+        Model("resnet", "bilstm_projected", "attention", "tps"),
+        head="Prediction.generator.weight",
+        recurrent="SequenceModeling.0.rnn.weight_hh_l0",
+        first="FeatureExtraction.ConvNet.conv0_1.weight",
+        finish=without_start,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Weights by our names, and everything that builds the network they fill."""
+
+    peer: str
+    state: State
+    model: Model
+    classes: int
+    channels: int
+    height: int = 32  # px
+    width: int = 100  # px
+
+    def network(self) -> Recogniser:
+        """The network with these weights. Raises Refusal when they do not fit it."""
+        network = build(self.model, self.classes, self.height, self.channels)
+        try:
+            network.load_state_dict(self.state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise Refusal(f"looks like a file of {self.peer} and does not fit its network: {reason[:300]}") from None
+        return network
+
+
+def convert(state: State) -> Converted:
+    """A peer's weights to ours. Raises Refusal when their layout is unknown or incomplete."""
+    state = unwrapped(state)
+    peer = next((peer for peer in PEERS if peer.known_by in state), None)
+    if peer is None:
+        raise Refusal(
+            f"weights of no known layout (they begin with {', '.join(list(state)[:3])}); "
+            f"known are {', '.join(p.name for p in PEERS)}"
+        )
+    for key in (peer.head, peer.recurrent, peer.first):
+        if key not in state:
+            raise Refusal(f"looks like a file of {peer.name}, but {key} is missing")
+    changes = {"hidden": state[peer.recurrent].shape[1]}
+    if peer.model.rectifier == "tps":
+        changes["fiducials"] = len(state[peer.known_by]) // 2
+    classes = state[peer.head].shape[0] - (peer.model.head == "attention")  # [GO] is never written
+    ours = completed(peer.finish(renamed(state, peer.renames)))
+    model = dataclasses.replace(peer.model, **changes)
+    made = Converted(peer.name, ours, model, classes, state[peer.first].shape[1], width=peer.width)
+    made.network()  # does it fit?
+    return made
+
+
+def unwrapped(state: State) -> State:
+    """Names without what DataParallel (`module.`) and Lightning (`model.`) put before them all."""
+    for prefix in ("module.", "model."):
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def renamed(state: State, renames) -> State:
+    for pattern, ours in renames:
+        state = {re.sub(pattern, ours, key): value for key, value in state.items()}
+    return {key: value for key, value in state.items() if key}
+
+
+def completed(state: State) -> State:
+    """With what older or thriftier files leave out and what stands for nothing.
+
+    Batch norms counted no batches before torch 0.4.1; a convolution before a batch norm may do without a bias.
+    """
+    added = {}
+    for key, value in state.items():
+        if key.endswith("running_mean"):
+            added[key.replace("running_mean", "num_batches_tracked")] = torch.tensor(0)
+        if re.search(r"^(cnn|backbone)\.conv\d\.weight$", key):
+            added[key.replace("weight", "bias")] = value.new_zeros(len(value))
+    if not any(re.search(r"\.conv0\.bias$", key) for key in state):  # a network whose convolutions have none at all
+        added = {key: value for key, value in added.items() if not key.endswith("bias")}
+    return {**added, **state}
+
+
+def read_peer(path: Path) -> State:
+    """The tensors of a peer's file, wherever they are in it. Raises Refusal when more than tensors must be built."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise Refusal(f"no file at {path}") from None
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        needs = f" (it asks for {asked[1]})" if asked else ""
+        raise Refusal(
+            f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
+        ) from None
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
+    return tensors(content, path)
+
+
+def tensors(content, path: Path) -> State:
+    """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
+    inside = content.values() if isinstance(content, dict) else ()
+    for candidate in (content, *inside):
+        if isinstance(candidate, dict) and candidate and all(isinstance(v, Tensor) for v in candidate.values()):
+            return dict(candidate)
+    raise Refusal(f"{path}: holds no table of weights")
+
+
+def save(made: Converted, charset: Charset, path: Path) -> None:
+    """Write weights and the options that build their network. Raises Refusal when the alphabet does not fit."""
+    if charset.classes != made.classes:
+        raise Refusal(
+            f"the file has {made.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
+            f"pass --charset with the {made.classes - 1} characters it was trained for"
+        )
+    data = {"height": made.height, "width": made.width, "channels": made.channels}
+    about = {
+        "source": made.peer,
+        "charset": charset.characters,
+        "data": json.dumps(data),
+        "model": json.dumps(dataclasses.asdict(made.model)),
+    }
+    try:
+        save_file({key: value.contiguous() for key, value in made.state.items()}, path, about)
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"cannot write {path}: {error}") from None
+
+
+def load(path: Path) -> dict:
+    """What `save` wrote, in the shape of a checkpoint: network, charset, data, model, recipe (None)."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        options = {key: json.loads(about[key]) for key in ("data", "model")}
+        return {"network": state, "charset": about["charset"], "recipe": None, **options}
+    except (OSError, SafetensorError) as error:
+        raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
+    except KeyError as error:
+        raise Refusal(
+            f"{path}: says nothing of its {error.args[0]}; was it made by `python -m models.convert`?"
+        ) from None
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="models.convert", description=__doc__.partition("\n")[0])
+    parser.add_argument("peer", type=Path, help="the file of weights to read (.pth, .pt, .ckpt)")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write")
+    parser.add_argument("--charset", default="36", help="36, 62, 94, or a file with the alphabet it was trained for")
+    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    made = convert(read_peer(options.peer))
+    save(made, Charset.named(options.charset), options.out)
+    count = sum(p.numel() for p in made.network().parameters())
+    print(f"{options.out}: {made.peer}, {count:,} parameters, {made.classes} classes, {made.channels} channel(s)")
+
+
+if __name__ == "__main__":
+    answer(main, "models.convert")

@@ -1,0 +1,210 @@
+"""A recogniser: rectifier, backbone, sequence and head. `Model` names the four, `build` joins them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.refusal import Refusal
+from models.imagenet import load_imagenet
+from models.parts import heads
+from models.parts.backbones import BACKBONES
+from models.parts.chain import HEIGHT, Chain
+from models.parts.rectifier import Rectifier
+from models.parts.sequence import Recurrent, sequence
+
+
+class ModelError(Refusal):
+    """A combination that cannot work, or a picture that cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a recogniser is made of. Every combination works but those that `build` refuses."""
+
+    backbone: Literal[
+        "vgg",
+        "vgg_unpadded",
+        "resnet",
+        "resnet_cifar",
+        "densenet_cifar",
+        "densenet121",
+        "densenet121_narrow",
+        "mobilenetv2_cifar",
+        "shufflenetv2_cifar",
+    ] = "vgg"
+    sequence: Literal["none", "bilstm", "bilstm_projected", "bilstm_squeezed", "gru"] = "bilstm"
+    head: Literal["ctc", "attention"] = "ctc"
+    rectifier: Literal["none", "tps"] = "none"
+    hidden: int = 256
+    """features of a recurrent layer, one direction, and of the attention decoder"""
+    embedding: int = 0
+    """attention: features of the previous character; 0 gives the decoder the class itself"""
+    longest: int = 25
+    """attention: characters of the longest text that can be read"""
+    teacher_forcing: float = 1.0
+    """attention: share of steps that, in training, read the true character before them and not their own"""
+    fiducials: int = 20
+    """tps: points along the edges of the text, half of them above it"""
+    rectified_width: int = 100
+    """tps: width in px of the straightened picture"""
+    pretrained: str = ""
+    """'imagenet' (torchvision's cache or download), or a file of torchvision's weights; empty for none"""
+
+
+class Recogniser(nn.Module):
+    """Pictures (N, channels, height, W), values in -1..1 -> logits (T, N, classes)."""
+
+    def __init__(self, model: Model, classes: int, height: int, channels: int):
+        super().__init__()
+        self.model, self.classes, self.height, self.channels = model, classes, height, channels
+        kind = BACKBONES[model.backbone]
+        self.rectifier = tps(model, height, channels) if model.rectifier == "tps" else None
+        self.backbone = kind.make(channels)
+        self.sequence = sequence(model.sequence, kind.features, model.hidden)
+        self.head = head(model, self.sequence.features, classes)
+        first = self.backbone if self.rectifier is None else self.rectifier.localise
+        self.minimum_width = narrowest(first)  # px
+
+    def forward(
+        self,
+        images: Tensor,
+        widths: Tensor | None = None,
+        targets: Tensor | None = None,
+    ) -> Tensor:
+        """widths (N,): pixels that are each picture's own; nothing right of them changes its logits.
+
+        targets (N, S) are for training an attention head (see heads.Attention).
+        """
+        return self.head(*self.features(images, widths), targets)
+
+    def features(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """What the head reads: (T, N, features), and how many steps are each picture's own (host)."""
+        widths = self.checked(images, widths)
+        columns = None if widths is None else widths.to(images.device)
+        if self.rectifier is not None:  # straightened pictures are all of one width
+            images, columns, widths = self.rectifier(images, columns), None, None
+        maps = self.backbone(images, columns)[0]  # (N, F, H', T)
+        steps = None if widths is None else self.time_steps(widths).long().cpu()
+        columns = maps.mean(dim=2).permute(2, 0, 1)  # H' is 1 for VGG and ResNet at height 32
+        return self.sequence(columns, steps), steps
+
+    def checked(self, images: Tensor, widths: Tensor | None) -> Tensor | None:
+        """The widths, or None when no picture is padded. ModelError: pictures that cannot be read."""
+        if images.shape[1:3] != (self.channels, self.height):
+            raise ModelError(
+                f"pictures have {images.shape[1]} channels and are {images.shape[2]} px high; "
+                f"this recogniser was made for {self.channels} and {self.height}"
+            )
+        narrowest = images.shape[-1] if widths is None else int(widths.min())
+        if narrowest < self.minimum_width:
+            raise ModelError(f"a picture is {narrowest} px wide; {self.model.backbone} needs {self.minimum_width} px")
+        return None if narrowest == images.shape[-1] else widths
+
+    def time_steps(self, widths):
+        """Time steps of a CTC head, or columns that attention sees, for widths in px (an int or a tensor)."""
+        if self.rectifier is not None:
+            widths = self.rectifier.size(widths)
+        return self.backbone.size(widths)
+
+    def recur_in(self, dtype: torch.dtype | None):
+        """Compute recurrent layers in `dtype` whatever autocast says; None follows autocast."""
+        for layer in self.modules():
+            if isinstance(layer, Recurrent):
+                layer.dtype = dtype
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        """As torch's; the names of the plain CRNN (models/crnn.py, meijieru's) are understood too."""
+        return super().load_state_dict(our_names(state_dict), strict, assign)
+
+
+def narrowest(part: Chain) -> int:
+    """The least number of columns of which `part` leaves one."""
+    return next(n for n in itertools.count(1) if part.size(n) > 0)
+
+
+def our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The plain CRNN's weights by a recogniser's names: its second linear layer is the head."""
+    if not any(key.startswith("cnn.") for key in state):
+        return state
+    renamed = {key.replace("rnn.1.embedding.", "head.", 1): value for key, value in state.items()}
+    for theirs, ours in (("cnn.", "backbone."), ("rnn.", "sequence.")):
+        renamed = {ours + k[len(theirs) :] if k.startswith(theirs) else k: v for k, v in renamed.items()}
+    return renamed
+
+
+def tps(model: Model, height: int, channels: int) -> Rectifier:
+    return Rectifier(channels, height, model.rectified_width, model.fiducials)
+
+
+def head(model: Model, features: int, classes: int) -> heads.CTC | heads.Attention:
+    if model.head == "ctc":
+        return heads.CTC(features, classes)
+    return heads.Attention(features, model.hidden, classes, model.embedding, model.longest, model.teacher_forcing)
+
+
+def build(model: Model, classes: int = 37, height: int = 32, channels: int = 1) -> Recogniser:
+    """A recogniser for grey (1 channel) or RGB (3) pictures, initialised. Raises ModelError with the reason when
+    the combination cannot work.
+    """
+    refuse(model, classes, height, channels)
+    made = initialise(Recogniser(model, classes, height, channels))
+    if model.pretrained:
+        load_imagenet(made.backbone, model.backbone, model.pretrained)
+    return made
+
+
+def refuse(model: Model, classes: int, height: int, channels: int) -> None:
+    """Raises ModelError for the first thing that cannot work."""
+    reason = next((reason for wrong, reason in objections(model, classes, height, channels) if wrong), None)
+    if reason:
+        raise ModelError(reason)
+
+
+def objections(model: Model, classes: int, height: int, channels: int):
+    """(whether it is so, what to say) for everything that cannot work, the cheapest to find out first."""
+    kind = BACKBONES[model.backbone]
+    attends, straightens = model.head == "attention", model.rectifier == "tps"
+    weighty = ", ".join(name for name, other in BACKBONES.items() if other.weights)
+    yield channels not in (1, 3), f"pictures have 1 (grey) or 3 (RGB) channels, not {channels}"
+    yield classes < 2, f"{classes} classes leave no character beside class 0 (blank or end)"
+    yield model.hidden < 1, f"hidden must be at least 1, not {model.hidden}"
+    yield model.pretrained and not kind.weights, f"{model.backbone} has no ImageNet weights; {weighty} have"
+    yield model.pretrained and channels != 3, "ImageNet weights are for RGB pictures: set data.channels to 3"
+    yield model.embedding and not attends, "embedding is a setting of the attention head, and the head is ctc"
+    yield model.embedding < 0, f"embedding must be 0 (one-hot) or more, not {model.embedding}"
+    share = model.teacher_forcing
+    yield not 0 <= share <= 1, f"teacher_forcing is a share between 0 and 1, not {share}"
+    yield attends and model.longest < 1, f"longest must be at least 1 character, not {model.longest}"
+    yield (
+        straightens and (model.fiducials % 2 or model.fiducials < 6),
+        f"tps needs an even number of fiducial points, 6 or more not {model.fiducials}",
+    )
+    yield straightens and height < 8, f"tps halves the height three times: at least 8 px, not {height}"
+    backbone = kind.make(channels)
+    yield (
+        backbone.size(height, HEIGHT) < 1,
+        f"{model.backbone} leaves nothing of pictures {height} px high; it is made for 32",
+    )
+    yield (
+        straightens and backbone.size(model.rectified_width) < 1,
+        f"a rectified_width of {model.rectified_width} px leaves {model.backbone} no time step",
+    )
+
+
+def initialise(recogniser: Recogniser) -> Recogniser:
+    """He et al. 2015 for the convolutions; other layers keep torch's own start."""
+    for module in recogniser.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return recogniser
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

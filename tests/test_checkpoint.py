@@ -1,0 +1,92 @@
+import os
+import pickle
+
+import pytest
+import torch
+
+from bench.device import Device
+from bench.refusal import Refusal
+from models import checkpoint
+from models.crnn import CRNN
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    checkpoint.write({"weights": torch.arange(3.0)}, tmp_path / "a" / "last.pt")
+    assert checkpoint.read(tmp_path / "a" / "last.pt")["weights"].tolist() == [0, 1, 2]
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["last.pt"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    checkpoint.write({"step": 1}, path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(Refusal, match="No space left on device; the checkpoint before it is untouched"):
+        checkpoint.write({"step": 2}, path)
+    assert checkpoint.read(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half", b"not a zip at all"])
+def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, damage, capsys):
+    checkpoint.write_last({"step": 1}, tmp_path)
+    checkpoint.write_last({"step": 2}, tmp_path)
+    (tmp_path / "last.pt").write_bytes(damage)
+    content, path = checkpoint.read_last(tmp_path)
+    assert (content["step"], path.name) == (1, "previous.pt")
+    assert "last.pt: not a readable checkpoint" in capsys.readouterr().out
+
+
+def test_a_truncated_checkpoint_is_one_line(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoint.write({"weights": torch.zeros(10_000)}, path)
+    path.write_bytes(path.read_bytes()[:9_000])
+    with pytest.raises(Refusal, match="not a readable checkpoint"):
+        checkpoint.read(path)
+
+
+class Payload:
+    def __reduce__(self):
+        return os.system, ("touch HACKED",)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path, save in (("a.pt", torch.save), ("b.pt", lambda o, p: (tmp_path / p).write_bytes(pickle.dumps(o)))):
+        save({"format": 1, "network": Payload()}, path)
+        with pytest.raises(Refusal, match="not a readable checkpoint"):
+            checkpoint.read(tmp_path / path)
+    assert not (tmp_path / "HACKED").exists()
+
+
+def test_another_alphabet_and_another_network_are_refused(tmp_path):
+    network = CRNN(classes=11)
+    content = {"network": network.state_dict(), "charset": "0123456789"}
+    checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789")
+    with pytest.raises(Refusal, match="trained for another alphabet"):
+        checkpoint.load_network(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz")
+    with pytest.raises(Refusal, match=r"of another network.*rnn\.0"):
+        checkpoint.load_network(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789")
+
+
+def test_generators_go_on_where_they_were():
+    import random
+
+    device = Device.open("CPU")
+    state = checkpoint.random_state(device)
+    first = random.random(), torch.rand(1).item()
+    checkpoint.restore_random_state(state, device)
+    assert (random.random(), torch.rand(1).item()) == first
+
+
+def test_the_newest_best_of_the_recipe_is_found(tmp_path):
+    for i, run in enumerate(["CRNN_FP32_1E_1CPU_Train", "CRNN_AMP_2E_1CPU_Train", "RARE_FP32_1E_1CPU_Train"]):
+        checkpoint.write({}, tmp_path / run / "best.pt")
+        os.utime(tmp_path / run / "best.pt", (i, i))
+    assert checkpoint.newest_best(tmp_path, "crnn").parent.name == "CRNN_AMP_2E_1CPU_Train"
+    assert checkpoint.newest_best(tmp_path, "nothing") is None
+    one = tmp_path / "CRNN_FP32_1E_1CPU_Train" / "best.pt"
+    assert checkpoint.newest_best(one, "crnn") == one

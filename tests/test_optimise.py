@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.device import Device
+from models.optimise import MAX_SKIPS, OPTIMIZERS, SCHEDULES, Diverged, Stepper, one_cycle, scaled_rate
+from models.options import Optimizer
+
+
+def stepper(options=None, steps=100):
+    torch.manual_seed(0)
+    network = nn.Linear(2, 1)
+    return Stepper(network, Device.open("CPU"), options or Optimizer(), 1e-2, steps)
+
+
+def loss(step, scale=1.0):
+    return (step.network(torch.ones(1, 2)) * scale).sum()
+
+
+def test_the_rate_scales_with_the_root_of_the_batch():
+    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 32) == pytest.approx(1e-4)
+    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 128) == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimiser_with_every_schedule_lowers_a_loss(name, schedule):
+    step = stepper(Optimizer(name=name, schedule=schedule))
+    before = loss(step).item()
+    for _ in range(20):
+        step(loss(step))
+    assert loss(step).item() < before
+
+
+def test_one_cycle_is_torchs_own():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=1001, cycle_momentum=False)
+    for step in range(1000):
+        assert one_cycle(step / 1000) == pytest.approx(optimizer.param_groups[0]["lr"], abs=4e-3)
+        optimizer.step()
+        theirs.step()
+
+
+def test_gradients_are_clipped_to_the_norm():
+    step = stepper(Optimizer(name="sgd", clip=1.0, betas=(0.0, 0.0)))
+    before = [p.detach().clone() for p in step.network.parameters()]
+    step(loss(step, scale=1e6))
+    moved = torch.cat([(p - b).flatten() for p, b in zip(step.network.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(1e-2, rel=1e-3)  # rate x norm 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(bad):
+    step = stepper()
+    before = [p.detach().clone() for p in step.network.parameters()]
+    step(loss(step, scale=bad))
+    assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
+    assert step.skipped == 1
+    step(loss(step))
+    assert (step.skipped, step.skipped_in_a_row) == (1, 0)
+
+
+def test_training_stops_after_twenty_bad_steps_in_a_row():
+    step = stepper()
+    for _ in range(MAX_SKIPS - 1):
+        step(loss(step, scale=float("nan")))
+    with pytest.raises(Diverged, match="20 steps in a row"):
+        step(loss(step, scale=float("nan")))
+
+
+def test_a_restored_stepper_goes_on_as_if_it_had_never_stopped():
+    one, other = stepper(Optimizer(schedule="one_cycle")), stepper(Optimizer(schedule="one_cycle"))
+    for _ in range(3):
+        one(loss(one))
+    other.network.load_state_dict(one.network.state_dict())
+    other.load_state_dict(one.state_dict())
+    for step in (one, other):
+        step(loss(step))
+    assert torch.equal(one.network.weight, other.network.weight)
+    assert one.lr == other.lr

@@ -1,0 +1,48 @@
+"""README is true: what it names exists, and what it tells people to type is taken by the programs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+PROGRAMS = ["models.train", "models.test", "models.prepare", "models.render", "bench.report", "bench.verify"]
+
+
+def test_every_file_it_names_exists():
+    named = re.findall(r"`?((?:run_scripts|models|bench|docker|results|tests)/[\w./]+\.\w+)", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_link_leads_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_has_help(program):
+    done = subprocess.run([sys.executable, "-m", program, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_ruff_finds_nothing():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", str(ROOT)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_program_it_names_is_one_of_them():
+    assert set(re.findall(r"-m ((?:models|bench)\.\w+)", README)) <= set(PROGRAMS)
+
+
+def test_commands_that_export_and_run_are_well_formed():
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL):
+        for line in block.splitlines():
+            assert shlex.split(line, comments=True) is not None

@@ -1,0 +1,157 @@
+"""Recognisers made of parts: what they promise about padding, what is refused, and what exports."""
+
+import dataclasses
+import typing
+
+import pytest
+import torch
+
+from bench.refusal import Refusal
+from models.crnn import CRNN
+from models.parts.backbones import BACKBONES
+from models.parts.heads import pad
+from models.parts.sequence import SEQUENCES
+from models.recogniser import Model, ModelError, Recogniser, build
+
+
+def pictures(*widths, channels=1, height=32):
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(len(widths), channels, height, max(widths), generator=generator) * 2 - 1, torch.tensor(widths)
+
+
+@pytest.fixture(autouse=True)
+def _same_every_time():
+    torch.manual_seed(0)
+
+
+def test_the_options_name_every_part():
+    hints = typing.get_type_hints(Model)
+    assert typing.get_args(hints["backbone"]) == tuple(BACKBONES)
+    assert typing.get_args(hints["sequence"]) == tuple(SEQUENCES)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Model(),
+        Model("densenet_cifar", "none"),
+        Model("vgg_unpadded", "gru", hidden=64),
+        Model("vgg", "bilstm_squeezed", "attention", hidden=64, embedding=16),
+        Model("shufflenetv2_cifar", "bilstm_projected", "attention", "tps", hidden=64),
+    ],
+    ids=lambda m: "-".join([m.backbone, m.sequence, m.head, m.rectifier]),
+)
+@torch.no_grad()
+def test_a_text_does_not_depend_on_its_neighbours(model):
+    recogniser = build(model).eval()
+    images, widths = pictures(96, 61, 40)
+    together = recogniser(images, widths)
+    for i, width in enumerate(widths):
+        alone = recogniser(images[i : i + 1, ..., :width])
+        torch.testing.assert_close(together[: len(alone), i], alone[:, 0], rtol=0, atol=1e-4)
+        noisy = images.clone()
+        noisy[i, ..., width:] = 5
+        torch.testing.assert_close(recogniser(noisy, widths)[: len(alone), i], together[: len(alone), i])
+
+
+def test_ctc_steps_are_the_time_steps():
+    recogniser = build(Model(), classes=11).eval()
+    images, widths = pictures(100, 50)
+    assert recogniser(images, widths).shape == (26, 2, 11)
+    assert recogniser.time_steps(widths).tolist() == [26, 13]
+    assert recogniser.time_steps(100) == 26
+
+
+def test_straightened_pictures_have_one_length():
+    recogniser = build(Model("vgg", rectifier="tps", hidden=16))
+    assert recogniser.time_steps(torch.tensor([300, 20])).tolist() == [26, 26]
+    assert recogniser.eval()(pictures(300)[0]).shape[0] == 26
+
+
+@torch.no_grad()
+def test_the_plain_crnns_weights_load_and_give_its_logits():
+    crnn, recogniser = CRNN().eval(), build(Model()).eval()
+    recogniser.load_state_dict(crnn.state_dict())
+    images, _ = pictures(100, 100)
+    torch.testing.assert_close(recogniser(images), crnn(images))
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"teacher_forcing": 1.5}, "not 1.5"),
+        ({"pretrained": "imagenet"}, "vgg has no ImageNet weights; densenet121, mobilenetv2_cifar have"),
+        ({"backbone": "densenet121", "pretrained": "imagenet"}, "set data.channels to 3"),
+        ({"embedding": 32}, "the head is ctc"),
+        ({"head": "attention", "longest": 0}, "at least 1 character"),
+        ({"rectifier": "tps", "fiducials": 7}, "even number"),
+        ({"rectifier": "tps", "rectified_width": 2}, "no time step"),
+        ({"hidden": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(changes, reason):
+    with pytest.raises(ModelError, match=reason):
+        build(dataclasses.replace(Model(), **changes))
+
+
+def test_a_height_that_leaves_nothing_is_refused():
+    with pytest.raises(ModelError, match="vgg leaves nothing of pictures 16 px high"):
+        build(Model(), height=16)
+    with pytest.raises(ModelError, match="1 classes"):
+        build(Model(), classes=1)
+    with pytest.raises(ModelError, match="not 2"):
+        build(Model(), channels=2)
+
+
+def test_pictures_that_cannot_be_read_are_refused():
+    recogniser = build(Model(hidden=8))
+    with pytest.raises(ModelError, match="3 px wide; vgg needs 4 px"):
+        recogniser(*pictures(100, 3))
+    with pytest.raises(ModelError, match="3 channels and are 32 px high"):
+        recogniser(pictures(100, channels=3)[0])
+    assert recogniser(*pictures(100, 4)).shape[0] == 26
+
+
+def test_missing_imagenet_weights_are_one_clear_line(tmp_path):
+    model = Model("mobilenetv2_cifar", "none", pretrained=str(tmp_path / "none.pth"))
+    with pytest.raises(Refusal, match="no file of ImageNet weights at"):
+        build(model, channels=3)
+    torch.save({"features.0.0.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
+    with pytest.raises(Refusal, match="do not fit mobilenetv2_cifar"):
+        build(dataclasses.replace(model, pretrained=str(tmp_path / "wrong.pth")), channels=3)
+
+
+def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(Refusal, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
+        build(Model("mobilenetv2_cifar", "none", pretrained="imagenet"), channels=3)
+
+
+@pytest.mark.parametrize("head", ["ctc", "attention"])
+def test_both_heads_learn_one_picture(head):
+    recogniser = build(Model("vgg", "gru", head, hidden=32, longest=4), classes=5)
+    images, labels, lengths = pictures(40)[0], torch.tensor([1, 1, 3]), torch.tensor([3])
+    optimizer = torch.optim.Adam(recogniser.parameters(), 3e-3)
+    targets, losses = pad(labels, lengths), []
+    for _ in range(25):
+        logits = recogniser(images, targets=targets)
+        loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_recurrent_type_reaches_every_recurrent_layer():
+    recogniser = build(Model(hidden=8))
+    recogniser.recur_in(torch.float32)
+    assert [layer.dtype for layer in recogniser.sequence] == [torch.float32] * 2
+
+
+def test_a_recogniser_pickles_its_weights_only():
+    assert all(isinstance(v, torch.Tensor) for v in Recogniser(Model(hidden=8), 5, 32, 1).state_dict().values())

@@ -1,0 +1,119 @@
+"""Training in this process on the small sample; tests/test_run_scripts.py does it through the scripts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from bench.refusal import Refusal
+from models import checkpoint, train
+from models.options import Train, parse
+from models.train import Training
+from models.util import Session
+
+QUICK = ["--device", "CPU", "--batch-size", "8", "--log-every", "1", "--warmup-steps", "1"]
+
+
+@pytest.fixture
+def places(tmp_path, sample):
+    return ["--dataset", str(sample), "--checkpoints", str(tmp_path / "ck"), "--results", str(tmp_path / "runs")]
+
+
+def records(tmp_path):
+    return [json.loads(p.read_text()) for p in sorted((tmp_path / "runs").glob("*.json"))]
+
+
+def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "4"])
+    [record] = records(tmp_path)
+    assert record["run"] == "CRNN_FP32_4S_1CPU_Train"
+    assert record["dataset"] == record["dataset"] | {"n": 120, "is_sample": True, "skipped": 0, "split": "train"}
+    assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
+    assert record["accuracy"]["n"] == 40
+    assert record["precision_evidence"]["autocast_dtype"] == "float32"
+    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {"last.pt", "best.pt", "tensorboard"}
+    assert "a rendered sample, not Synth90k" in capsys.readouterr().out
+
+
+def test_an_epoch_is_every_picture_once(places, tmp_path):
+    train.main([*places, *QUICK, "--batch-size", "50", "--epochs", "1"])
+    [record] = records(tmp_path)
+    assert record["series"][0]["images"] == [50, 50, 20]
+    assert record["run"] == "CRNN_FP32_1E_1CPU_Train"
+
+
+class Killed(BaseException):
+    """Stands for a power cut: nothing catches it."""
+
+
+def weights_after(places, tmp_path, *options):
+    train.main([*places, *QUICK, "--steps", "6", "--save-every", "2", *options])
+    return checkpoint.read(tmp_path / "ck" / "CRNN_FP32_6S_1CPU_Train" / "last.pt")
+
+
+def test_a_killed_run_resumes_to_the_very_same_weights(places, tmp_path, monkeypatch, capsys):
+    undisturbed = weights_after(places, tmp_path)
+    (tmp_path / "ck" / "CRNN_FP32_6S_1CPU_Train").rename(tmp_path / "undisturbed")
+    step, calls = Training.step, []
+
+    def killed_in_step_6(self, batch):
+        calls.append(batch)
+        if len(calls) == 6:
+            raise Killed
+        step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", killed_in_step_6)
+        with pytest.raises(Killed):
+            weights_after(places, tmp_path)
+    resumed = weights_after(places, tmp_path, "--resume")
+    assert "step 4 of 6" in capsys.readouterr().out
+    assert resumed["stepper"]["step"] == 6
+    for name, tensor in undisturbed["network"].items():
+        assert torch.equal(tensor, resumed["network"][name]), name
+
+
+def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
+    """Two ranks' shares add up to the loss of the whole global batch, a short last batch included."""
+    options = parse(Train, ["--dataset", str(sample), *QUICK, "--batch-size", "6"], "models.train")
+    training = Training(options, Session.open(options))
+    training.trained = training.network.eval()
+    with torch.no_grad():
+        whole = training.loss(training.train_set.__getitems__([0, 1, 2, 3, 4, 5]))
+        shares = [training.loss(training.train_set.__getitems__(share)) for share in ([0, 2, 4], [1, 3, 5])]
+    torch.testing.assert_close(sum(shares), whole)
+
+
+def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
+    loss = Training.loss
+    monkeypatch.setattr(
+        Training, "loss", lambda self, batch: loss(self, batch) * (float("nan") if self.stepper.step == 2 else 1)
+    )
+    train.main([*places, *QUICK, "--steps", "4"])
+    [record] = records(tmp_path)
+    assert record["training"]["skipped_steps"] == 1
+
+
+def test_a_checkpoint_of_another_alphabet_is_refused_on_resume(places, capsys):
+    train.main([*places, *QUICK, "--steps", "1", "--data.charset", "94"])
+    with pytest.raises(Refusal, match="another alphabet"):
+        train.main([*places, *QUICK, "--steps", "1", "--resume"])
+
+
+def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1", "--data.width", "32"])  # T = 9
+    assert "labels that do not fit in the time steps" in capsys.readouterr().out
+    [record] = records(tmp_path)
+    assert record["dataset"]["n"] < 120
+
+
+@pytest.mark.slow
+def test_crnn_learns_what_it_is_shown(places, tmp_path):
+    """Overfitting: 120 pictures, shown often enough, are read without a mistake."""
+    torch.set_num_threads(2)
+    schedule = ["--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.schedule", "one_cycle"]
+    train.main([*places, *QUICK, *schedule, "--batch-size", "32", "--precision", "AMP", "--epochs", "60"])
+    [record] = records(tmp_path)
+    assert record["training"]["loss"][-1] < 0.5
