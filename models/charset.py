@@ -15,8 +15,6 @@ import numpy as np
 
 from bench.refusal import Refusal
 
-from bench.refusal import Refusal
-
 NAMED = {
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,

@@ -19,6 +19,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from bench.refusal import Refusal
+from models.recogniser import Model
 
 T = TypeVar("T")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the strings below fields are their --help
@@ -41,14 +42,6 @@ class Data:
     """Pad on the right instead of squeezing to `width`"""
     charset: str = "36"
     """36, 62, 94, or a UTF-8 file with one alphabet"""
-
-
-@dataclass
-class Model:
-    """The network."""
-
-    hidden: int = 256
-    """Units of each LSTM direction"""
 
 
 @dataclass

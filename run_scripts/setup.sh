@@ -35,7 +35,9 @@ install() { # <python> <stamp>
   [[ ${SETUP:-} != dev ]] || files+=(-r "$ROOT/requirements-dev.txt")
   echo "setting up $CRNN_VENV (once; the torch download is the long part)" >&2
   "$python" -m venv ${options[@]+"${options[@]}"} "$CRNN_VENV"
-  "$CRNN_VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${files[@]}" >&2
+  # One line a package is progress enough; pip's own exit code passes through the pipe.
+  "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check "${files[@]}" |
+    awk '/^(Collecting|Installing)/ { print "  " $1, $2, ($1 == "Installing" ? "..." : "") }' >&2
   touch "$stamp"
 }
 

@@ -11,7 +11,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = ["models/crnn.py", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("models/parts/*.py"))]
-KNOWS_DEVICES_OR_FILES = ("bench", "models.dataset", "models.data", "models.util", "models.train", "models.test")
+KNOWS_DEVICES_OR_FILES = (
+    "bench.device",
+    "bench.world",
+    "models.dataset",
+    "models.data",
+    "models.util",
+    "models.train",
+    "models.test",
+)
 
 
 def imports(path: Path) -> set[str]:
