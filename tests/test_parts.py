@@ -122,15 +122,15 @@ def test_attention_loss_counts_the_text_and_one_end():
     lengths = torch.tensor([2, 1])
     logs = logits.log_softmax(-1)
     first, second = logs[0, 0, 1] + logs[1, 0, 2] + logs[2, 0, 0], logs[0, 1, 3] + logs[1, 1, 0]
-    by_hand = -torch.stack([first, second])
+    by_hand = -(first + second) / 2
     torch.testing.assert_close(Attention(1, 1, 5).loss(logits, None, torch.tensor([1, 2, 3]), lengths), by_hand)
 
 
 def test_ctc_loss_forgives_a_text_too_long_for_its_columns():
     logits = torch.randn(3, 2, 5, requires_grad=True)
     loss = CTC(1, 5).loss(logits, torch.tensor([3, 3]), torch.tensor([1, 1, 1, 2]), torch.tensor([3, 1]))
-    loss.sum().backward()
-    assert loss.isfinite().all() and loss[0] == 0 and (logits.grad[:, 0] == 0).all() and (logits.grad[:, 1] != 0).any()
+    loss.backward()
+    assert loss.isfinite() and (logits.grad[:, 0] == 0).all() and (logits.grad[:, 1] != 0).any()
 
 
 @pytest.mark.parametrize("name, theirs", [("densenet121", "densenet121"), ("mobilenetv2_cifar", "mobilenet_v2")])

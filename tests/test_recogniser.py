@@ -138,14 +138,14 @@ def test_both_heads_learn_one_picture(head):
     images, labels, lengths = pictures(40)[0], torch.tensor([1, 1, 3]), torch.tensor([3])
     optimizer = torch.optim.Adam(recogniser.parameters(), 3e-3)
     targets, losses = pad(labels, lengths), []
-    for _ in range(25):
+    for _ in range(12):
         logits = recogniser(images, targets=targets)
-        loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths).mean()
+        loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_the_recurrent_type_reaches_every_recurrent_layer():

@@ -23,12 +23,12 @@ class CTC(nn.Linear):
         return super().forward(features)
 
     def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-        """-log p(text) of each picture (N,). Texts too long for their columns count 0.
+        """Mean over pictures of -log p(text). Texts too long for their columns count 0.
 
         steps (N,): columns of each picture. labels (sum of lengths,): the texts one after another.
         """
         logs = logits.float().log_softmax(dim=-1)
-        return F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True)
+        return F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True).mean()
 
 
 class Attention(nn.Module):
@@ -124,11 +124,11 @@ class Attention(nn.Module):
         return torch.where(torch.rand(own.shape, device=own.device) < self.teacher_forcing, true, own)
 
     def loss(self, logits: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
-        """-log p(text and its end) of each picture (N,); logits as written with the targets `pad` makes of labels."""
+        """Mean over pictures of -log p(text, end); logits as written with the targets that `pad` makes of labels."""
         targets = pad(labels, lengths).to(logits.device)  # (N, S)
         losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")
         counted = torch.arange(targets.shape[1]) <= lengths.cpu()[:, None]
-        return (losses * counted.to(losses.device)).sum(dim=1)
+        return (losses * counted.to(losses.device)).sum(dim=1).mean()
 
 
 def pad(labels: Tensor, lengths: Tensor) -> Tensor:
