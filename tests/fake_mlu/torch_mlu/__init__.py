@@ -21,12 +21,12 @@ if cards.driver() == "unloadable":
 if not hasattr(torch, "mlu"):
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-    from . import amp, autocast, cncl, device, kernels, recurrent, storage, tf32
+    from . import amp, autocast, cncl, device, kernels, multiply, recurrent, storage
 
     device.amp = amp
     _setup_privateuseone_for_python_backend("mlu", backend_module=device)
     torch.version.mlu = None  # as in torch_mlu 2.3 and 2.4: no way to detect the library
-    for part in (kernels, recurrent, autocast, tf32, storage, cncl):
+    for part in (kernels, recurrent, autocast, multiply, storage, cncl):
         part.register()
     sys.modules["torch.mlu.amp"] = amp
     # torch's Python device guard knows one device, so the engine's threads would refuse mlu:1.

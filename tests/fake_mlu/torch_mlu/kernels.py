@@ -16,7 +16,7 @@ import torch
 from torch.library import Library
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from . import cards, journal, runtime, tf32
+from . import cards, journal, multiply, runtime
 from .alias import is_mlu, to_cpu, to_mlu
 
 aten = torch.ops.aten
@@ -108,7 +108,7 @@ def _run_on_cpu(operator, args, kwargs):
     flat = [to_cpu(v) if is_mlu(v) else v for v in flat]
     flat = [torch.device("cpu") if isinstance(v, torch.device) else v for v in flat]
     args, kwargs = tree_unflatten(flat, shape)
-    return operator(*tf32.round_factors(operator, args), **kwargs)
+    return multiply.call(operator, args, kwargs)
 
 
 def _run_with_out(operator, args, kwargs, names):

@@ -1,0 +1,69 @@
+"""What each recipe's recogniser costs: `python -m models.cost` prints the table of docs/recognisers.md.
+
+Parameters and steps are exact. Multiply-adds are those of convolutions, linear and recurrent layers for one picture,
+counted on tensors without storage, so that it takes seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+import yaml
+from tabulate import tabulate
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.model import Model
+from models.recogniser import Recogniser, parameters
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
+CLASSES, HEIGHT, WIDTH = 37, 32, 100  # the field's yardstick: 36 characters, 32 x 100 px
+
+
+@dataclass(frozen=True)
+class Cost:
+    recipe: str
+    parts: str
+    channels: int
+    parameters: int
+    steps: int  # columns, of which CTC writes one class each; attention looks at them
+    gigamacs: float  # multiply-adds of one picture, 1e9
+
+    @classmethod
+    def of(cls, recipe: str, model: Model, channels: int) -> Cost:
+        with torch.device("meta"):
+            recogniser = Recogniser(model, CLASSES, HEIGHT, channels).eval()
+            picture = torch.zeros(1, channels, HEIGHT, WIDTH)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            recogniser(picture)
+        names = [n for n in (model.rectifier, model.backbone, model.sequence, model.head) if n != "none"]
+        macs = counter.get_total_flops() / 2e9
+        return cls(recipe, " + ".join(names), channels, parameters(recogniser), recogniser.time_steps(WIDTH), macs)
+
+    @property
+    def row(self) -> tuple:
+        count, macs = f"{self.parameters:,}", f"{self.gigamacs:.2f}"
+        return self.recipe, self.parts, self.channels, count, self.steps, macs
+
+
+HEADERS = ("recipe", "parts", "channels", "parameters", "T", "GMAC")
+
+
+def costs() -> list[Cost]:
+    """One for each recipe, by name."""
+    made = []
+    for path in sorted(RECIPES.glob("*.yaml")):
+        recipe = yaml.safe_load(path.read_text(encoding="utf8"))
+        known = {field.name for field in fields(Model)}
+        model = Model(**{key: value for key, value in recipe.get("model", {}).items() if key in known})
+        made.append(Cost.of(path.stem, model, recipe["data"]["channels"]))
+    return made
+
+
+def table() -> str:
+    return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
+
+
+if __name__ == "__main__":
+    print(table())
