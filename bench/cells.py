@@ -11,9 +11,11 @@ import json
 
 from bench.record import Record
 
-# Options that name places or say how to watch. All others can move a number, and are part of the key.
+# Options that name places or say how to watch, and those that the cell holds already, as what really was. All others
+# can move a number, and are part of the key.
 NOT_COORDINATES = (
     "run", "seed", "results", "checkpoints", "checkpoint", "dataset", "resume", "log_every", "save_every", "strict",
+    "recipe", "device", "precision", "batch_size", "workers",
 )  # fmt: skip
 
 
@@ -32,6 +34,20 @@ def key(record: Record) -> str:
     """A short name of the record's coordinates: equal for repeats, different for anything else."""
     text = json.dumps(coordinates(record), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def flat(tree: dict, prefix: str = "") -> dict:
+    """{'cell': {'cards': 2}} -> {'cell.cards': 2}"""
+    found = {}
+    for name, value in tree.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def differing(mine: dict, theirs: dict) -> list[str]:
+    """Names of the coordinates in which two cells differ."""
+    mine, theirs = flat(mine), flat(theirs)
+    return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
 
 
 def code(record: Record) -> tuple[str | None, bool | None]:

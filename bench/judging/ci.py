@@ -1,4 +1,4 @@
-"""Telling a CI service: GitHub's step summary and annotations, a JUnit file that GitLab and Jenkins show. No torch here."""
+"""Telling a CI service: GitHub's step summary and annotations, a JUnit file for GitLab and Jenkins. No torch here."""
 
 from __future__ import annotations
 

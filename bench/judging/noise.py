@@ -35,8 +35,8 @@ class Spread:
 
     @property
     def upper(self) -> float:
-        """What it does not exceed, at 90 %: a gate that advertises on the estimate alone disappoints half the time."""
-        return sd_upper_bound(self.sd, self.pairs - 1)
+        """What it does not exceed, at 95 %: a gate that advertises on the estimate alone disappoints half the time."""
+        return sd_upper_bound(self.sd, self.pairs - 1, 0.95)
 
     def detects(self, tolerance: Tolerance, tests: int) -> float:
         """The smallest loss that the gate advertises here: a share, or points of a share."""

@@ -38,10 +38,7 @@ class Outcome:
 def row(found: Finding) -> dict[str, str]:
     """Changes for people: a share of the value, or points; positive is always better."""
     one = found.evidence
-    if one.df is None:
-        between = ""
-    else:
-        between = f"{shown(found.low, one)} to {shown(found.high, one)}"
+    between = "" if one.df is None else f"{shown(found.low, one)} to {shown(found.high, one)}"
     return {
         "cell": one.cell,
         "metric": one.metric,

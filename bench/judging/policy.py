@@ -63,7 +63,7 @@ HISTORY_WINDOW = 50
 
 
 def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Tolerance]:
-    """The rows of TOLERANCES asked for, with margins as in `throughput=0.05`. Raises Refusal for a name that is none."""
+    """The rows of TOLERANCES asked for, margins changed as in `throughput=0.05`. Refusal for a name that is none."""
     chosen = {name: row(name) for name in metrics or GATED}
     for text in margins:
         name, _, value = text.partition("=")
