@@ -20,6 +20,7 @@ from bench.refusal import answer
 from models import checkpoint
 from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
+from models.finetune import start_from
 from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, parse
 from models.parts.heads import pad
@@ -75,6 +76,7 @@ class Training:
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
+        self.start()
         self.resume()
         self.announce()
         self.trained = self.distributed()
@@ -163,6 +165,13 @@ class Training:
             "dataset": self.train_set.name,
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
+
+    def start(self) -> None:
+        """With --start_from, begin with the weights of another run."""
+        if path := self.options.start_from:
+            content = checkpoint.read(path)
+            said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            self.session.say(f"starting from {path}: {said}")
 
     def resume(self) -> None:
         """With --resume, go on from this run's newest readable checkpoint."""
