@@ -169,6 +169,12 @@ class Device:
         """What autocast computes in; None where autocast is off."""
         return {"AMP": self.kind.amp, "BF16": torch.bfloat16}.get(self.precision)
 
+    @property
+    def recurrent_dtype(self) -> torch.dtype | None:
+        """What recurrent layers compute in where autocast must not decide: on MLU a bfloat16 LSTM falls back to single
+        steps, so it runs in float32 (torch_mlu r2.4, rnn.cpp)."""
+        return torch.float32 if self.kind.type == "mlu" and self.compute_dtype is torch.bfloat16 else None
+
     def autocast(self):
         if self.compute_dtype is None:
             return nullcontext()

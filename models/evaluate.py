@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from bench.meter import Meter
 from models.dataset import Batch, EpochSampler, WordDataset, loader
-from models.decode import Decoded, greedy
+from models.decode import Decoded, attention, greedy
 from models.metrics import Score, score
+from models.recogniser import Recogniser
 from models.util import Session, normalised
 
+READERS = {"ctc": greedy, "attention": attention}
 Pairs = list[tuple[str, str]]  # (truth, what was read)
 
 
@@ -20,15 +21,15 @@ def images_of(batch: Batch) -> int:
 
 
 @torch.inference_mode()
-def recognise(network: nn.Module, batch: Batch, session: Session) -> Decoded:
+def recognise(network: Recogniser, batch: Batch, session: Session) -> Decoded:
     """From uint8 pictures on the host to texts. The network is in evaluation mode."""
     with session.device.autocast():
-        logits = network(normalised(batch.images, session.device.torch))
-    return greedy(logits, network.time_steps(batch.widths), session.charset)
+        logits = network(normalised(batch.images, session.device.torch), batch.widths)
+    return READERS[session.options.model.head](logits, network.time_steps(batch.widths), session.charset)
 
 
 def evaluate(
-    network: nn.Module, dataset: WordDataset, session: Session, meter: Meter | None = None
+    network: Recogniser, dataset: WordDataset, session: Session, meter: Meter | None = None
 ) -> tuple[Score, Pairs]:
     """Score over the split, the same on every rank, and all pairs. `meter` times it, decoding included."""
     network.eval()

@@ -9,6 +9,7 @@ The same options give the same bytes on any number of workers. DIR/Synth90k appe
 from __future__ import annotations
 
 import functools
+import math
 import multiprocessing
 import os
 import signal
@@ -27,7 +28,7 @@ from models.data.rendering.files import INSIDE, PER_FOLDER
 from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
 from models.data.rendering.styles import STYLES, choose
-from models.options import parse
+from models.parsing import parse
 
 CASE = {"plain": "lower", "hard": "mixed"}  # what --case auto means: easy to learn, and as Synth90k itself
 
@@ -139,11 +140,11 @@ def make(sample: Sample, out: Path, workers: int) -> None:
 
 def drawn(sample: Sample, folder: Path, workers: int) -> Iterator[tuple[Task, list[str]]]:
     """Every task of the sample, in order, with the paths of the pictures it left in `folder`."""
-    tasks = list(sample.tasks(PER_FOLDER))
+    tasks = functools.partial(sample.tasks, PER_FOLDER)
     write = functools.partial(files.write_task, look=sample.look, folder=folder)
     bar = tqdm(total=sample.count, unit="img", desc="render", disable=None)
-    with bar, mapping(min(workers, len(tasks))) as each:
-        for task, paths in zip(tasks, each(write, tasks), strict=True):
+    with bar, mapping(min(workers, math.ceil(sample.count / PER_FOLDER))) as each:
+        for task, paths in zip(tasks(), each(write, tasks()), strict=True):
             bar.update(len(paths))
             yield task, paths
 
@@ -154,14 +155,12 @@ def mapping(workers: int):
     if workers == 1:
         yield map
         return
+    # Ctrl-C reaches every process of a terminal, but it is for the parent to stop its workers: they inherit deafness.
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     # spawn: forking a process that has threads (a training that renders) can deadlock
-    with multiprocessing.get_context("spawn").Pool(workers, ignore_interrupts) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        signal.signal(signal.SIGINT, heard)
         yield pool.imap
-
-
-def ignore_interrupts() -> None:
-    """In a worker: Ctrl-C reaches every process of a terminal, and the parent stops its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from dataclasses import asdict
 from itertools import cycle, islice
 from pathlib import Path
 
-from torch import nn
-
 from bench.meter import Latency, Meter, latencies
 from bench.record import Record
 from bench.refusal import answer
@@ -19,16 +17,17 @@ from models.dataset import WordDataset
 from models.evaluate import evaluate, recognise
 from models.metrics import Score
 from models.options import Infer, checkpoint_root, parse
+from models.recogniser import Recogniser
 from models.util import Session, dataset_section, make_record
 
 LATENCY_WARMUP = 10  # calls before the timed ones
 
 
-def weights(network: nn.Module, options: Infer, session: Session) -> Path | None:
+def weights(network: Recogniser, options: Infer, session: Session) -> Path | None:
     """Load the checkpoint asked for, or the newest best one. None: there is none, and the weights are random."""
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
     if path:
-        checkpoint.load_network(network, checkpoint.read(path), path, session.charset.characters)
+        checkpoint.load_network(network, checkpoint.read(path), path, session.charset.characters, options.recipe)
         session.say(f"  weights: {path}")
     else:
         session.say(
@@ -38,7 +37,7 @@ def weights(network: nn.Module, options: Infer, session: Session) -> Path | None
     return path
 
 
-def measure_latency(network: nn.Module, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
+def measure_latency(network: Recogniser, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
     """Latency from a decoded picture on the host to its text, for one picture and for a batch."""
     rows = []
     for size in sorted({1, options.batch_size}):

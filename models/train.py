@@ -18,13 +18,17 @@ from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
-from models.crnn import CRNN
 from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
+from models.finetune import start_from
 from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, parse
+from models.parts.heads import pad
 from models.progress import Progress
-from models.util import Session, dataset_section, make_record, normalised, parameters
+from models.recogniser import parameters
+from models.util import Session, dataset_section, make_record, normalised
+
+UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Training:
 
     def __post_init__(self):
         options, session = self.options, self.session
+        self.network = session.network()
         self.train_set, self.unfit = self.fitting(session.dataset("train"))
         self.val_set = session.dataset("val", targets=False)
         self.global_batch = options.batch_size * session.world.size
@@ -55,23 +60,23 @@ class Training:
         self.total_steps = options.steps or options.epochs * per_epoch
         self.name = session.run_name("Train", None if options.steps else options.epochs, options.steps)
         self.folder = checkpoint_root(options) / str(self.name)
-        self.network = session.network()
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
         self.sampler = EpochSampler(
             len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
         )
         self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
-        self.criterion = nn.CTCLoss(reduction="sum", zero_infinity=True)
         self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
-        """The samples whose labels CTC can learn, and what was left out."""
-        unfit = data.unfit(CRNN.time_steps(self.options.data.width))
+        """The samples whose labels the head can learn, and what was left out."""
+        steps = self.network.time_steps(self.options.data.width)
+        unfit = data.unfit(steps if self.options.model.head == "ctc" else UNLIMITED)
         return (data.without(unfit) if len(unfit) else data), unfit
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
+        self.start()
         self.resume()
         self.announce()
         self.trained = self.distributed()
@@ -112,15 +117,15 @@ class Training:
         self.progress.advance()
 
     def loss(self, batch: Batch) -> Tensor:
-        """This rank's share of the mean loss a sample of the global batch: the CTC of the paper, in float32."""
-        device = self.session.device
-        with device.autocast():
-            logits = self.trained(normalised(batch.images, device.torch))
-        logs = logits.float().log_softmax(2)
-        steps = self.network.time_steps(batch.widths)
+        """This rank's share of the mean loss over the global batch, in float32."""
+        device, head = self.session.device, self.network.head
         # Lengths stay on the host: devices would copy them back, and wait for it.
         labels = batch.labels.to(device.torch, non_blocking=True)
-        return self.criterion(logs, labels, steps, batch.lengths) * batch.weight / self.global_batch
+        targets = pad(batch.labels, batch.lengths).to(device.torch) if self.options.model.head == "attention" else None
+        with device.autocast():
+            logits = self.trained(normalised(batch.images, device.torch), batch.widths, targets)
+        loss = head.loss(logits, self.network.time_steps(batch.widths), labels, batch.lengths)
+        return loss * batch.weight * len(batch.texts) / self.global_batch
 
     def read_losses(self) -> None:
         """Bring the losses that are still on the device to the host, in one wait."""
@@ -161,6 +166,13 @@ class Training:
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
 
+    def start(self) -> None:
+        """With --start_from, begin with the weights of another run."""
+        if path := self.options.start_from:
+            content = checkpoint.read(path)
+            said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            self.session.say(f"starting from {path}: {said}")
+
     def resume(self) -> None:
         """With --resume, go on from this run's newest readable checkpoint."""
         found = checkpoint.read_last(self.folder) if self.options.resume else None
@@ -168,7 +180,7 @@ class Training:
         if not found:
             return
         content, path = found
-        checkpoint.load_network(self.network, content, path, self.session.charset.characters)
+        checkpoint.load_network(self.network, content, path, self.session.charset.characters, self.options.recipe)
         self.stepper.load_state_dict(content["stepper"])
         self.position = Position(**content["position"])
         if len(content["random"]) == self.session.world.size:

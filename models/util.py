@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench import provenance
 from bench.device import Device, best
@@ -18,9 +18,9 @@ from bench.record import Record, recipe_section
 from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
-from models.crnn import CRNN, initialise
 from models.dataset import Shape, WordDataset, open_dataset
 from models.options import Common, dataset_root, recipe_path
+from models.recogniser import Recogniser, build
 
 
 @dataclass
@@ -48,11 +48,13 @@ class Session:
             dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
         )
 
-    def network(self) -> CRNN:
-        """A freshly initialised network on the device; the same on every rank."""
-        torch.manual_seed(self.options.seed)
-        network = initialise(CRNN(self.options.data.channels, self.charset.classes, self.options.model.hidden))
-        torch.manual_seed(self.options.seed + self.world.rank)
+    def network(self) -> Recogniser:
+        """A freshly initialised recogniser on the device; the same on every rank."""
+        options = self.options
+        torch.manual_seed(options.seed)
+        network = build(options.model, self.charset.classes, options.data.height, options.data.channels)
+        torch.manual_seed(options.seed + self.world.rank)
+        network.recur_in(self.device.recurrent_dtype)
         return network.to(self.device.torch, memory_format=torch.channels_last)
 
     @property
@@ -89,10 +91,6 @@ def normalised(images: Tensor, device: torch.device) -> Tensor:
     """uint8 (N, C, H, W) on the host -> float in -1..1 on the device: (x / 255 - 0.5) / 0.5."""
     images = images.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def cell(session: Session) -> dict:

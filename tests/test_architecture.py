@@ -20,14 +20,6 @@ KNOWS_DEVICES_OR_FILES = (
     "models.train",
     "models.test",
 )
-    "bench.device",
-    "bench.world",
-    "models.dataset",
-    "models.data",
-    "models.util",
-    "models.train",
-    "models.test",
-)
 
 
 def imports(path: Path) -> set[str]:

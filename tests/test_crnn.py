@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from models.crnn import CRNN, MINIMUM_WIDTH, initialise
-from models.util import normalised, parameters
+from models.crnn import CRNN, MINIMUM_WIDTH
+from models.recogniser import parameters
+from models.util import normalised
 
 # meijieru/crnn.pytorch: the field's checkpoints have these names and shapes.
 FIELD = {
@@ -21,7 +22,7 @@ def test_parameters_are_the_fields_own():
     network = CRNN()
     assert parameters(network) == 8_331_301
     state = network.state_dict()
-    assert len(state) == 49 + 3 - 3  # 46 learned or running tensors and 3 counters
+    assert len(state) == 49  # 46 learned or running tensors and 3 counters
     assert {name: tuple(state[name].shape) for name in FIELD} == FIELD
 
 
@@ -34,7 +35,7 @@ def test_one_column_for_every_four_pixels(width):
 
 def test_a_picture_does_not_see_its_neighbours_in_evaluation():
     torch.manual_seed(0)
-    network, pictures = initialise(CRNN()).eval(), torch.randn(3, 1, 32, 100)
+    network, pictures = CRNN().eval(), torch.randn(3, 1, 32, 100)
     together = network(pictures)
     alone = torch.cat([network(picture[None]) for picture in pictures], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)

@@ -102,6 +102,19 @@ def test_a_checkpoint_of_another_alphabet_is_refused_on_resume(places, capsys):
         train.main([*places, *QUICK, "--steps", "1", "--resume"])
 
 
+def test_fine_tuning_with_another_alphabet_keeps_all_but_the_last_layer(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1"])
+    first = tmp_path / "ck" / "CRNN_FP32_1S_1CPU_Train" / "last.pt"
+    options = ["--start-from", str(first), "--data.charset", "94", "--optimizer.lr", "0"]
+    train.main([*places, *QUICK, "--steps", "2", *options])
+    assert "starting from" in capsys.readouterr().out
+    old, new = (
+        checkpoint.read(p)["network"] for p in (first, first.parents[1] / "CRNN_FP32_2S_1CPU_Train" / "last.pt")
+    )
+    assert torch.equal(old["backbone.conv0.weight"], new["backbone.conv0.weight"])
+    assert old["head.weight"].shape != new["head.weight"].shape
+
+
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
     train.main([*places, *QUICK, "--steps", "1", "--data.width", "32"])  # T = 9
     assert "labels that do not fit in the time steps" in capsys.readouterr().out

@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from models.crnn import CHANNELS
 from models.parts.chain import Chain
 
+CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 FEATURES = CHANNELS[-1]
 
 

@@ -10,7 +10,7 @@ from PIL import ImageFont
 
 from models.data.rendering.fonts import Face, FontError
 
-EM = 36  # pixels: capitals are then about 26 high, a little above the 20 to 30 they get in a 31-pixel picture
+EM = 36  # pixels: capitals are then about 26 high, as high as most get in a picture of 31
 LOWEST = EM // 2  # pixels: a dash is not blown up to the height of a letter
 
 
@@ -36,18 +36,15 @@ def freetype(face: Face) -> ImageFont.FreeTypeFont:
 def glyph(face: Face, character: str) -> Glyph:
     font = freetype(face)
     mask, (left, top) = font.getmask2(character, mode="L", anchor="ls")
-    width, height = mask.size
-    ink = (
-        np.frombuffer(bytes(mask), np.uint8).reshape(height, width) if width and height else np.zeros((0, 0), np.uint8)
-    )
+    shape = mask.size[::-1]
+    ink = np.frombuffer(bytes(mask), np.uint8).reshape(shape) if all(shape) else np.zeros(shape, np.uint8)
     return Glyph(ink, left, top, font.getlength(character))
 
 
 def draw(word: str, face: Face, spacing: float = 0.0) -> np.ndarray:
     """The word as coverage, (h, w) uint8, cropped to its ink but at least LOWEST high.
 
-    `spacing` pixels are added between letters.
-    Raises FontError when the face draws nothing for the word.
+    `spacing` pixels are added between letters. Raises FontError when the face draws nothing for the word.
     """
     pen, placed = 0.0, []
     for character in word:
