@@ -87,9 +87,9 @@ def is_run_of(recipe: str, folder: str) -> bool:
         return False
 
 
-def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str) -> None:
+def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
     """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
-    if content.get("recipe", recipe) != recipe:
+    if recipe and content.get("recipe", recipe) != recipe:
         raise Refusal(
             f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"
         )
