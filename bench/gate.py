@@ -98,7 +98,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--promote", action="store_true", help="make these records the baselines of their cells")
     parser.add_argument("--metrics", nargs="+", metavar="METRIC")
     parser.add_argument("--margin", action="append", default=[], metavar="METRIC=SHARE", help="a loss that is accepted")
-    parser.add_argument("--self-test", action="store_true", help="try the gate on synthetic sittings and print its rates")
+    parser.add_argument(
+        "--self-test", action="store_true", help="try the gate on synthetic sittings and print its rates"
+    )
     parser.add_argument("--sittings", type=int, default=2000, help="of the self-test, for each host")
     ci.add_arguments(parser)
     return parser.parse_args(argv)

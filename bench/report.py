@@ -109,12 +109,28 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def console(frame: pd.DataFrame, width: int) -> str:
-    """The table for a terminal, turned on its side where it is too wide."""
+    """The table for a terminal: flat where it fits, else on its side, else in parts that repeat the first column."""
     kept = filled(frame).map(text.one_line)
     flat = kept.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
-    if max(map(len, flat.splitlines())) <= width:
-        return flat
-    return kept.T.to_markdown(headers=[], tablefmt="plain", disable_numparse=True)
+    sideways = kept.T.to_markdown(headers=[], tablefmt="plain", disable_numparse=True)
+    for whole in (flat, sideways):
+        if max(map(len, whole.splitlines())) <= width:
+            return whole
+    return "\n\n".join(
+        part.to_markdown(index=False, tablefmt="simple", disable_numparse=True) for part in parts(kept, width)
+    )
+
+
+def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+    """Columns dealt out so that each part, with the first column in front, is as wide as the terminal at most."""
+    widths = {name: max(len(name), *frame[name].map(len)) + 2 for name in frame}
+    key, *rest = frame
+    dealt: list[list[str]] = [[]]
+    for name in rest:
+        if dealt[-1] and widths[key] + sum(widths[n] for n in [*dealt[-1], name]) > width:
+            dealt.append([])
+        dealt[-1].append(name)
+    return [frame[[key, *names]] for names in dealt]
 
 
 def markdown(rows: list[Row | Failure], pairs: list[Pair]) -> str:
@@ -139,7 +155,7 @@ def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pair]) -> None:
+def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pair], records: list[Record]) -> None:
     """Every file asked for."""
     if options.markdown:
         options.markdown.write_text(markdown(rows, pairs), encoding="utf8")
@@ -150,7 +166,7 @@ def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pa
     if options.html:
         from bench.reporting.page import page  # here, because only this needs jinja2
 
-        options.html.write_text(page(rows, pairs, options.baselines), encoding="utf8")
+        options.html.write_text(page(rows, pairs, records, options.baselines), encoding="utf8")
         print(f"page: {options.html}")
 
 
@@ -165,6 +181,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON, too")
+    parser.add_argument("--all-commits", action="store_true", help="a row for every commit, not for a cell's newest")
     parser.add_argument("--last", type=int, metavar="N", help="only the newest N rows")
     parser.add_argument("--baselines", type=Path, default=RUNS.parent / "baselines", help="drawn in the history")
     parser.add_argument("--simulated", action="store_true", help="show records of simulated cards, too")
@@ -175,7 +192,7 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     failed = failures(options.places)
     records = believed(record_files(options.places), options.simulated) if not failed or any_records(options) else []
-    rows = rows_of(records)
+    rows = rows_of(records, every_commit=options.all_commits)
     if not rows and not failed:
         raise Refusal("no record is left to show")
     pairs = compare(rows)
@@ -185,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
         print(text.one_line(f"{i}. {note}"))
     if pairs:
         print("\n" + console(device_table(pairs), shutil.get_terminal_size((160, 40)).columns))
-    write(options, rows, pairs)
+    write(options, rows, pairs, records)
 
 
 def any_records(options: argparse.Namespace) -> bool:

@@ -43,10 +43,7 @@ def test_what_a_cell_says_it_detects_it_detects():
     random, sd, n = np.random.default_rng(1), 0.01, 5
     factor = st.t_quantile(0.975, 2 * n - 2) + st.t_quantile(0.9, 2 * n - 2)
     size = factor * sd * math.sqrt(2 / n)
-    found = [
-        st.t_test(random.normal(0, sd, n), random.normal(size, sd, n)) < 0.05
-        for _ in range(800)
-    ]
+    found = [st.t_test(random.normal(0, sd, n), random.normal(size, sd, n)) < 0.05 for _ in range(800)]
     assert 0.87 < np.mean(found) < 0.95
 
 

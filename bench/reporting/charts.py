@@ -34,7 +34,7 @@ def by_cards(rows: list[Row]) -> Markup | None:
     most = max(row.first.cell["cards"] for some in lines.values() for row in some)
     ideal = [some[0].rate / some[0].first.cell["cards"] * most for some in lines.values()]
     counts = sorted({row.first.cell["cards"] for some in lines.values() for row in some})
-    plot = Plot("Throughput by cards", "cards", "images/s", (0.5, most + 0.5), room(ideal, 0),
+    plot = Plot("Throughput by cards", "cards (dashed: ideal)", "images/s", (0.5, most + 0.5), room(ideal, 0),
                 x_ticks=[(count, str(count)) for count in counts])  # fmt: skip
     for colour, (name, some) in enumerate(lines.items()):
         each = some[0].rate / some[0].first.cell["cards"]
@@ -43,7 +43,9 @@ def by_cards(rows: list[Row]) -> Markup | None:
         for row in some:
             share = row.rate / (each * row.first.cell["cards"])
             whisker(plot, row.first.cell["cards"], row, colour)
-            plot.point(row.first.cell["cards"], row.rate, colour, f"{name}\n{row.rate:.1f} images/s, {share:.0%} of ideal")
+            plot.point(
+                row.first.cell["cards"], row.rate, colour, f"{name}\n{row.rate:.1f} images/s, {share:.0%} of ideal"
+            )
         plot.name(colour, name)
     return plot.svg()
 
@@ -86,21 +88,32 @@ def latency_curves(row: Row) -> dict[int, list[tuple[float, float]]]:
 
 
 def accuracy_by_throughput(rows: list[Row]) -> Markup | None:
-    """Up and to the right is better. The whisker is the interval that so many words leave."""
-    known = [(row, row.middle(lambda r: accuracy(r, "word_accuracy"))) for row in rows if row.rate]
-    known = [(row, share * 100) for row, share in known if share is not None]
+    """Up and to the right is better. The whisker is the interval that so many words leave; hollow is not FP32."""
+    known = [(row, share) for row in rows if row.rate and (share := accuracy_and_interval(row))]
     if not known:
         return None
     rates = [row.rate for row, _ in known]
+    low, high = room([point for _, share in known for point in share])
     plot = Plot("Accuracy against throughput", "images/s", "words read, %", (min(rates) / 1.3, max(rates) * 1.3),
-                (0, 100), log_x=True)  # fmt: skip
-    for colour, (row, share) in enumerate(known):
-        low, high = (accuracy(row.first, f"word_accuracy_{side}") for side in ("low", "high"))
-        if low is not None:
-            plot.whisker(row.rate, low * 100, high * 100, colour)
-        plot.point(row.rate, share, colour, f"{row.label}\n{share:.2f} % at {row.rate:.1f} images/s")
-        plot.name(colour, row.label)
+                (max(low, 0), min(high, 100)), log_x=True)  # fmt: skip
+    cards = list(dict.fromkeys(row.first.cell["card"] for row, _ in known))
+    for row, (share, low, high) in known:
+        colour = cards.index(row.first.cell["card"])
+        plot.whisker(row.rate, low, high, colour)
+        hollow = "" if row.first.cell["precision"] == "FP32" else "hollow"
+        plot.point(row.rate, share, colour, f"{row.label}\n{share:.2f} % at {row.rate:.1f} images/s", hollow)
+        plot.name(colour, row.first.cell["card"])
     return plot.svg()
+
+
+def accuracy_and_interval(row: Row) -> tuple[float, float, float] | None:
+    """Percent of words read and its interval; the share itself thrice where the interval is not known."""
+    share = row.middle(lambda r: accuracy(r, "word_accuracy"))
+    if share is None:
+        return None
+    sides = (accuracy(row.first, f"word_accuracy_{side}") for side in ("low", "high"))
+    low, high = (share if side is None else side for side in sides)
+    return share * 100, low * 100, high * 100
 
 
 def step_times(record: Record) -> Markup | None:
@@ -109,9 +122,9 @@ def step_times(record: Record) -> Markup | None:
     if not any(ranks):
         return None
     measured = [ms for rank in ranks for ms in rank[record.warmup_steps :]] or [ms for rank in ranks for ms in rank]
-    # A first step may take a hundred times as long; what was measured must stay legible.
-    top = room([0, min(max(map(max, ranks)), 3 * max(measured))], 0)[1]
-    plot = Plot("Step times", "step", "ms", (0, max(map(len, ranks))), (0, top))
+    # A first step may take a hundred times as long and is cut off: what was measured must stay legible.
+    top = room([0, min(max(map(max, ranks)), 1.5 * max(measured))], 0)[1]
+    plot = Plot("Step times", "step (warm-up shaded)", "ms", (0, max(map(len, ranks))), (0, top))
     plot.band((0, record.warmup_steps), f"warm-up: {record.warmup_steps} steps that no number uses", "band warmup")
     for colour, rank in enumerate(ranks):
         plot.line(thinned([(i + 0.5, min(ms, top)) for i, ms in enumerate(rank)]), colour)
@@ -163,10 +176,10 @@ def chosen(named: Iterable[tuple[str, Markup | None]]) -> list[tuple[str, Markup
     return [(name, figure) for name, figure in named if figure]
 
 
-def many(rows: list[Row], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
+def many(rows: list[Row], everything: list[Record], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
     """Charts by heading; a heading has one figure, or one for each record or cell."""
     records = [(f"{r.run}, {r.started_utc[:16]}, {r.record_id[:8]}", r) for row in rows for r in row.records]
-    groups = cells.grouped([r for _, r in records], by_code=False)
+    groups = sorted(cells.grouped(everything, by_code=False), key=len, reverse=True)
     return {
         "Throughput by cards": chosen([("", by_cards(rows))]),
         "Accuracy against throughput": chosen([("", accuracy_by_throughput(rows))]),

@@ -21,7 +21,7 @@ DEVICES = {"run", "cell.device", "cell.card", "cell.threads_per_card", "cell.wor
 
 @dataclass(frozen=True)
 class Pair:
-    """One device against another at the same work; no ratio where they do not agree."""
+    """One device against a slower one at the same work; no ratio where they do not agree."""
 
     one: Row
     other: Row
@@ -95,6 +95,8 @@ def pair(ones: list[Row], others: list[Row]) -> Pair:
         ((a, b) for a in ones for b in others),
         key=lambda both: (len(unlike(*both, DEVICES)), -both[0].first.cell["batch_per_card"]),
     )
+    if one.rate < other.rate:
+        one, other = other, one
     if names := unlike(one, other, DEVICES):
         return Pair(one, other, None, f"not compared: {said(names)} differ")
     return Pair(one, other, one.rate / other.rate)

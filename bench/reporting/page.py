@@ -10,7 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from bench.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
@@ -20,12 +22,17 @@ TEMPLATES = Path(__file__).resolve().parent
 FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values
 
 
-def page(rows: list[Row | Failure], pairs: list[Pair], baselines: Path) -> str:
-    """The page as text."""
+def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], baselines: Path) -> str:
+    """The page as text. `records` holds those of older commits, too, for the history."""
     from bench.report import footnotes, notes
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     measured = [row for row in rows if isinstance(row, Row)]
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
@@ -38,7 +45,7 @@ def page(rows: list[Row | Failure], pairs: list[Pair], baselines: Path) -> str:
         table=table,
         footnotes=list(numbered),
         pairs=pairs,
-        charts={heading: figures for heading, figures in charts.many(measured, baselines).items() if figures},
+        charts={heading: figures for heading, figures in charts.many(measured, records, baselines).items() if figures},
         records=[record for row in measured for record in row.records],
         printed=shown,
         evidence=evidence,
@@ -52,8 +59,13 @@ def choices(table: list[tuple], name: str) -> list[str]:
     return sorted({shown(name, cells[name]) for cells, *_ in table} - {""})
 
 
+def printable(value: object) -> object:
+    """Markup is ours; all other text loses what is not to be seen, before jinja2 escapes it."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value)
+
+
 def shown(name: str, value: object) -> str:
-    return plain(printed(name, value))
+    return printed(name, value)
 
 
 def evidence(record) -> str:
@@ -66,4 +78,4 @@ def evidence(record) -> str:
         "phases_s": record.phases_s,
         "seeds": record.seeds,
     }
-    return plain(json.dumps(asked, indent=1, default=str))
+    return json.dumps(asked, indent=1, default=str)

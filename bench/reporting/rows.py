@@ -138,6 +138,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], object]]] = {
     "batch": ("d", lambda row: row.first.cell["batch_per_card"]),
     "input": ("", lambda row: row.first.cell.get("twin") or row.first.cell.get("input")),
     "runs": ("d", lambda row: len(row.records)),
+    "status": ("", status),
     "images/s": (".1f", lambda row: row.rate),
     "95 % interval": ("", interval),
     "detects %": (".1f", lambda row: percent(detectable(row.rates))),
@@ -157,7 +158,6 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], object]]] = {
     "power W": (".1f", lambda row: row.middle(lambda r: power(r, "mean_w"))),
     "J/1k images": (".1f", lambda row: row.middle(lambda r: power(r, "j_per_1k_images"))),
     "MLPerf": ("", loadgen),
-    "status": ("", status),
     "commit": ("", commit),
 }
 
@@ -174,5 +174,20 @@ def printed(name: str, value: object) -> str:
     return "" if value is None else format(value, COLUMNS[name][0])
 
 
-def rows_of(records: list[Record]) -> list[Row]:
-    return [Row(group) for group in cells.grouped(records)]
+def rows_of(records: list[Record], every_commit: bool = True) -> list[Row]:
+    """A row for each cell and commit; or, for each cell, of its newest commit alone."""
+    rows = [Row(group) for group in cells.grouped(records)]
+    if not every_commit:
+        rows = list({cells.key(row.first): row for row in sorted(rows, key=newest)}.values())
+    return sorted(rows, key=place)
+
+
+def newest(row: Row) -> str:
+    return row.records[-1].started_utc
+
+
+def place(row: Row) -> tuple:
+    """Where a reader looks for a row: rows to be compared stand together."""
+    cell = row.first.cell
+    return (row.first.task == "Infer", cell["model"], cell["device"], cell["card"], cell["precision"], cell["cards"],
+            cell["batch_per_card"], newest(row))  # fmt: skip

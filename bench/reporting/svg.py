@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
+from bench.reporting.text import plain
+
 WIDTH, HEIGHT = 640, 320
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 40
 MOST_POINTS = 600  # of a line: more than pixels
@@ -77,7 +79,7 @@ class Plot:
         cx, cy = self.at(x, y).split(",")
         self.parts.append(
             f'<circle class="point s{colour % 8} {style}" cx="{cx}" cy="{cy}" r="4.5" tabindex="0">'
-            f"<title>{escape(tip)}</title></circle>"
+            f"<title>{escaped(tip)}</title></circle>"
         )
 
     def whisker(self, x: float, low: float, high: float, colour: int) -> None:
@@ -88,14 +90,14 @@ class Plot:
         left, right = self.across(x[0]), self.across(x[1])
         self.parts.append(
             f'<rect class="{style}" x="{left:.1f}" y="{TOP}" width="{max(1.0, right - left):.1f}"'
-            f' height="{HEIGHT - BOTTOM - TOP}"><title>{escape(tip)}</title></rect>'
+            f' height="{HEIGHT - BOTTOM - TOP}"><title>{escaped(tip)}</title></rect>'
         )
 
     def level(self, y: float, tip: str) -> None:
         """A line across, such as a baseline."""
         self.parts.append(
             f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.up(y):.1f}" y2="{self.up(y):.1f}">'
-            f"<title>{escape(tip)}</title></line>"
+            f"<title>{escaped(tip)}</title></line>"
         )
 
     def mark(self, x: float, tip: str) -> None:
@@ -103,13 +105,17 @@ class Plot:
         at = self.across(x)
         self.parts.append(
             f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
-            f"<title>{escape(tip)}</title></line>"
+            f"<title>{escaped(tip)}</title></line>"
         )
 
     def axes(self) -> list[str]:
         bottom, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
-        parts = [f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">{escape(self.x_label)}</text>']
-        parts.append(f'<text class="label" transform="translate(13 {middle}) rotate(-90)">{escape(self.y_label)}</text>')
+        parts = [
+            f'<text class="label" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">{escaped(self.x_label)}</text>'
+        ]
+        parts.append(
+            f'<text class="label" transform="translate(13 {middle}) rotate(-90)">{escaped(self.y_label)}</text>'
+        )
         for tick in self.up.ticks():
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -117,17 +123,21 @@ class Plot:
         for tick, text in self.x_ticks or [(tick, short(tick)) for tick in self.across.ticks()]:
             x = self.across(tick)
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
-            parts.append(f'<text class="tick x" x="{x:.1f}" y="{bottom + 17}">{escape(text)}</text>')
+            parts.append(f'<text class="tick x" x="{x:.1f}" y="{bottom + 17}">{escaped(text)}</text>')
         return parts
 
     def svg(self) -> Markup:
         """The figure with its legend as HTML; everything from outside in it is escaped."""
-        legend = "".join(f'<li class="s{colour % 8}">{escape(text)}</li>' for colour, text in self.names)
+        legend = "".join(f'<li class="s{colour % 8}">{escaped(text)}</li>' for colour, text in self.names)
         return Markup(
-            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">'
+            f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escaped(self.title)}">'
             + "".join([*self.axes(), *self.parts])
             + f'</svg><ul class="legend">{legend}</ul>'
         )
+
+
+def escaped(text: str) -> Markup:
+    return escape(plain(text))
 
 
 def short(value: float) -> str:
