@@ -100,7 +100,7 @@ def draw(picture: np.ndarray, reading: Reading, charset: Charset, path: Path) ->
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     extent = (0, picture.shape[1], picture.shape[0], 0)
-    above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent)
+    above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent, aspect="auto")
     above.set_title(f"{reading.text!r}  {reading.decoded.confidences[0]:.1%}")
     labels, seen = alignment(reading, charset)
     below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, picture.shape[1], len(labels), 0))
