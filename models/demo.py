@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.refusal import Refusal, answer
-from models import checkpoint, convert
+from models import checkpoint
 from models.charset import Charset
 from models.data.image import Shape, resize
 from models.data.image import decode as decode_picture
@@ -39,7 +39,7 @@ class Reader:
     @classmethod
     def open(cls, path: Path) -> Reader:
         """From a checkpoint of this project or converted weights. Raises Refusal when it cannot be used."""
-        content = convert.load(path) if path.suffix == ".safetensors" else checkpoint.read(path)
+        content = checkpoint.read(path)
         charset, data = Charset(content["charset"]), content["data"]
         shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
         network = build(Model(**{**content["model"], "pretrained": ""}), charset.classes, shape.height, shape.channels)

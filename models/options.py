@@ -13,8 +13,8 @@ import yaml
 
 from bench.refusal import Refusal
 from models import parsing
+from models.model import Model
 from models.parsing import Parser, tidy
-from models.recogniser import Model
 
 T = TypeVar("T", bound="Common")
 ROOT = Path(__file__).resolve().parent.parent
