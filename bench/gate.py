@@ -17,7 +17,7 @@ from bench import cells
 from bench.judging import baselines, ci, noise, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.policy import FALSE_ALARM, POWER, Tolerance, tolerances
-from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, NEW, Evidence, Finding
+from bench.judging.verdict import EXIT, NEW, Evidence, Finding
 from bench.record import RUNS, Record
 from bench.refusal import Refusal, answer
 from bench.report import believed, record_files

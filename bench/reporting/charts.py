@@ -58,7 +58,7 @@ def whisker(plot: Plot, x: float, row: Row, colour: int) -> None:
 
 
 def latency_distribution(rows: list[Row]) -> Markup | None:
-    """Share of batches done by a latency: of every repeat's raw times, or of the percentiles where they are not kept."""
+    """Share of batches done by a latency: of all repeats' raw times, or of percentiles where those are not kept."""
     curves = [(row, batch, curve) for row in rows for batch, curve in latency_curves(row).items()]
     if not curves:
         return None

@@ -1,6 +1,6 @@
-"""One HTML file that needs nothing else: tables that sort and filter, charts, where each number came from. No torch here.
+"""One HTML file that needs nothing else: tables that sort and filter, charts, where each number came from.
 
-jinja2 escapes everything that a record says; style and script are inlined, and a policy in the page forbids the network.
+jinja2 escapes everything that a record says; style and script are inlined, and the page itself forbids the network.
 """
 
 from __future__ import annotations

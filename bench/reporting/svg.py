@@ -1,4 +1,4 @@
-"""A small plot as inline SVG: axes, lines, points, bands. Colours come from the page's style sheet, so dark mode is free.
+"""A small plot as inline SVG: axes, lines, points, bands. Colours come from the page's style sheet.
 
 Numbers are placed by linear or logarithmic scales; text is escaped by markupsafe. No JavaScript is needed to see it.
 """
