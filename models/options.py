@@ -85,6 +85,8 @@ class Train(Common):
     epochs: int = 30
     steps: int | None = None
     """Stop after so many steps, instead of epochs"""
+    augment: bool = False
+    """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False

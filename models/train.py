@@ -18,6 +18,7 @@ from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
+from models.data.augment import MODERATE, augment
 from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
@@ -122,8 +123,11 @@ class Training:
         # Lengths stay on the host: devices would copy them back, and wait for it.
         labels = batch.labels.to(device.torch, non_blocking=True)
         targets = pad(batch.labels, batch.lengths).to(device.torch) if self.options.model.head == "attention" else None
+        images = normalised(batch.images, device.torch)
+        if self.options.augment:
+            images = augment(images, MODERATE)
         with device.autocast():
-            logits = self.trained(normalised(batch.images, device.torch), batch.widths, targets)
+            logits = self.trained(images, batch.widths, targets)
         loss = head.loss(logits, self.network.time_steps(batch.widths), labels, batch.lengths)
         return loss * batch.weight * len(batch.texts) / self.global_batch
 

@@ -86,6 +86,15 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
     torch.testing.assert_close(sum(shares), whole)
 
 
+def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "augment", lambda images, strength: seen.append(strength) or images)
+    train.main([*places, *QUICK, "--steps", "1"])
+    assert not seen
+    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    assert seen == [train.MODERATE]
+
+
 def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
     loss = Training.loss
     monkeypatch.setattr(
