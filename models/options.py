@@ -149,7 +149,7 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     everything = parsing.build_parser(Train, "").names
     for key in values:
         if key not in everything:
-            raise Refusal(f"{path}: no option '{key}'{parser.nearest(f"'{key}'")}")
+            raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
     try:
         parser.parse_object(mine)  # defaults are not checked for their types, objects are
