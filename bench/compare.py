@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -188,6 +189,7 @@ def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # worktrees are removed on the way out
     options, passed_on = arguments(sys.argv[1:] if argv is None else argv)
     runs = list(dict.fromkeys(str(RunName.parse(run)) for run in options.runs))
     chosen = tolerances(options.metrics, options.margin)

@@ -123,7 +123,7 @@ def console(frame: pd.DataFrame, width: int) -> str:
 
 def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
     """Columns dealt out so that each part, with the first column in front, is as wide as the terminal at most."""
-    widths = {name: max(len(name), *frame[name].map(len)) + 2 for name in frame}
+    widths = {name: max(len(name) + 2, *frame[name].map(len)) + 2 for name in frame}  # tabulate pads headings by 2
     key, *rest = frame
     dealt: list[list[str]] = [[]]
     for name in rest:

@@ -36,10 +36,11 @@ function filter() {
   const shown = rows.filter((row) => !row.hidden).length;
   document.querySelector("#count").textContent = `${shown} of ${rows.length} rows`;
 }
-[find, ...menus].forEach((control) => control.addEventListener("input", filter));
+find.addEventListener("input", filter);
+[find, ...menus].forEach((control) => control.addEventListener("change", filter));
 filter();
 
-document.querySelectorAll(".pick").forEach((pick) => pick.addEventListener("input", () =>
+document.querySelectorAll(".pick").forEach((pick) => pick.addEventListener("change", () =>
   pick.parentElement.querySelectorAll("figure").forEach((figure, i) => { figure.hidden = String(i) !== pick.value; })));
 
 const tip = document.querySelector("#tip");
