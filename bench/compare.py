@@ -105,14 +105,14 @@ def sit(sitting: Sitting, looks: tuple[int, ...]) -> list[Finding]:
     return findings
 
 
-def calibrate(sitting: Sitting) -> None:
+def calibrate(sitting: Sitting, folder: Path) -> None:
     """Keep what this A/A sitting says of the noise, and print what the gate can see with it."""
     evidence = sitting.evidence()
     for run, sides in sitting.records.items():
         first = sides["base"][0]
         mine = {e.metric: e for e in evidence if e.cell == run}
         spreads = {name: noise.Spread(e.error * e.n**0.5, e.n) for name, e in mine.items()}
-        path = noise.store(first.cell["card"], cells.key(first), run, spreads)
+        path = noise.store(first.cell["card"], cells.key(first), run, spreads, folder)
         for name, spread in spreads.items():
             size = spread.detects(mine[name].tolerance, len(evidence))
             print(f"  {run} {name}: pairs spread by {spread.sd:.2%}; a loss of {size:.2%} is found in 9 of 10 sittings")
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
         outcome = judged(sitting, LOOKS[-1:] if options.calibrate else LOOKS)
     print(outcome.console())
     if options.calibrate and outcome.findings:
-        calibrate(sitting)
+        calibrate(sitting, noise.BASELINES)
     print(f"records: {folder}")
     ci.tell(outcome, options)
     sys.exit(EXIT[outcome.verdict])

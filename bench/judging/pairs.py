@@ -94,9 +94,10 @@ def revision(name: str) -> Iterator[Build]:
     if name == ".":
         yield Build(name, git("rev-parse", "HEAD"), ROOT)
         return
-    if name.startswith("-"):
-        raise Refusal(f"'{name}' is no revision")
-    commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except Refusal:
+        raise Refusal(f"'{name}' is no revision of this checkout; `.` is the checkout as it stands") from None
     place = Path(tempfile.mkdtemp(prefix="crnn-compare-"))
     git("worktree", "add", "--detach", str(place / "tree"), commit)
     try:
