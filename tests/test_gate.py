@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from records import make_record
@@ -128,3 +131,11 @@ def test_junit_escapes_names(promoted, tmp_path):
 def test_the_self_test_prints_its_rates(capsys):
     assert run("--self-test", "--sittings", "40") == 0
     assert "false alarms %" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "module", ["bench.gate", "bench.compare", "bench.history", "bench.sweep", "bench.reporting.page"]
+)
+def test_judging_needs_no_torch(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0
