@@ -22,6 +22,7 @@ os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
 
 import torch
 
+from bench.provenance import cpu_name
 from bench.refusal import Refusal
 from bench.run_name import DEVICES as ORDER
 
@@ -220,16 +221,6 @@ class Device:
             self.kind.extension or "cuda": getattr(extension, "__version__", None) if extension else torch.version.cuda,
             "cudnn": str(torch.backends.cudnn.version()) if self.kind.type == "cuda" else None,
         }
-
-
-def cpu_name() -> str:
-    """The processor's model name; /proc/cpuinfo knows it where `platform` says only the architecture."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf8") as lines:  # noqa: PTH123
-            names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-            return next(names, platform.processor() or platform.machine())
-    except OSError:
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":  # python -m bench.device [--best]

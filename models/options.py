@@ -77,6 +77,10 @@ class Common:
     """Per card"""
     workers: int = -1
     """Loader processes per card; -1: none on CPU, 4 on cards"""
+    min_steps: int = 20
+    """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
+    min_seconds: float = 10.0
+    """The same, in seconds"""
     seed: int = 1
     checkpoints: Path | None = None
     """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""

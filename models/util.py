@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench import provenance
+from bench.derive import completed
 from bench.device import Device, best
-from bench.meter import Meter, throughput
+from bench.meter import Meter
 from bench.record import Record, recipe_section
 from bench.run_name import RunName
 from bench.world import World
@@ -31,14 +33,16 @@ class Session:
     device: Device
     world: World
     charset: Charset
+    opened_s: float = field(default_factory=time.perf_counter)
 
     @classmethod
     def open(cls, options: Common) -> Session:
+        opened_s = time.perf_counter()
         world = World.here()
         device = Device.open(options.device or best(), options.precision, world.local_rank)
         world.join(device)
         seed(options.seed + world.rank)
-        return cls(options, device, world, Charset.named(options.data.charset))
+        return cls(options, device, world, Charset.named(options.data.charset), opened_s)
 
     def dataset(self, split: str, targets: bool = True) -> WordDataset:
         """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
@@ -76,6 +80,14 @@ class Session:
             steps=steps,
         )
 
+    def phases(self, meter: Meter) -> dict[str, float | None]:
+        """Spans counted from the opening of this run."""
+        first = meter.first_s
+        return {
+            "init_s": None if first is None else first - self.opened_s,
+            "total_s": time.perf_counter() - self.opened_s,
+        }
+
     def say(self, *words) -> None:
         if self.world.leads:
             print(*words, flush=True)
@@ -112,6 +124,9 @@ def cell(session: Session) -> dict:
         "workers_per_card": session.workers,
         "threads_per_card": torch.get_num_threads(),
         "engine": "eager",
+        "input": "real",
+        "twin": None,
+        "simulated": provenance.simulated(session.device.versions()),
     }
 
 
@@ -130,25 +145,22 @@ def dataset_section(dataset: WordDataset, split: str, world: World) -> dict:
 
 def make_record(session: Session, run: RunName, meter: Meter, dataset: dict, **sections) -> Record:
     """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
-    series = session.world.gather(dataclasses.asdict(meter.series))
-    memory = session.world.gather(session.device.peak_memory_bytes())
-    rates = throughput([type(meter.series)(**one) for one in series], meter.warmup_steps)
-    short = rates.images_per_s is None
-    return Record(
+    gather, options = session.world.gather, session.options
+    record = Record(
         run=str(run),
         task=run.task,
         cell=cell(session),
-        recipe=recipe_section(recipe_path(session.options.recipe)),
-        options=dataclasses.asdict(session.options),
+        recipe=recipe_section(recipe_path(options.recipe)),
+        options=dataclasses.asdict(options),
         dataset=dataset,
         provenance={**provenance.collect(), "device_versions": session.device.versions()},
-        series=series,
+        series=gather(meter.series.kept()),
         warmup_steps=meter.warmup_steps,
-        throughput=dataclasses.asdict(rates),
-        phases_s=meter.phases_s,
-        memory={"peak_bytes": memory},
+        minimum={"steps": options.min_steps, "seconds": options.min_seconds},
+        memory={"peak_bytes": gather(session.device.peak_memory_bytes())},
+        phases_s=meter.phases_s | session.phases(meter),
         precision_evidence=session.device.switches,
-        seeds={"seed": session.options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
-        **{"status": "too_short", "status_reasons": ["no step is left after the warm-up"]} if short else {},
+        seeds={"seed": options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
         **sections,
     )
+    return completed(record)
