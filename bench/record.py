@@ -2,7 +2,7 @@
 
 Units are in the names. A value nobody measured is null. `bench/schema.py` describes every field; `results/README.md` is
 made from it. What people read is derived from raw series in the same file (bench/derive.py), long series are packed
-(bench/packed.py), and the whole is sealed (bench/seal.py).
+(bench/packing.py), and the whole is sealed (bench/seal.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench.packed import packed_tree, unpacked_tree
+from bench.packing import packed_tree, unpacked_tree
 from bench.refusal import Refusal
 from bench.seal import altered, sealed
 

@@ -92,14 +92,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "clock_mhz": "of the cores",
         "utilisation_percent": "by the driver; on a host, of its processors",
         "memory_bytes": "used on the card; on a host, in all",
-        "throttled": "1 while the driver names a reason that slows the card (heat, power), else 0",
+        "throttled": "1 while the driver slows the card for heat or a failing supply, else 0",
+        "power_capped": "1 while the driver holds the card to its power limit, else 0: usual under full load",
         "ecc_errors": "uncorrected, counted since the driver started",
         "reasons": "why there is no sample",
     },
     "limits[]": {
         "forward_flops_per_image": "of the network, a multiply-add is two; recurrent layers included",
         "dtype": "of the two measurements",
-        "gemm_flops_per_s": "the best square matrix product in this process, after the run",
+        "gemm_flops_per_s": "the best square matrix product in this process, before or after the run",
         "copy_bytes_per_s": "the best copy inside the device's memory; bytes read and written",
     },
     "memory": {"peak_bytes[]": "of the allocator on a card; of the process on a CPU"},
@@ -162,6 +163,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "utilisation_mean_percent": "(derived)",
         "memory_max_bytes": "(derived)",
         "throttled_share": "(derived) of the samples",
+        "power_capped_share": "(derived) of the samples",
         "ecc_errors": "(derived) new ones",
         "valid": "(derived) coverage and gaps allow these numbers; else they are null",
         "reasons": "(derived) why not",
@@ -274,7 +276,7 @@ made by `python -m bench.schema > results/README.md` from `bench/schema.py`; a t
 
 Units are in the names: `_s`, `_ms`, `_j`, `_w`, `_bytes`; a `_share` is 0..1. What nobody measured is null, never 0.
 Lists of numbers longer than 63 are packed without loss: `{"packed": ..., "as": "int64", "scale": 10000000, "n": 900}`
-is base64 of zlib of byte planes; `bench.packed.unpack` reads it. `python -m bench.verify FILE...` derives every field
+is base64 of zlib of byte planes; `bench.packing.unpack` reads it. `python -m bench.verify FILE...` derives every field
 marked (derived) again and compares the seal.
 """
 

@@ -35,6 +35,7 @@ class CardTelemetry:
     utilisation_mean_percent: float | None = None
     memory_max_bytes: float | None = None
     throttled_share: float | None = None
+    power_capped_share: float | None = None
     ecc_errors: float | None = None  # that appeared inside the windows
     valid: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -123,6 +124,7 @@ def quantities(sampled: dict, time: np.ndarray, windows: list, inside: np.ndarra
         "utilisation_mean_percent": over("utilisation_percent", cut(np.nanmean)),
         "memory_max_bytes": over("memory_bytes", cut(np.nanmax)),
         "throttled_share": over("throttled", cut(np.nanmean)),
+        "power_capped_share": over("power_capped", cut(np.nanmean)),
         "ecc_errors": over("ecc_errors", lambda values: float(np.nanmax(values) - np.nanmin(values))),
     }
 

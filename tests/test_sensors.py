@@ -32,7 +32,9 @@ def test_what_lies_outside_the_measured_windows_is_not_counted():
 
 def test_a_ramp_is_integrated_between_samples_and_at_the_edges():
     time = np.arange(0.0, 30.0, 0.5)
-    found = card(time_s=time.tolist(), power_w=(10 * time).tolist(), windows=[[5.25, 10.75], [12.1, 13.3]])
+    found = card(
+        time_s=time.tolist(), power_w=(10 * time).tolist(), windows=[[5.25, 10.75], [12.1, 13.3]], temperature_c=[]
+    )
     assert found.energy_j == pytest.approx(5 * (10.75**2 - 5.25**2 + 13.3**2 - 12.1**2))
 
 

@@ -59,7 +59,7 @@ def test_every_derived_number_of_a_record_is_guarded():
     ("changes", "named"),
     [
         (
-            {"limits": [{"forward_flops_per_image": 1e9, "gemm_flops_per_s": 5e11, "copy_bytes_per_s": 1.0}]},
+            {"limits": [{"forward_flops_per_image": 1e9, "gemm_flops_per_s": 2e11, "copy_bytes_per_s": 1.0}]},
             "above what",
         ),
         ({"phases_s": {"total_s": 0.5}}, "longer than the whole run"),

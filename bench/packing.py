@@ -24,18 +24,28 @@ def ticks(seconds) -> list[float]:
 def pack(values: list) -> dict:
     """`values` are numbers, all int or all float. The smallest of the types that keeps every bit is used."""
     array = np.asarray(values)
-    scaled = np.rint(array * float(TICKS_PER_S)) if array.dtype.kind == "f" else None
-    if scaled is None:
-        kept, scale = array.astype("<i8"), 1
-    elif np.isfinite(scaled).all() and np.abs(scaled).max() < 2**53 and (scaled / TICKS_PER_S == array).all():
-        kept, scale = scaled.astype("<i8"), TICKS_PER_S
-    else:
-        with np.errstate(over="ignore"):
-            single = array.astype("<f4")
-        kept, scale = (single if np.array_equal(single, array, equal_nan=True) else array.astype("<f8")), 1
+    kept, scale = (narrowed(array) if array.dtype.kind == "f" else array.astype("<i8")), 1
+    if kept.dtype.kind == "f" and (counted := whole_ticks(array)) is not None:
+        kept, scale = counted, TICKS_PER_S
     planes = kept.view(np.uint8).reshape(len(kept), -1).T.tobytes()
     text = base64.b64encode(zlib.compress(planes, 6)).decode()
     return {"packed": text, "as": kept.dtype.name, "scale": scale, "n": len(kept)}
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def whole_ticks(array: np.ndarray) -> np.ndarray | None:
+    """Floats as int64 ticks, or None where that would lose a bit (or the sign of a zero)."""
+    counted = np.rint(array * TICKS_PER_S)
+    exact = np.abs(counted) < 2**53
+    exact &= (counted / TICKS_PER_S == array) & (np.signbit(array) == (counted < 0))
+    return counted.astype("<i8") if exact.all() else None
+
+
+@np.errstate(over="ignore")
+def narrowed(array: np.ndarray) -> np.ndarray:
+    """As float32 where that keeps every bit, else as float64."""
+    single = array.astype("<f4")
+    return single if np.array_equal(single, array, equal_nan=True) else array.astype("<f8")
 
 
 def unpack(packed: dict) -> list:
