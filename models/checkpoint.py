@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from bench.refusal import Refusal
+from bench.run_name import RunName
 
 FORMAT = 1
 
@@ -75,12 +76,23 @@ def newest_best(root: Path, recipe: str) -> Path | None:
     """`root` itself when it is a file, else the newest best.pt of this recipe below it."""
     if root.is_file():
         return root
-    found = sorted(root.glob(f"{recipe.upper()}_*/best.pt"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
+    runs = [path for path in root.glob("*/best.pt") if is_run_of(recipe, path.parent.name)]
+    return max(runs, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def load_network(network: nn.Module, content: dict, path: Path, charset: str) -> None:
-    """Load the weights. Raises Refusal when the checkpoint spells another alphabet or is of another network."""
+def is_run_of(recipe: str, folder: str) -> bool:
+    try:
+        return RunName.parse(folder).recipe == recipe
+    except Refusal:
+        return False
+
+
+def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
+    """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
+    if recipe and content.get("recipe", recipe) != recipe:
+        raise Refusal(
+            f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"
+        )
     if content["charset"] != charset:
         theirs = content["charset"]
         raise Refusal(

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from bench.refusal import Refusal, answer
 from models.charset import Charset
-from models.recogniser import Model, Recogniser, build
+from models.model import Model
+from models.recogniser import Recogniser, build
 
 State = dict[str, Tensor]
 

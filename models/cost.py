@@ -14,7 +14,8 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.recogniser import Model, Recogniser, parameters
+from models.model import Model
+from models.recogniser import Recogniser, parameters
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 CLASSES, HEIGHT, WIDTH = 37, 32, 100  # the field's yardstick: 36 characters, 32 x 100 px

@@ -99,27 +99,32 @@ class WordDataset(Dataset):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """One batch. A placeholder is written ~index, see EpochSampler."""
-        numbers = np.asarray(indices)
-        placeholder = numbers[0] < 0
-        numbers = np.where(numbers < 0, ~numbers, numbers)
+        numbers, placeholder = self.numbers(indices)
         read = read_rows if isinstance(self.source, Packed) else read_encoded
-        rows = read(self.source, self.numbers(numbers), self.shape)
+        return self.batch(read(self.source, numbers, self.shape), placeholder)
+
+    def batch(self, rows: Rows, placeholder: bool) -> Batch:
+        """Rows and their labels as a Batch; what cannot be spelled is left out of it."""
         labels, lengths = self._spell(rows)
-        if not rows.texts:
+        empty = not rows.texts
+        if empty:
             rows, labels, lengths = nothing(self.shape, rows.skipped), np.ones(1, np.int32), np.ones(1, np.int32)
         return Batch(
-            images=torch.from_numpy(rows.images),
+            images=torch.as_tensor(rows.images),
             widths=torch.from_numpy(rows.widths),
             labels=torch.from_numpy(labels),
             lengths=torch.from_numpy(lengths),
             texts=rows.texts,
-            weight=0.0 if placeholder or len(rows.skipped) == len(numbers) else 1.0,
+            weight=0.0 if placeholder or empty else 1.0,
             skipped=rows.skipped,
         )
 
-    def numbers(self, indices: np.ndarray) -> np.ndarray:
-        """Numbers in the source of these samples of the data set."""
-        return indices if self.kept is None else self.kept[indices].astype(np.int64)
+    def numbers(self, indices: list[int]) -> tuple[np.ndarray, bool]:
+        """Numbers in the source of these samples of the data set, and whether they are a placeholder."""
+        places = np.asarray(indices)
+        placeholder = bool(places[0] < 0)
+        places = ~places if placeholder else places
+        return (places if self.kept is None else self.kept[places].astype(np.int64)), placeholder
 
     def _spell(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
         """CTC targets and their lengths, int32; rows whose label has foreign characters are dropped or stripped."""
@@ -141,7 +146,7 @@ class WordDataset(Dataset):
 
     def widths(self) -> np.ndarray:
         """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
-        numbers = self.numbers(np.arange(len(self)))
+        numbers, _ = self.numbers(range(len(self)))
         if isinstance(self.source, Packed):
             return self.source.widths[numbers]
         return measure_widths(self.source, numbers, self.shape)

@@ -1,29 +1,22 @@
-"""The options of the programs, and one way to read them: dataclass defaults < recipe YAML < command line.
-
-A misspelt option or recipe key is refused by name, with the nearest right one. Errors are one line and exit code 2.
-"""
+"""The options of training and testing: dataclass defaults < recipe YAML (models/recipes) < command line."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
-import re
-import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from bench.refusal import Refusal
+from models import parsing
+from models.parsing import Parser, tidy
 from models.recogniser import Model
 
-T = TypeVar("T")
-set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the strings below fields are their --help
-
+T = TypeVar("T", bound="Common")
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
@@ -96,6 +89,10 @@ class Train(Common):
     epochs: int = 30
     steps: int | None = None
     """Stop after so many steps, instead of epochs"""
+    augment: bool = False
+    """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
+    start_from: Path | None = None
+    """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     warmup_steps: int = 20
@@ -120,37 +117,6 @@ class Infer(Common):
     """Timed batches for each latency; 0 is off"""
 
 
-class Parser(ArgumentParser):
-    """jsonargparse's parser with errors a person can act on."""
-
-    def error(self, message, ex=None):
-        raise Refusal(tidy(str(message)) + self.nearest(str(message)))
-
-    @property
-    def names(self) -> list[str]:
-        return [action.dest for action in self._actions if action.dest != "help"]
-
-    def nearest(self, message: str) -> str:
-        """' (did you mean --steps?)' for the first word of the message that is almost an option."""
-        short = {name.rpartition(".")[2]: name for name in self.names}
-        for word in re.findall(r"[A-Za-z_.-]{3,}", message):
-            word = word.lstrip("-").replace("-", "_")
-            if word in short or word in self.names:
-                continue
-            if close := difflib.get_close_matches(word, [*self.names, *short], n=1, cutoff=0.75):
-                return f" (did you mean --{short.get(close[0], close[0])}?)"
-        return ""
-
-
-def tidy(message: str) -> str:
-    """jsonargparse explains wrong types at length; a person needs the option, the value and the wanted type."""
-    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
-    wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
-    if wrong and wanted:
-        return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
-    return " ".join(message.split())
-
-
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{'data': {'width': 100}} -> {'data.width': 100}"""
     flat = {}
@@ -170,13 +136,21 @@ def recipe_path(name: str) -> Path:
     )
 
 
-def read_recipe(parser: Parser, path: Path, kind: type) -> None:
+def asked_recipe(argv: list[str], default: str) -> str:
+    """The last value of --recipe, needed before the other options can be read."""
+    names = [after for word, after in pairwise(argv) if word == "--recipe"]
+    names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
+    return names[-1] if names else default
+
+
+def read_recipe(parser: Parser, words: list[str]) -> None:
     """Make the recipe's values the parser's defaults. Keys only another program has are left out, others refused."""
+    path = recipe_path(asked_recipe(words, "crnn"))
     try:
         values = flatten(yaml.safe_load(path.read_text(encoding="utf8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
-    everything = build_parser(Train, "").names
+    everything = parsing.build_parser(Train, "").names
     for key in values:
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
@@ -188,39 +162,9 @@ def read_recipe(parser: Parser, path: Path, kind: type) -> None:
     parser.set_defaults(mine)
 
 
-def build_parser(kind: type, prog: str, example: str = "") -> Parser:
-    description = (kind.__doc__ or "").partition("Args:")[0].strip()
-    parser = Parser(prog=prog, description=description, epilog=example and f"example: {example}", exit_on_error=True)
-    parser.add_class_arguments(kind, as_group=False)
-    return parser
-
-
-def asked_recipe(argv: list[str], default: str) -> str:
-    """The last value of --recipe, needed before the other options can be read."""
-    names = [after for word, after in pairwise(argv) if word == "--recipe"]
-    names += [word.partition("=")[2] for word in argv if word.startswith("--recipe=")]
-    return names[-1] if names else default
-
-
-def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
-    """`--batch-size` is `--batch_size`, and a bare flag is true."""
-    words = [re.sub(r"^--[\w.-]+", lambda m: "--" + m[0][2:].replace("-", "_"), word) for word in argv]
-    following = [*words[1:], "--"][: len(words)]
-    return [
-        f"{word}=true" if word.startswith("--") and word[2:] in flags and after.startswith("--") else word
-        for word, after in zip(words, following, strict=True)
-    ]
-
-
 def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
-    """Read `kind` (a dataclass) from its recipe, where it has one, and the command line. Raises Refusal."""
-    argv = sys.argv[1:] if argv is None else argv
-    parser = build_parser(kind, prog, example)
-    argv = spelled_out(argv, {f.name for f in dataclasses.fields(kind) if f.type in ("bool", bool)})
-    if "recipe" in parser.names:
-        read_recipe(parser, recipe_path(asked_recipe(argv, "crnn")), kind)
-    values: Namespace = parser.parse_args(argv)
-    return kind(**vars(parser.instantiate(values)))
+    """Read `kind` from its recipe and the command line. Raises Refusal."""
+    return parsing.parse(kind, argv, prog, example, defaults=read_recipe)
 
 
 def dataset_root(options: Common) -> str:

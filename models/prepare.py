@@ -25,7 +25,7 @@ from models.data.packed import Packed
 from models.data.source import DataError, Source
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
-from models.options import parse
+from models.parsing import parse
 
 
 @dataclass

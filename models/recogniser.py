@@ -1,16 +1,15 @@
-"""A recogniser: rectifier, backbone, sequence and head. `Model` names the four, `build` joins them."""
+"""A recogniser: rectifier, backbone, sequence and head. `build` joins those that a `Model` names."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from bench.refusal import Refusal
 from models.imagenet import load_imagenet
+from models.model import Model
 from models.parts import heads
 from models.parts.backbones import BACKBONES
 from models.parts.chain import HEIGHT, Chain
@@ -20,40 +19,6 @@ from models.parts.sequence import Recurrent, sequence
 
 class ModelError(Refusal):
     """A combination that cannot work, or a picture that cannot be read; the message says why."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """What a recogniser is made of. Every combination works but those that `build` refuses."""
-
-    backbone: Literal[
-        "vgg",
-        "vgg_unpadded",
-        "resnet",
-        "resnet_cifar",
-        "densenet_cifar",
-        "densenet121",
-        "densenet121_narrow",
-        "mobilenetv2_cifar",
-        "shufflenetv2_cifar",
-    ] = "vgg"
-    sequence: Literal["none", "bilstm", "bilstm_projected", "bilstm_squeezed", "gru"] = "bilstm"
-    head: Literal["ctc", "attention"] = "ctc"
-    rectifier: Literal["none", "tps"] = "none"
-    hidden: int = 256
-    """features of a recurrent layer, one direction, and of the attention decoder"""
-    embedding: int = 0
-    """attention: features of the previous character; 0 gives the decoder the class itself"""
-    longest: int = 25
-    """attention: characters of the longest text that can be read"""
-    teacher_forcing: float = 1.0
-    """attention: share of steps that, in training, read the true character before them and not their own"""
-    fiducials: int = 20
-    """tps: points along the edges of the text, half of them above it"""
-    rectified_width: int = 100
-    """tps: width in px of the straightened picture"""
-    pretrained: str = ""
-    """'imagenet' (torchvision's cache or download), or a file of torchvision's weights; empty for none"""
 
 
 class Recogniser(nn.Module):
@@ -110,6 +75,11 @@ class Recogniser(nn.Module):
         if self.rectifier is not None:
             widths = self.rectifier.size(widths)
         return self.backbone.size(widths)
+
+    @property
+    def last_layer(self) -> list[str]:
+        """Names of the weights whose rows or columns are the characters of the alphabet."""
+        return [f"head.{name}" for name in self.head.spelling]
 
     def recur_in(self, dtype: torch.dtype | None):
         """Compute recurrent layers in `dtype` whatever autocast says; None follows autocast."""

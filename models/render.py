@@ -28,7 +28,7 @@ from models.data.rendering.files import INSIDE, PER_FOLDER
 from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
 from models.data.rendering.styles import STYLES, choose
-from models.options import parse
+from models.parsing import parse
 
 CASE = {"plain": "lower", "hard": "mixed"}  # what --case auto means: easy to learn, and as Synth90k itself
 

@@ -27,7 +27,7 @@ def weights(network: Recogniser, options: Infer, session: Session) -> Path | Non
     """Load the checkpoint asked for, or the newest best one. None: there is none, and the weights are random."""
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
     if path:
-        checkpoint.load_network(network, checkpoint.read(path), path, session.charset.characters)
+        checkpoint.load_network(network, checkpoint.read(path), path, session.charset.characters, options.recipe)
         session.say(f"  weights: {path}")
     else:
         session.say(

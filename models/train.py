@@ -18,8 +18,10 @@ from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
+from models.data.augment import MODERATE, augment
 from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
+from models.finetune import start_from
 from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, parse
 from models.parts.heads import pad
@@ -75,6 +77,7 @@ class Training:
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
+        self.start()
         self.resume()
         self.announce()
         self.trained = self.distributed()
@@ -120,8 +123,11 @@ class Training:
         # Lengths stay on the host: devices would copy them back, and wait for it.
         labels = batch.labels.to(device.torch, non_blocking=True)
         targets = pad(batch.labels, batch.lengths).to(device.torch) if self.options.model.head == "attention" else None
+        images = normalised(batch.images, device.torch)
+        if self.options.augment:
+            images = augment(images, MODERATE)
         with device.autocast():
-            logits = self.trained(normalised(batch.images, device.torch), batch.widths, targets)
+            logits = self.trained(images, batch.widths, targets)
         loss = head.loss(logits, self.network.time_steps(batch.widths), labels, batch.lengths)
         return loss * batch.weight * len(batch.texts) / self.global_batch
 
@@ -164,6 +170,13 @@ class Training:
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
 
+    def start(self) -> None:
+        """With --start_from, begin with the weights of another run."""
+        if path := self.options.start_from:
+            content = checkpoint.read(path)
+            said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            self.session.say(f"starting from {path}: {said}")
+
     def resume(self) -> None:
         """With --resume, go on from this run's newest readable checkpoint."""
         found = checkpoint.read_last(self.folder) if self.options.resume else None
@@ -171,7 +184,7 @@ class Training:
         if not found:
             return
         content, path = found
-        checkpoint.load_network(self.network, content, path, self.session.charset.characters)
+        checkpoint.load_network(self.network, content, path, self.session.charset.characters, self.options.recipe)
         self.stepper.load_state_dict(content["stepper"])
         self.position = Position(**content["position"])
         if len(content["random"]) == self.session.world.size:

@@ -64,12 +64,14 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
 
 def test_another_alphabet_and_another_network_are_refused(tmp_path):
     network = CRNN(classes=11)
-    content = {"network": network.state_dict(), "charset": "0123456789"}
-    checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789")
+    content = {"network": network.state_dict(), "charset": "0123456789", "recipe": "crnn"}
+    checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "crnn")
+    with pytest.raises(Refusal, match="trained with the recipe 'crnn', not 'rare'"):
+        checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "rare")
     with pytest.raises(Refusal, match="trained for another alphabet"):
-        checkpoint.load_network(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz")
+        checkpoint.load_network(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz", "crnn")
     with pytest.raises(Refusal, match=r"of another network.*rnn\.0"):
-        checkpoint.load_network(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789")
+        checkpoint.load_network(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789", "crnn")
 
 
 def test_generators_go_on_where_they_were():
@@ -83,7 +85,7 @@ def test_generators_go_on_where_they_were():
 
 
 def test_the_newest_best_of_the_recipe_is_found(tmp_path):
-    for i, run in enumerate(["CRNN_FP32_1E_1CPU_Train", "CRNN_AMP_2E_1CPU_Train", "RARE_FP32_1E_1CPU_Train"]):
+    for i, run in enumerate(["CRNN_FP32_1E_1CPU_Train", "CRNN_AMP_2E_1CPU_Train", "CRNN_VARIABLE_FP32_1E_1CPU_Train"]):
         checkpoint.write({}, tmp_path / run / "best.pt")
         os.utime(tmp_path / run / "best.pt", (i, i))
     assert checkpoint.newest_best(tmp_path, "crnn").parent.name == "CRNN_AMP_2E_1CPU_Train"

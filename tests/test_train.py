@@ -86,6 +86,15 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
     torch.testing.assert_close(sum(shares), whole)
 
 
+def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "augment", lambda images, strength: seen.append(strength) or images)
+    train.main([*places, *QUICK, "--steps", "1"])
+    assert not seen
+    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    assert seen == [train.MODERATE]
+
+
 def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
     loss = Training.loss
     monkeypatch.setattr(
@@ -100,6 +109,19 @@ def test_a_checkpoint_of_another_alphabet_is_refused_on_resume(places, capsys):
     train.main([*places, *QUICK, "--steps", "1", "--data.charset", "94"])
     with pytest.raises(Refusal, match="another alphabet"):
         train.main([*places, *QUICK, "--steps", "1", "--resume"])
+
+
+def test_fine_tuning_with_another_alphabet_keeps_all_but_the_last_layer(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1"])
+    first = tmp_path / "ck" / "CRNN_FP32_1S_1CPU_Train" / "last.pt"
+    options = ["--start-from", str(first), "--data.charset", "94", "--optimizer.lr", "0"]
+    train.main([*places, *QUICK, "--steps", "2", *options])
+    assert "starting from" in capsys.readouterr().out
+    old, new = (
+        checkpoint.read(p)["network"] for p in (first, first.parents[1] / "CRNN_FP32_2S_1CPU_Train" / "last.pt")
+    )
+    assert torch.equal(old["backbone.conv0.weight"], new["backbone.conv0.weight"])
+    assert old["head.weight"].shape != new["head.weight"].shape
 
 
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):

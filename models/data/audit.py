@@ -138,8 +138,10 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
     """Training on what is tested spoils the test: an error unless it is allowed by name, "train+test"."""
     for pair, count in overlaps(hashes).items():
         if "train" in pair and "+".join(pair) not in allowed:
-            raise DataError(f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
-                            f"--allow_overlap [{'+'.join(pair)}]")  # fmt: skip
+            raise DataError(
+                f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
+                f"--allow_overlap [{'+'.join(pair)}]"
+            )
 
 
 def report(split: str, found: Findings, policy: str) -> Iterator[str]:
@@ -150,9 +152,8 @@ def report(split: str, found: Findings, policy: str) -> Iterator[str]:
     if lengths:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
     if found.foreign:
-        yield f"  characters outside the charset ({policy}): " + " ".join(
-            f"{c!r} {n:,}" for c, n in found.foreign.most_common(20)
-        )
+        most = " ".join(f"{c!r} {n:,}" for c, n in found.foreign.most_common(20))
+        yield f"  characters outside the charset ({policy}): {most}"
     for kind, count in found.unfit.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):

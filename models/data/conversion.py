@@ -65,15 +65,12 @@ def write_packed(source: Source, folder: Path, identity: str, workers: int, shap
     return write(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
 
 
-def write(
-    source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable[[int], int], workers: int
-) -> dict:
+def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable, workers: int) -> dict:
     progress = writer.progress
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))
-        bar = tqdm(total=len(source), initial=progress.consumed, desc=writer.folder.name, unit=" images", unit_scale=True,
-                   disable=None)  # fmt: skip
-        with bar:
+        done = {"total": len(source), "initial": progress.consumed}
+        with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
             for chunk in in_chunks(work, source, workers, progress.consumed):
                 writer.add(chunk.consumed, *chunk.content, chunk.skipped)
                 bar.update(chunk.consumed)

@@ -102,7 +102,7 @@ def several_integers(line: str) -> bool:
 
 
 def integer_list(root: Path, reading: Reading) -> Path | None:
-    """A list of integers that is not a `path label` list whose labels happen to be numbers: it has its charset by it."""
+    """A list of integers with its charset beside it; without, the numbers are labels."""
     path = list_file(several_integers)(root, reading)
     return path if path and codes_of(path, reading) else None
 
@@ -112,6 +112,10 @@ def codes_of(path: Path, reading: Reading) -> Path | None:
         return Path(reading.codes)
     beside = [folder / name for folder in (path.parent, path.parent.parent) for name in CODES]
     return next((place for place in beside if place.is_file()), None)
+
+
+def open_synth90k(path: Path, split: str, reading: Reading) -> Source:
+    return Synth90k(path, split, reading.labels)
 
 
 def open_integers(path: Path, _: str, reading: Reading) -> Source:
@@ -179,8 +183,7 @@ def named_pictures(root: Path, _: Reading) -> Path | None:
 FORMATS = (
     Format("packed", lambda root, _: root if is_packed(root) else None, lambda path, *_: Packed(path)),
     Format("lmdb", lambda root, _: root if is_store(root) else None, lambda path, *_: Store(path)),
-    Format("synth90k", lambda root, _: find_tree(root), lambda path, split, reading: Synth90k(path, split, reading.labels),
-           has_splits=True),
+    Format("synth90k", lambda root, _: find_tree(root), open_synth90k, has_splits=True),
     Format("mmocr", json_with(is_mmocr), lambda path, *_: documents.open_mmocr(path)),
     Format("doctr", json_with(is_doctr), lambda path, *_: documents.open_doctr(path)),
     Format("iam", list_file(listing.iam), open_iam),

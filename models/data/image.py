@@ -18,7 +18,7 @@ from models.data.source import UnreadableError
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
 NARROWEST = 16  # px; the recogniser's smallest width
 PADDING = 128  # the grey that normalises to nearly 0
-# Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second Pillow does both.
+# Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second by Pillow.
 SHRINKS, SHRINKS_MUCH = 1.25, 4.0
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 

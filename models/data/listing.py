@@ -63,7 +63,7 @@ class Integers:
 
 
 def iam(line: str) -> Row | None:
-    """`a01-000u-00-00 ok 154 408 768 27 51 AT A`: form-line-word, verdict, grey, box, tag, text; `err` rows are left."""
+    """`a01-000u-00-00 ok 154 408 768 27 51 AT A`: the word's name, verdict, grey level, box, tag, text."""
     fields = line.split(" ", 8)
     parts = fields[0].split("-")
     if len(fields) < 9 or fields[1] not in ("ok", "err") or len(parts) < 3:

@@ -1,7 +1,7 @@
 """Packed pictures: decoded once, kept as uint8 rows in a memory-mapped file beside their texts.
 
-A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64: where each text ends in
-texts.bin (UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey is about 29 GB.
+A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64 (where each text ends
+in texts.bin, UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey takes about 29 GB.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ def is_packed(folder: Path) -> bool:
 
 
 class Packed:
-    """A packed folder to read. Rows, not encoded pictures: `rows` gives many at once."""
+    """A packed folder to read: `images` and `words` give many samples at once."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         try:
             about = json.loads((self.folder / ABOUT).read_text())
             self.shape, self.count = Shape(**about["shape"]), int(about["count"])
-            self.name, self.is_sample = about["name"], about["sample"]
+            self.name, self.is_sample = str(about["name"]), bool(about["sample"])
+            if self.count < 1:
+                raise ValueError(f"{self.count} samples")
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
         self._mapped: dict[str, np.ndarray] | None = None
@@ -42,21 +44,26 @@ class Packed:
 
     def _map(self) -> dict[str, np.ndarray]:
         if self._mapped is None:
-            self._mapped = {name: self._column(name) for name in ROWS}
-            self._mapped["texts"] = np.memmap(self.folder / "texts.bin", np.uint8, "r")
-            if self._mapped["ends"][-1] != len(self._mapped["texts"]):
-                raise DataError(f"{self.folder}: texts.bin is not as long as ends.npy says; pack it again")
+            mapped = {name: self._column(name) for name in ROWS}
+            texts = self.folder / "texts.bin"
+            size = texts.stat().st_size if texts.is_file() else -1
+            if mapped["ends"][-1] != size:
+                raise DataError(f"{texts}: not as long as ends.npy says; pack it again")
+            mapped["texts"] = np.memmap(texts, np.uint8, "r") if size else np.empty(0, np.uint8)
+            self._mapped = mapped
         return self._mapped
 
     def _column(self, name: str) -> np.ndarray:
+        """One file of rows, mapped. Its header must be the one that packed.json implies."""
         path = self.folder / f"{name}.npy"
+        shape = column_shape(name, self.count, self.shape)
         try:
-            rows = np.load(path, mmap_mode="r")
+            with path.open("rb") as file:
+                if file.read(HEADER) != npy_header(ROWS[name], shape):
+                    raise DataError(f"{path}: its header is not for {shape} rows of {ROWS[name]}, as {ABOUT} says")
+            return np.memmap(path, ROWS[name], "r", HEADER, shape)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cut short or no .npy file: {error}") from None
-        if len(rows) != self.count or not self.count:
-            raise DataError(f"{path}: {len(rows):,} rows where {ABOUT} says {self.count:,}")
-        return rows
+            raise DataError(f"{path}: missing or cut short: {error}") from None
 
     def __getstate__(self):
         return {**self.__dict__, "_mapped": None}
@@ -73,27 +80,38 @@ class Packed:
     def widths(self) -> np.ndarray:
         return self._map()["widths"]
 
-    def rows(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Pictures (n, C, H, W), widths (n,) int32 and texts of these samples."""
+    def words(self, numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Widths (n,) int32 and texts of these samples."""
         mapped = self._map()
         ends = mapped["ends"][numbers].astype(np.int64)
         before = np.where(numbers > 0, mapped["ends"][numbers - 1].astype(np.int64), 0)
-        return mapped["images"][numbers], mapped["widths"][numbers].astype(np.int32), self._texts(before, ends)
+        return mapped["widths"][numbers].astype(np.int32), self._texts(before, ends)
 
     def _texts(self, begins: np.ndarray, ends: np.ndarray) -> list[str]:
         """Texts by their places in texts.bin: gathered at once and cut in Python, which is cheap for plain ASCII."""
         lengths = ends - begins
         stops = np.cumsum(lengths)
+        if lengths.min() < 0 or ends.max() > len(self._map()["texts"]):
+            raise DataError(f"{self.folder}: ends.npy is broken; pack it again")
         places = np.arange(stops[-1]) + np.repeat(begins - stops + lengths, lengths)
         gathered = self._map()["texts"][places].tobytes()
         cuts = stops.tolist()
         if gathered.isascii():
             whole = gathered.decode("ascii")
             return [whole[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
-        return [gathered[a:b].decode("utf-8") for a, b in zip([0, *cuts], cuts, strict=False)]
+        try:
+            return [gathered[a:b].decode("utf-8") for a, b in zip([0, *cuts], cuts, strict=False)]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.folder}: texts.bin is broken; pack it again: {error}") from None
+
+    def texts(self, begin: int, end: int) -> list[str]:
+        """Texts of samples begin to end."""
+        ends = self._map()["ends"][max(0, begin - 1) : end].astype(np.int64)
+        begins = np.concatenate([[0], ends])[: end - begin] if begin == 0 else ends[:-1]
+        return self._texts(begins, ends[-(end - begin) :])
 
     def label(self, index: int) -> str:
-        return self.rows(np.array([index]))[2][0]
+        return self.words(np.array([index]))[1][0]
 
     def where(self, index: int) -> str:
         return f"{self.folder}: row {index + 1}"
@@ -163,10 +181,9 @@ class PackedWriter:
     def finish(self) -> None:
         """Write the headers, now that the count is known, and the file that makes it a data set."""
         count = self.progress.written
-        shapes = {"images": (count, self.shape.channels, self.shape.height, self.shape.width)}
         for name, kind in ROWS.items():
             with (self.folder / f"{name}.npy").open("r+b") as file:
-                file.write(npy_header(kind, shapes.get(name, (count,))))
+                file.write(npy_header(kind, column_shape(name, count, self.shape)))
         self.progress.finished = True
         self._note()
         write_json(self.folder / ABOUT, {**self.about, "count": count, "shape": asdict(self.shape)})
@@ -174,6 +191,10 @@ class PackedWriter:
     def close(self) -> None:
         for file in self.files.values():
             file.close()
+
+
+def column_shape(name: str, count: int, shape: Shape) -> tuple[int, ...]:
+    return (count, shape.channels, shape.height, shape.width) if name == "images" else (count,)
 
 
 def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:

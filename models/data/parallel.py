@@ -36,8 +36,7 @@ def in_chunks(work: Work, source: Source, workers: int, start: int = 0) -> Itera
             while ahead:
                 yield ahead.popleft().result()
         except BrokenProcessPool:
-            raise DataError(f"{source.name}: a process that read it was killed, for memory perhaps; run it again to go on"
-                            ) from None  # fmt: skip
+            raise DataError(f"{source.name}: a process that read it was killed; run it again to go on") from None
         finally:
             for future in ahead:
                 future.cancel()

@@ -66,7 +66,8 @@ def fit(picture: np.ndarray, images: np.ndarray, widths: np.ndarray, row: int, s
 
 def read_rows(source: Packed, numbers: np.ndarray, shape: Shape) -> Rows:
     """Gather rows that are decoded already."""
-    images, widths, texts = source.rows(numbers)
+    widths, texts = source.words(numbers)
+    images = source.images[numbers]
     if shape.keep_ratio:
         images = np.ascontiguousarray(images[..., : padded_width(widths, shape)])
     return Rows(images, widths, texts, numbers.tolist())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
@@ -34,8 +35,18 @@ def shared_environment(folder: str) -> lmdb.Environment:
             environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
             raise DataError(f"{folder}: not a readable LMDB: {error}") from None
+        refuse_cut(folder, environment)
         _environments[folder] = environment
     return environment
+
+
+def refuse_cut(folder: str, environment: lmdb.Environment) -> None:
+    """A page that the tree has and the file lacks kills the process (SIGBUS) when it is touched: compare sizes."""
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    there = Path(folder, "data.mdb").stat().st_size
+    if there < needed:
+        environment.close()
+        raise DataError(f"{folder}: data.mdb is cut short: {there:,} bytes where {needed:,} are needed; copy it again")
 
 
 def close_before_fork() -> None:
@@ -113,6 +124,17 @@ class Store:
 
     def where(self, index: int) -> str:
         return f"{self.folder}: image-{index + 1:09d}"
+
+    def texts(self, begin: int, end: int) -> list[str]:
+        """Labels of samples begin to end, read in the order of their keys."""
+        self._open()
+        with self._transaction.cursor() as cursor:
+            found = cursor.set_key(b"label-%09d" % (begin + 1))
+            values = list(islice(cursor.iternext(keys=False, values=True), end - begin)) if found else []
+            try:
+                return [str(value, "utf-8") for value in values]
+            except UnicodeDecodeError as error:
+                raise DataError(f"{self.folder}: a label after {begin + 1:,} is not UTF-8: {error}") from None
 
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""

@@ -52,6 +52,16 @@ class Synth90k:
             )
         return self.words[int(number)].decode("utf-8", "replace")
 
+    def texts(self, begin: int, end: int) -> list[str]:
+        """Labels of samples begin to end."""
+        if self.words is None or end - begin < 1000:
+            return [self.label(index) for index in range(begin, end)]
+        words = [word.decode("utf-8", "replace") for word in self.words]
+        try:
+            return [words[int(self.lines[index].rpartition(b" ")[2])] for index in range(begin, end)]
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{self.lines.path}: {error}") from None
+
     def where(self, index: int) -> str:
         """Path of a picture below the folder, as its line has it."""
         return self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")

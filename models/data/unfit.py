@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from models.charset import Charset
 from models.data.source import DataError, Source
+
+CHUNK = 1 << 16  # labels looked at together
 
 KINDS = {
     "empty": "empty labels",
@@ -57,14 +60,48 @@ def fault(text: str, charset: Charset, time_steps: int) -> str | None:
 
 
 def find_unfit(source: Source, charset: Charset, time_steps: int) -> Unfit:
+    """Look at every label. Some 1 us each out of LMDB: most of a chunk is cleared at once."""
     unfit = Unfit(time_steps)
-    for index in range(len(source)):
-        try:
-            text = source.label(index)
-            kind = fault(text, charset, time_steps)
-        except DataError as error:
-            text, kind = str(error), "broken"
-        if kind:
-            unfit.found[kind].append(index)
-            unfit.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
+    for begin in range(0, len(source), CHUNK):
+        for index in suspects(source, begin, min(begin + CHUNK, len(source)), charset, time_steps):
+            try:
+                text = source.label(index)
+                kind = fault(text, charset, time_steps)
+            except DataError as error:
+                text, kind = str(error), "broken"
+            if kind:
+                unfit.found[kind].append(index)
+                unfit.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
     return unfit
+
+
+def suspects(source: Source, begin: int, end: int, charset: Charset, time_steps: int) -> Iterable[int]:
+    """The samples of a chunk whose labels need a look; all of it where its labels are not plain ASCII."""
+    try:
+        texts = texts_of(source, begin, end)
+    except DataError:
+        return range(begin, end)
+    whole = "".join(texts)
+    if not whole.isascii():
+        return range(begin, end)
+    classes = charset.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
+    lengths = np.array(list(map(len, texts)))
+    ends = np.cumsum(lengths)
+    foreign = within(classes == 0, ends - lengths, ends)
+    repeats = np.concatenate([[False], classes[1:] == classes[:-1]])[: len(classes)]
+    repeats[(ends - lengths)[lengths > 0]] = False  # a label's first character repeats nothing
+    needed = lengths + within(repeats, ends - lengths, ends)
+    return (begin + np.flatnonzero((lengths == 0) | (foreign > 0) | (needed > time_steps))).tolist()
+
+
+def within(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many of the marks lie in each of the stretches."""
+    before = np.concatenate([[0], np.cumsum(marks)])
+    return before[ends] - before[begins]
+
+
+def texts_of(source: Source, begin: int, end: int) -> list[str]:
+    """Labels of many samples: at once where the source can, else one by one."""
+    if hasattr(source, "texts"):
+        return source.texts(begin, end)
+    return [source.label(index) for index in range(begin, end)]

@@ -16,6 +16,9 @@ END = 0
 class CTC(nn.Linear):
     """(T, N, features) -> logits (T, N, classes) (Graves et al. 2006)."""
 
+    decoder = "greedy"  # of models.decode.METHODS
+    spelling = ("weight", "bias")  # weights whose rows or columns are characters
+
     def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
         return super().forward(features)
 
@@ -39,6 +42,8 @@ class Attention(nn.Module):
     longest: characters of the longest text that can be read.
     teacher_forcing: share of training steps that read the true character before them and not their own.
     """
+
+    decoder = "attention"
 
     def __init__(
         self,
@@ -82,6 +87,11 @@ class Attention(nn.Module):
             before = self.previous(logits[-1], None if targets is None else targets[:, step])
         return torch.stack(logits), torch.stack(weights)
 
+    @property
+    def spelling(self) -> tuple[str, ...]:
+        read = "cell.weight_ih" if self.embedding is None else "embedding.weight"
+        return ("generator.weight", "generator.bias", read)
+
     def begin(self, features: Tensor) -> tuple[Tensor, Tensor]:
         nothing = features.new_zeros(features.shape[1], self.cell.hidden_size)
         return nothing, nothing
@@ -114,7 +124,7 @@ class Attention(nn.Module):
         return torch.where(torch.rand(own.shape, device=own.device) < self.teacher_forcing, true, own)
 
     def loss(self, logits: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over pictures of -log p(text and its end); logits as written with the targets `pad` makes of labels."""
+        """Mean over pictures of -log p(text, end); logits as written with the targets that `pad` makes of labels."""
         targets = pad(labels, lengths).to(logits.device)  # (N, S)
         losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")
         counted = torch.arange(targets.shape[1]) <= lengths.cpu()[:, None]

@@ -16,7 +16,7 @@ import torch_mlu  # noqa: F401
 from torch import nn
 from torch.nn.functional import ctc_loss, log_softmax
 
-from models.crnn import CRNN, initialise
+from models.crnn import CRNN
 
 SEED, BATCH, WIDTH, LABEL_LENGTH = 7, 2, 32, 3
 CASES = {  # name: device, float16 autocast, TF32 convolutions
@@ -42,7 +42,7 @@ def open_device(kind: str, tf32: bool) -> torch.device:
 
 def network_on(device: torch.device) -> nn.Module:
     torch.manual_seed(SEED)
-    network = initialise(CRNN()).to(device)
+    network = CRNN().to(device)
     if WORLD == 1:
         return network
     return nn.parallel.DistributedDataParallel(network, device_ids=[device] if device.type == "mlu" else None)

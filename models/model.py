@@ -1,0 +1,40 @@
+"""What a recogniser is made of, by name: the options `--model.*`. Knows no torch, so that options are read at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a recogniser is made of. Every combination works but those that `build` refuses."""
+
+    backbone: Literal[
+        "vgg",
+        "vgg_unpadded",
+        "resnet",
+        "resnet_cifar",
+        "densenet_cifar",
+        "densenet121",
+        "densenet121_narrow",
+        "mobilenetv2_cifar",
+        "shufflenetv2_cifar",
+    ] = "vgg"
+    sequence: Literal["none", "bilstm", "bilstm_projected", "bilstm_squeezed", "gru"] = "bilstm"
+    head: Literal["ctc", "attention"] = "ctc"
+    rectifier: Literal["none", "tps"] = "none"
+    hidden: int = 256
+    """features of a recurrent layer, one direction, and of the attention decoder"""
+    embedding: int = 0
+    """attention: features of the previous character; 0 gives the decoder the class itself"""
+    longest: int = 25
+    """attention: characters of the longest text that can be read"""
+    teacher_forcing: float = 1.0
+    """attention: share of steps that, in training, read the true character before them and not their own"""
+    fiducials: int = 20
+    """tps: points along the edges of the text, half of them above it"""
+    rectified_width: int = 100
+    """tps: width in px of the straightened picture"""
+    pretrained: str = ""
+    """'imagenet' (torchvision's cache or download), or a file of torchvision's weights; empty for none"""

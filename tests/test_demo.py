@@ -1,0 +1,85 @@
+"""The demo reads what the checkpoint was trained for, and shows where."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.refusal import Refusal
+from models import checkpoint, convert, demo
+from models.charset import Charset
+from models.model import Model
+from models.recogniser import build
+
+LETTERS = Charset("abc")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    array = np.random.default_rng(0).integers(0, 255, (40, 120), np.uint8)
+    Image.fromarray(array).save(tmp_path / "word.png")
+    return tmp_path / "word.png"
+
+
+def trained(tmp_path, model, **data):
+    torch.manual_seed(0)
+    content = {
+        "network": build(model, LETTERS.classes, channels=data.get("channels", 1)).state_dict(),
+        "charset": LETTERS.characters,
+        "data": {"height": 32, "width": 100, "channels": 1, "keep_ratio": False, **data},
+        "model": dataclasses.asdict(model),
+    }
+    checkpoint.write(content, tmp_path / "best.pt")
+    return tmp_path / "best.pt"
+
+
+@pytest.mark.parametrize(
+    "model, data",
+    [
+        (Model(hidden=8), {}),
+        (Model("shufflenetv2_cifar", "none"), {"channels": 3, "keep_ratio": True, "width": 200}),
+        (Model(head="attention", hidden=8, longest=6), {}),
+    ],
+    ids=["ctc", "colour", "attention"],
+)
+@pytest.mark.parametrize("extra", [[], ["--lexicon", "words.txt"]], ids=["free", "lexicon"])
+def test_a_picture_is_read_and_shown(model, data, extra, picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    path = trained(tmp_path, model, **data)
+    demo.main([str(picture), "--checkpoint", str(path), "--show", str(tmp_path / "shown"), *extra])
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f"{picture}: ") and line.endswith("%")
+    assert (" => " in line) == (model.head == "ctc")
+    if extra:
+        assert line.rpartition("  ")[0].split()[-1] in ("cab", "abba")
+    assert Image.open(tmp_path / "shown" / "word.png").size == (960, 480)
+
+
+def test_the_alignment_has_a_row_for_each_character():
+    path = np.array([0, 1, 1, 0, 1, 3, 3, 0])
+    reading = demo.Reading(None, path, None)
+    labels, rows = demo.alignment(reading, LETTERS)
+    assert labels == ["a", "a", "c"]
+    assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
+    assert demo.alignment(demo.Reading(None, np.zeros(4, int), None), LETTERS)[1].shape == (1, 4)
+
+
+def test_converted_weights_are_read_too(picture, tmp_path, capsys):
+    state = build(Model(hidden=8), LETTERS.classes).state_dict()
+    convert.save(convert.Converted("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
+    demo.main([str(picture), "--checkpoint", str(tmp_path / "w.safetensors"), "--beam", "5"])
+    assert " => " in capsys.readouterr().out
+
+
+def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch):
+    path = trained(tmp_path, Model(hidden=8))
+    (tmp_path / "text.png").write_text("hello")
+    for image, reason in ((tmp_path / "text.png", "not a picture"), (tmp_path / "none.png", "No such file")):
+        with pytest.raises(Refusal, match=reason):
+            demo.main([str(image), "--checkpoint", str(path)])
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
+    with pytest.raises(Refusal, match="no trained checkpoint of 'rare'"):
+        demo.main([str(picture), "--recipe", "rare"])

@@ -1,0 +1,90 @@
+"""The real scripts on the stand-in for torch_mlu: what a person with MLU370 cards would type."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.record import Record
+from bench.verify import faults
+
+torch = pytest.importorskip("torch", minversion="2.10")  # what the stand-in needs
+
+STAND_IN = str(Path(__file__).resolve().parent / "fake_mlu")
+QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1", "--workers", "0"]
+
+
+@pytest.fixture
+def on_mlu(script, tmp_path):
+    """on_mlu("CRNN_Infer", ...) -> (the process, its new record or None, the journal of the stand-in)."""
+
+    def run(name: str, *options: str, cards: int = 1, **environment: str):
+        journal, folder = tmp_path / "journal", tmp_path / f"runs of {name}"
+        settings = {"PYTHONPATH": STAND_IN, "FAKE_MLU_COUNT": str(cards), "FAKE_MLU_LOG": str(journal), **environment}
+        done = script(name, *options, "--results", str(folder), **settings)
+        records = [Record.load(path) for path in folder.glob("*.json")]
+        events = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+        return done, next(iter(records), None), events
+
+    return run
+
+
+def test_one_card_in_fp32_has_the_cpus_losses(on_mlu, script, tmp_path):
+    done, card, _ = on_mlu("CRNN_FP32_30E_1MLU_Train", *QUICK)
+    assert done.returncode == 0, done.stderr
+    script("CRNN_FP32_30E_1CPU_Train", *QUICK, "--results", str(tmp_path / "cpu"))
+    [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
+    assert len(card.training["loss"]) == 3
+    assert card.training["loss"] == cpu.training["loss"]
+    assert card.accuracy == cpu.accuracy
+    assert card.memory["peak_bytes"][0] > 8_331_301 * 4 * 4  # weights, gradients and Adam's two moments
+    assert "+fake" in json.dumps(card.provenance)
+    assert list(faults(card)) == []
+
+
+def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_what_it_times(on_mlu):
+    done, record, events = on_mlu("CRNN_AMP_30E_2MLUs_Train", *QUICK, cards=2)
+    assert done.returncode == 0, done.stderr
+    assert (record.run, record.cell["card"]) == ("CRNN_AMP_3S_2MLUs_Train", "MLU370-X8")
+    assert [rank["images"] for rank in record.series] == [[4] * 3] * 2
+    assert record.precision_evidence["autocast_dtype"] == "float16"
+    assert record.precision_evidence["backends.cnnl.allow_tf32"] is False
+    for rank in (0, 1):
+        mine = [event for event in events if event["rank"] == rank]
+        first = [event["event"] for event in mine if event["event"] != "operators"][:3]
+        assert first == ["set_device", "init_process_group", "synchronize"]
+        assert {event["device"] for event in mine if "device" in event} == {rank}
+        # the measured span is warm-up's end to the last step: it begins and ends with a drained card
+        assert sum(event["event"] == "synchronize" for event in mine) >= 3
+
+
+def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_mlu):
+    runs = 2
+    done, record, events = on_mlu("CRNN_Infer", "--batch-size", "4", "--latency-runs", str(runs), "--workers", "0")
+    assert done.returncode == 0, done.stderr
+    assert record.run == "CRNN_FP32_1MLU_Infer"
+    timed_batches = runs * len(record.latency)
+    assert timed_batches == 4
+    assert sum(event["event"] == "synchronize" for event in events) >= 2 * timed_batches
+
+
+REFUSALS = {
+    "four cards asked, two here": ("CRNN_FP32_30E_4MLUs_Train", {}, "4 MLU asked for; found 2 MLU"),
+    "no driver": ("CRNN_FP32_30E_1MLU_Train", {"FAKE_MLU_DRIVER": "absent"}, "1 MLU asked for; found 0 MLU"),
+    "a wheel that does not load": (
+        "CRNN_FP32_30E_1MLU_Train",
+        {"FAKE_MLU_DRIVER": "unloadable"},
+        "1 MLU asked for; found 0 MLU",
+    ),
+    "bfloat16 on MLU370": ("CRNN_FP32_30E_1MLU_Train", {"PRECISION": "BF16"}, "MLU370-X8 has no bfloat16"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_the_cards_cannot_do_is_one_line(on_mlu, case):
+    name, environment, line = REFUSALS[case]
+    done, record, _ = on_mlu(name, *QUICK, cards=2, **environment)
+    assert (done.returncode, record) == (2, None)
+    assert line in done.stderr.splitlines()[-1]
