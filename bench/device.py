@@ -12,9 +12,10 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 
 # Count cards through the driver's management library: plain is_available() would start a context and poison fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -192,6 +193,18 @@ class Device:
         """Wait until everything queued has run; a clock read before this lies."""
         if self.kind.type != "cpu":
             self.module.synchronize()
+
+    def event_maker(self) -> Callable[[], object] | None:
+        """Makes events that time on the device's own clock; None where it has none."""
+        event = None if self.kind.type == "cpu" else getattr(self.module, "Event", None)
+        return event and partial(event, enable_timing=True)
+
+    def identity(self) -> str | None:
+        """The card's UUID as its driver spells it, where torch tells (2.4 and later)."""
+        uuid = (
+            None if self.kind.type != "cuda" else getattr(self.module.get_device_properties(self.index), "uuid", None)
+        )
+        return uuid and f"GPU-{uuid}"
 
     def reset_peak_memory(self) -> None:
         if self.kind.type != "cpu":

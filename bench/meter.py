@@ -122,24 +122,24 @@ class Meter:
             self._work.record()
 
     def _end_work(self) -> None:
-        """Mark the end of the device's work. Only events that the device has passed are read, so nothing waits."""
+        """Mark the end of the device's work on the step that is open, if it is not marked yet."""
         if self._work is None:
             return
         ended = self.event()
         ended.record()
         self._pending.append((self._work, ended))
         self._work = None
-        while self._pending and self._pending[0][1].query():
-            self._read_event()
+        self._read_events()
 
     def _read_events(self) -> None:
-        """All that are left, once the device is drained."""
-        while self._pending:
-            self._read_event()
+        """Those that the device has passed: that waits for nothing. Once it is drained, all."""
+        while self._pending and self._pending[0][1].query():
+            began, ended = self._pending.popleft()
+            self.series.device_s.append(began.elapsed_time(ended) / 1e3)
 
-    def _read_event(self) -> None:
-        began, ended = self._pending.popleft()
-        self.series.device_s.append(began.elapsed_time(ended) / 1e3)
+    def enough(self, steps: int, seconds: float) -> bool:
+        """Whether so much was measured, both of steps and of time."""
+        return self.measured_steps >= steps and self.measured_s >= seconds
 
     @property
     def measured_steps(self) -> int:

@@ -16,8 +16,8 @@ TICKS_PER_S = 10_000_000  # times are kept to 0.1 us: the steps measured here ta
 SHORTEST = 64  # shorter lists stay readable
 
 
-def ticks(seconds) -> list[float]:
-    """Seconds rounded to whole ticks, as they are kept: what is derived from them can be derived again to the bit."""
+def ticks(seconds) -> float | list[float]:
+    """Seconds, one or many, rounded to whole ticks: what is derived from them can be derived again to the bit."""
     return (np.rint(np.asarray(seconds, float) * TICKS_PER_S) / TICKS_PER_S).tolist()
 
 

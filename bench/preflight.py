@@ -126,21 +126,14 @@ def link(at: Surroundings) -> Verdict:
     return (WARNING if now < most else OK), f"PCIe x{now} of x{most}"
 
 
-CHECKS: dict[str, Callable[[Surroundings], Verdict]] = {
-    "others": others,
-    "governor": governor,
-    "throttling": throttling,
-    "threads": threads,
-    "load": load,
-    "network_files": network_files,
-    "memory_errors": memory_errors,
-    "link": link,
-}
+Checks = dict[str, Callable[[Surroundings], Verdict]]
+HOST: Checks = {"governor": governor, "threads": threads, "load": load, "network_files": network_files}
+CARD: Checks = {"others": others, "throttling": throttling, "memory_errors": memory_errors, "link": link}
 
 
-def findings(at: Surroundings) -> list[dict]:
-    """One for each check, in the order of the table, as a record keeps them."""
-    return [asdict(Finding(name, *check(at))) for name, check in CHECKS.items()]
+def findings(at: Surroundings, host: bool = True) -> list[dict]:
+    """One for each check, as a record keeps them. `host`: this rank speaks for its host, and not for its card alone."""
+    return [asdict(Finding(name, *check(at))) for name, check in ((HOST if host else {}) | CARD).items()]
 
 
 def warnings(found: Iterable[dict]) -> list[str]:

@@ -40,7 +40,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "threads_per_card": "torch's intra-operation threads",
         "engine": "eager, or what compiled the network",
         "input": "real, memory (the same few batches again and again) or synthetic (random pictures)",
-        "twin": "null, or what a twin run leaves out: no_sync, loader",
+        "without": "null, or what a twin leaves out: compute (it only loads) or sync (gradients stay where they are)",
         "simulated": "true when the device's library calls itself a stand-in; such a row measures no card",
     },
     "recipe": {"name": "file of models/recipes, without .yaml", "sha256": "of that file"},

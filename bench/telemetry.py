@@ -1,12 +1,11 @@
 """Sample a card's sensors in a thread, from the start of a run to its end: power, heat, clocks, use, signs of trouble.
 
 A sensor is anything with `name`, `interval_s`, `sample()` (quantities by name, or None when it did not answer),
-`facts()` and `users()`; the table below says which are tried for a device. bench/sensors.py makes numbers of the samples.
+`facts()` and `users()`; the table below says which are tried for a device. bench/sensors.py makes numbers of samples.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from bench.telemetry_nvml import Nvml
 
 # Ways to reach the sensors of a device, the best first. Each opens one card, or gives None where it cannot.
 SENSORS = {"MLU": (Mlu.open, Cnmon.open), "GPU": (Nvml.open,), "CPU": (Host.open,)}
-VISIBLE = {"MLU": "MLU_VISIBLE_DEVICES", "GPU": "CUDA_VISIBLE_DEVICES"}
 QUANTITIES = (
     "power_w",
     "energy_j",
@@ -34,10 +32,9 @@ QUANTITIES = (
 NAN = float("nan")
 
 
-def open_sensor(device: str, index: int, identity: str | None = None):
-    """The sensors of the card that torch calls `index`, or None. `identity` is its UUID where torch knows it."""
-    card = identity or physical(index, os.environ.get(VISIBLE.get(device, "")))
-    return next((sensor for ways in SENSORS[device] if (sensor := ways(card))), None)
+def open_sensor(device: str, card: int | str):
+    """The sensors of a card, by number in the driver's order or by UUID; None where none answers."""
+    return next((sensor for way in SENSORS[device] if (sensor := way(card))), None)
 
 
 def physical(index: int, visible: str | None) -> int | str:

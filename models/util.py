@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -12,16 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import provenance
-from bench.derive import completed
 from bench.device import Device, best
 from bench.meter import Meter
-from bench.record import Record, recipe_section
 from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
+from models.data.synthetic import Synthetic
 from models.dataset import Shape, WordDataset, open_dataset
-from models.options import Common, dataset_root, recipe_path
+from models.options import Common, dataset_root
 from models.recogniser import Recogniser, build
 
 
@@ -34,6 +30,7 @@ class Session:
     world: World
     charset: Charset
     opened_s: float = field(default_factory=time.perf_counter)
+    instruments: object = None  # models.measure.Instruments, once they are started
 
     @classmethod
     def open(cls, options: Common) -> Session:
@@ -48,9 +45,14 @@ class Session:
         """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
         data = self.options.data
         shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
+        if self.options.input == "synthetic":
+            return WordDataset(Synthetic(shape, self.charset), shape, self.charset)
         return open_dataset(
             dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
         )
+
+    def meter(self, warmup_steps: int) -> Meter:
+        return Meter(self.device.synchronize, warmup_steps, event=self.device.event_maker())
 
     def network(self) -> Recogniser:
         """A freshly initialised recogniser on the device; the same on every rank."""
@@ -80,14 +82,6 @@ class Session:
             steps=steps,
         )
 
-    def phases(self, meter: Meter) -> dict[str, float | None]:
-        """Spans counted from the opening of this run."""
-        first = meter.first_s
-        return {
-            "init_s": None if first is None else first - self.opened_s,
-            "total_s": time.perf_counter() - self.opened_s,
-        }
-
     def say(self, *words) -> None:
         if self.world.leads:
             print(*words, flush=True)
@@ -103,64 +97,3 @@ def normalised(images: Tensor, device: torch.device) -> Tensor:
     """uint8 (N, C, H, W) on the host -> float in -1..1 on the device: (x / 255 - 0.5) / 0.5."""
     images = images.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
     return images.contiguous(memory_format=torch.channels_last)
-
-
-def cell(session: Session) -> dict:
-    """The coordinates of a row: what must agree before two numbers may be compared."""
-    options, world = session.options, session.world
-    return {
-        "model": options.recipe,
-        "device": session.device.kind.name,
-        "card": session.device.card_name(),
-        "cards": world.size,
-        "hosts": world.hosts,
-        "precision": options.precision,
-        "batch_per_card": options.batch_size,
-        "global_batch": options.batch_size * world.size,
-        "height_px": options.data.height,
-        "width_px": options.data.width,
-        "keep_ratio": options.data.keep_ratio,
-        "classes": session.charset.classes,
-        "workers_per_card": session.workers,
-        "threads_per_card": torch.get_num_threads(),
-        "engine": "eager",
-        "input": "real",
-        "twin": None,
-        "simulated": provenance.simulated(session.device.versions()),
-    }
-
-
-def dataset_section(dataset: WordDataset, split: str, world: World) -> dict:
-    """What was read. A picture that several ranks could not read counts once."""
-    skipped = set().union(*world.gather(set(dataset.reasons)))
-    return {
-        "name": dataset.name,
-        "split": split,
-        "is_sample": dataset.is_sample,
-        "n": len(dataset),
-        "skipped": len(skipped),
-        "manifest_sha256": dataset.manifest_hash,
-    }
-
-
-def make_record(session: Session, run: RunName, meter: Meter, dataset: dict, **sections) -> Record:
-    """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
-    gather, options = session.world.gather, session.options
-    record = Record(
-        run=str(run),
-        task=run.task,
-        cell=cell(session),
-        recipe=recipe_section(recipe_path(options.recipe)),
-        options=dataclasses.asdict(options),
-        dataset=dataset,
-        provenance={**provenance.collect(), "device_versions": session.device.versions()},
-        series=gather(meter.series.kept()),
-        warmup_steps=meter.warmup_steps,
-        minimum={"steps": options.min_steps, "seconds": options.min_seconds},
-        memory={"peak_bytes": gather(session.device.peak_memory_bytes())},
-        phases_s=meter.phases_s | session.phases(meter),
-        precision_evidence=session.device.switches,
-        seeds={"seed": options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
-        **sections,
-    )
-    return completed(record)

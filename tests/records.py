@@ -34,7 +34,13 @@ def make_record(step_s: float = 0.1, steps: int = 12, cards: int = 1, batch: int
         "run": f"CRNN_FP32_30E_{cards}CPU{'s' * (cards > 1)}_Train",
         "task": "Train",
         "cell": {"model": "crnn", "device": "CPU", "card": "Test CPU", "cards": cards, "hosts": 1, "precision": "FP32"}
-        | {"batch_per_card": batch, "global_batch": batch * cards, "input": "real", "twin": None, "simulated": False},
+        | {
+            "batch_per_card": batch,
+            "global_batch": batch * cards,
+            "input": "real",
+            "without": None,
+            "simulated": False,
+        },
         "recipe": {"name": "crnn", "sha256": "0" * 64},
         "options": {},
         "dataset": {"name": "Synth90k", "split": "test", "is_sample": False, "n": 100, "skipped": 2},

@@ -20,7 +20,7 @@ def test_noise_without_drift_is_steady_and_drift_beyond_the_limit_is_not():
 
 
 def test_a_drift_just_at_the_limit_is_called_steady_in_at_most_one_of_twenty():
-    """The promise of an equivalence test: 5 % at the border (one of its two 2.5 % tails, and the other test besides)."""
+    """The promise of an equivalence test: 5 % at the border (one of two tails, and the other test besides)."""
     assert share_steady(trials=400, drift=0.105) <= 0.05
 
 
