@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from records import make_record  # noqa: E402
 
-from bench.meter import Latency, Series, throughput  # noqa: E402
+from bench.meter import Series  # noqa: E402
 from bench.record import Record  # noqa: E402
 
 NASTY = "<img src=x onerror=alert(1)>|=1+1 \"'\x1b[31m"
@@ -25,25 +24,12 @@ CARDS = {"MLU": "Invented MLU", "GPU": "Invented GPU", "CPU": "Invented CPU"}
 RATES = {"MLU": 9000.0, "GPU": 14000.0, "CPU": 160.0}  # images/s of one card, invented
 
 
-def complete(record: Record) -> Record:
-    """Derived numbers that follow from the raw ones."""
-    try:
-        from bench.derive import completed
-    except ImportError:
-        ranks = [Series(**rank) for rank in record.series]
-        record.throughput = asdict(throughput(ranks, record.warmup_steps))
-        record.latency = [asdict(Latency.of(row["batch"], row["seconds"])) for row in record.latency]
-        return record
-    return completed(record)
-
-
 def series(random: np.random.Generator, step_s: float, steps: int, batch: int, rank: int) -> dict:
     """A warm-up that settles, a spread of 3 %, a stall now and then."""
     times = step_s * np.exp(random.normal(0, 0.03, steps)) * (1 + 0.01 * rank)
     times[:20] *= 1 + 6 * np.exp(-np.arange(20) / 4)
     times[random.random(steps) < 0.01] *= 2
-    one = Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps)
-    return one.kept() if hasattr(one, "kept") else asdict(one)
+    return Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps).kept()
 
 
 def samples(random: np.random.Generator, rank: int, seconds: float, watts: float) -> dict:
@@ -81,18 +67,17 @@ def varied(device: str, cards: int, precision: str, task: str, seed: int, day: i
             "word_accuracy_low": correct / 9000 - 0.0073, "word_accuracy_high": correct / 9000 + 0.0071,
         },
         "latency": [],
+        "limits": [],
         "provenance": {"commit": f"{day:02}" * 20, "dirty": False, "device_versions": {}},
         "started_utc": f"2026-01-{day:02}T{seed % 24:02}:{seed % 60:02}:00+00:00",
     }  # fmt: skip
     if task == "Infer":
         times = (0.4 / rate * np.exp(random.normal(0, 0.2, 200)) + 0.001).tolist()
         content["latency"] = [{"batch": 1, "seconds": times}]
-    if device != "CPU" and "samples" in {f.name for f in fields(Record)}:
+    if device != "CPU":
         seconds = step_s * (steps - 20)
         content["samples"] = [samples(random, rank, max(seconds, 5), 300.0) for rank in range(cards)]
-    if "limits" in {f.name for f in fields(Record)}:
-        content["limits"] = []
-    return complete(make_record(**{**content, **changes}))
+    return make_record(**{**content, **changes})
 
 
 def many() -> list[Record]:
