@@ -195,6 +195,8 @@ def main(argv: list[str] | None = None) -> None:
     chosen = tolerances(options.metrics, options.margin)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise Refusal(f"--keep {folder}: it holds another sitting's records; name an empty folder")
     build = image if options.images else revision
     with ExitStack() as stack:
         builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}

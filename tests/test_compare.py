@@ -136,6 +136,7 @@ def test_an_image_runs_in_its_container(tmp_path):
         ([".", ".", "CRNN_FP8_1CPU_Train"], "'CRNN_FP8_1CPU_Train' is not a run name"),
         ([".", ".", RUN, "--metrics", "speed"], "no metric 'speed'"),
         (["--exec=evil", ".", RUN], "unrecognized arguments"),
+        ([".", ".", RUN, "--keep", "/usr"], "holds another sitting's records"),
     ],
 )
 def test_misuse_is_exit_code_2(script, words, said):
