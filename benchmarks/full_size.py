@@ -1,7 +1,7 @@
 """What a data set of Synth90k's size costs to open, to shuffle and to resume: nine million made records of tiny values.
 
-    python benchmarks/full_size.py                      makes the LMDB in a temporary folder (about 1 GB, a minute)
-    python benchmarks/full_size.py --records 900000
+python benchmarks/full_size.py                      makes the LMDB in a temporary folder (about 1 GB, a minute)
+python benchmarks/full_size.py --records 900000
 """
 
 from __future__ import annotations
