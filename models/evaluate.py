@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 
 from bench.meter import Meter
-from models.dataset import Batch, EpochSampler, WordDataset, loader
+from models.dataset import Batch, EpochSampler, Loader, WordDataset, loader
 from models.decode import Decoded, decode
 from models.metrics import Score, score
 from models.recogniser import Recogniser
@@ -27,17 +29,31 @@ def recognise(network: Recogniser, batch: Batch, session: Session) -> Decoded:
     return decode(logits, network.time_steps(batch.widths), session.charset, network.head.decoder)
 
 
-def evaluate(
-    network: Recogniser, dataset: WordDataset, session: Session, meter: Meter | None = None
-) -> tuple[Score, Pairs]:
-    """Score over the split, the same on every rank, and all pairs. `meter` times it, decoding included."""
-    network.eval()
+def batches_of(dataset: WordDataset, session: Session) -> Loader:
+    """The split in its order, this rank's share of it; may be gone over again and again."""
     world = session.world
     sampler = EpochSampler(len(dataset), session.options.batch_size, rank=world.rank, world=world.size, shuffle=False)
-    batches = loader(dataset, sampler, session.workers, session.device.kind.type)
+    return loader(dataset, sampler, session.workers, session.device.kind.type)
+
+
+def read(network: Recogniser, batches: Iterable[Batch], session: Session, meter: Meter | None = None) -> Pairs:
+    """Read every picture of these batches. `meter` times it, decoding included."""
     pairs: Pairs = []
     for batch in meter.steps(batches, images=images_of) if meter else batches:
         if batch.weight:  # a rank without a share of the last batch gets a stand-in
             pairs += zip(batch.texts, recognise(network, batch, session).texts, strict=True)
-    everyone = [pair for share in world.gather(pairs) for pair in share]
+    return pairs
+
+
+def evaluate(
+    network: Recogniser,
+    dataset: WordDataset,
+    session: Session,
+    meter: Meter | None = None,
+    batches: Iterable[Batch] | None = None,
+) -> tuple[Score, Pairs]:
+    """Score over the split, the same on every rank, and all pairs. `batches` are the split's, where they exist."""
+    network.eval()
+    pairs = read(network, batches_of(dataset, session) if batches is None else batches, session, meter)
+    everyone = [pair for share in session.world.gather(pairs) for pair in share]
     return score([truth for truth, _ in everyone], [text for _, text in everyone]), everyone
