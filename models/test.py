@@ -14,10 +14,12 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.dataset import WordDataset
-from models.evaluate import evaluate, recognise
-from models.metrics import Score
+from models.evaluate import Read, evaluate, recognise
+from models.mistakes import page
 from models.options import Infer, checkpoint_root, parse
+from models.protocol import accuracy_section, table
 from models.recogniser import Recogniser
+from models.sets import open_sets
 from models.util import Session, dataset_section, make_record
 
 LATENCY_WARMUP = 10  # calls before the timed ones
@@ -54,13 +56,26 @@ def measure_latency(network: Recogniser, dataset: WordDataset, session: Session,
     return rows
 
 
-def accuracy_section(score: Score, split: str) -> dict:
-    low, high = score.interval
-    return {"split": split, **asdict(score), "word_accuracy_low": low, "word_accuracy_high": high}
+def opened(options: Infer, session: Session) -> WordDataset:
+    """What is to be read: the sets asked for, or the split of the data set."""
+    if options.sets:
+        return open_sets(session, options.sets, options.split)
+    return session.dataset(options.split, targets=False)
+
+
+def tell(accuracy: dict, reads: list[Read], data: WordDataset, session: Session) -> None:
+    """Say how well each set was read, and write the page of mistakes where it was asked for."""
+    session.say(table(accuracy))
+    path = session.options.mistakes
+    if path and session.world.leads:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(str(session.run_name("Infer")), accuracy, reads, data), encoding="utf8")
+        session.say(f"mistakes: {path}")
 
 
 def run(options: Infer, session: Session) -> Record:
-    dataset = session.dataset(options.split, targets=False)
+    method = session.method  # refused, if it is, before anything is opened
+    dataset = opened(options, session)
     name = session.run_name("Infer")
     session.say(
         f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"
@@ -69,20 +84,18 @@ def run(options: Infer, session: Session) -> Record:
     trained = weights(network, options, session)
     batches = -(-len(dataset) // (options.batch_size * session.world.size))
     meter = Meter(session.device.synchronize, min(options.warmup_steps, batches - 1))
-    score, _ = evaluate(network, dataset, session, meter)
+    _, reads = evaluate(network, dataset, session, meter)
     latency = measure_latency(network, dataset, session, options) if options.latency_runs else []
+    accuracy = accuracy_section(reads, dataset.source, options.split, method.name, options.mode)
     if trained:
-        session.say(
-            f"  {score.word_accuracy:.2%} of {score.n:,} words read "
-            f"(exact {score.exact_accuracy:.2%}, 1-NED {score.one_minus_ned:.3f}, CER {score.cer:.3f})"
-        )
+        tell(accuracy, reads, dataset, session)
     return make_record(
         session,
         name,
         meter,
         dataset_section(dataset, options.split, session.world),
         latency=latency,
-        accuracy=accuracy_section(score, options.split) if trained else None,
+        accuracy=accuracy if trained else None,
         training={"checkpoint": str(trained) if trained else None},
     )
 

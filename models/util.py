@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
 from models.dataset import Shape, WordDataset, open_dataset
-from models.options import Common, dataset_root, recipe_path
+from models.options import Common, Infer, dataset_root, recipe_path
+from models.reading import GREEDY, Method
 from models.recogniser import Recogniser, build
 
 
@@ -42,11 +44,13 @@ class Session:
 
     def dataset(self, split: str, targets: bool = True) -> WordDataset:
         """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
+        foreign = "drop" if targets else "strip"
+        return open_dataset(dataset_root(self.options), split, self.shape, self.charset, foreign=foreign)
+
+    @property
+    def shape(self) -> Shape:
         data = self.options.data
-        shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
-        return open_dataset(
-            dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
-        )
+        return Shape(data.height, data.width, data.channels, data.keep_ratio)
 
     def network(self) -> Recogniser:
         """A freshly initialised recogniser on the device; the same on every rank."""
@@ -56,6 +60,14 @@ class Session:
         torch.manual_seed(options.seed + self.world.rank)
         network.recur_in(self.device.recurrent_dtype)
         return network.to(self.device.torch, memory_format=torch.channels_last)
+
+    @cached_property
+    def method(self) -> Method:
+        """How logits become texts; in training greedily. Raises Refusal when the options contradict each other."""
+        options = self.options
+        if not isinstance(options, Infer):
+            return GREEDY
+        return Method.asked(options.model, self.charset, options.decode, options.beam, options.lexicon)
 
     @property
     def workers(self) -> int:
