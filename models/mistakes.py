@@ -57,14 +57,14 @@ def page(run: str, accuracy: dict, reads: Sequence[Read], data: WordDataset, sho
         wrong=len(wrong),
         columns=list(COLUMNS),
         rows=rows(accuracy),
-        cards=[card(reads[i], data) for i in wrong[:shown]],
+        cards=[card(reads[i], data, accuracy["mode"]) for i in wrong[:shown]],
         percent=percent,
         marked=marked,
     )
 
 
-def card(read: Read, data: WordDataset) -> Card:
-    truth, text = differences(read.truth, read.text)
+def card(read: Read, data: WordDataset, mode: str) -> Card:
+    truth, text = differences(read.truth, read.text, mode)
     return Card(picture(data, read.number), truth, text, read.confidence, data.source.where(read.number))
 
 
@@ -77,10 +77,11 @@ def picture(data: WordDataset, number: int) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def differences(truth: str, text: str) -> tuple[list[Piece], list[Piece]]:
-    """Both texts in pieces: what they share, and what only one of them has."""
+def differences(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Piece]]:
+    """Both texts in pieces: what they share, and what only one of them has. Case counts in the exact mode alone."""
     theirs, ours = [], []
-    for step in Levenshtein.opcodes(truth, text):
+    fold = str if mode == "exact" else str.lower
+    for step in Levenshtein.opcodes([fold(c) for c in truth], [fold(c) for c in text]):
         wrong = step.tag != "equal"
         theirs.append((truth[step.src_start : step.src_end], wrong))
         ours.append((text[step.dest_start : step.dest_end], wrong))

@@ -28,7 +28,7 @@ def accuracy_section(reads: Sequence[Read], source: Source, split: str, method: 
         "by_length": [{"length": length, **short(part)} for length, part in by_length(truths, texts, mode).items()],
         "confusions": [
             {"written": written, "read": read, "count": count}
-            for (written, read), count in confusions(truths, texts).most_common(CONFUSIONS)
+            for (written, read), count in confusions(truths, texts, mode).most_common(CONFUSIONS)
         ],
     }
 

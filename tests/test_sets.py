@@ -39,7 +39,7 @@ def sets(tmp_path):
     """Two lists of pictures in folders: three words and two, one of which is nobody's charset and one no picture."""
     for name, labels in {"first": ["alpha", "beta", "<b>gamma</b>"], "second": ["delta", "EPSILON"]}.items():
         (tmp_path / name).mkdir()
-        for i, label in enumerate(labels):
+        for i in range(len(labels)):
             Image.linear_gradient("L").resize((90 + i, 30)).save(tmp_path / name / f"{i}.png")
         lines = "".join(f"{i}.png\t{label}\n" for i, label in enumerate(labels))
         (tmp_path / name / "labels.txt").write_text(lines)
@@ -147,8 +147,9 @@ class Page(HTMLParser):
 
 
 def test_the_page_of_mistakes_is_self_contained_and_escaped(sets, tmp_path, trained):
-    run_test(tmp_path, trained, "--sets", sets / "first", sets / "second", "--mistakes", tmp_path / "deep" / "page.html")
-    page = Page((tmp_path / "deep" / "page.html").read_text(encoding="utf8"))
+    path = tmp_path / "deep" / "page.html"
+    run_test(tmp_path, trained, "--sets", sets / "first", sets / "second", "--mistakes", path)
+    page = Page(path.read_text(encoding="utf8"))
     assert page.tags.count("img") == page.tags.count("li") == 5
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
     assert b64decode(page.addresses[0].partition(",")[2]).startswith(b"\x89PNG")
@@ -167,6 +168,11 @@ def test_the_worst_come_first_and_differences_are_marked(sets):
     ]
     assert text.count("<li>") == 2
     assert mistakes.page("RUN", section, reads, data, shown=1).count("<li>") == 1
+
+
+def test_case_is_a_mistake_only_where_it_counts():
+    assert mistakes.differences("Ab", "ab", "exact")[0] == [("A", True), ("b", False)]
+    assert mistakes.differences("Ab", "ab", "alphanumeric") == ([("Ab", False)], [("ab", False)])
 
 
 def test_a_picture_is_shown_as_the_network_sees_it_without_padding(sets, tmp_path):
