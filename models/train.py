@@ -19,7 +19,8 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.data.augment import MODERATE, augment
-from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.data.sampler import BucketSampler, EpochSampler
+from models.dataset import Batch, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
 from models.optimise import Stepper, scaled_rate
@@ -63,17 +64,24 @@ class Training:
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
-        self.sampler = EpochSampler(
-            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
-        )
+        self.sampler = self.sampling()
         self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
         self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
-        steps = self.network.time_steps(self.options.data.width)
-        unfit = data.unfit(steps if self.options.model.head == "ctc" else UNLIMITED)
+        if self.options.model.head == "attention":
+            unfit = data.unfit(UNLIMITED)
+        else:
+            unfit = data.unfit(self.network.time_steps(data.widths() if data.shape.keep_ratio else data.shape.width))
         return (data.without(unfit) if len(unfit) else data), unfit
+
+    def sampling(self) -> EpochSampler:
+        """Every sample once an epoch; with kept ratios in batches of like widths, so that little of them is padding."""
+        place = {"rank": self.session.world.rank, "world": self.session.world.size}
+        if self.train_set.shape.keep_ratio:
+            return BucketSampler(self.train_set.widths(), self.options.batch_size, self.options.seed, **place)
+        return EpochSampler(len(self.train_set), self.options.batch_size, self.options.seed, **place)
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
