@@ -128,6 +128,13 @@ def dataset_section(dataset: WordDataset, split: str, world: World) -> dict:
     }
 
 
+def provenance_section(session: Session) -> dict:
+    """Where the number comes from; of several hosts also what each of them said, the leader's first."""
+    mine = {**provenance.collect(), "device_versions": session.device.versions()}
+    hosts = session.world.gather_hosts(mine)
+    return {**mine, "hosts": hosts} if len(hosts) > 1 else mine
+
+
 def make_record(session: Session, run: RunName, meter: Meter, dataset: dict, **sections) -> Record:
     """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
     series = session.world.gather(dataclasses.asdict(meter.series))
@@ -141,7 +148,7 @@ def make_record(session: Session, run: RunName, meter: Meter, dataset: dict, **s
         recipe=recipe_section(recipe_path(session.options.recipe)),
         options=dataclasses.asdict(session.options),
         dataset=dataset,
-        provenance={**provenance.collect(), "device_versions": session.device.versions()},
+        provenance=provenance_section(session),
         series=series,
         warmup_steps=meter.warmup_steps,
         throughput=dataclasses.asdict(rates),
