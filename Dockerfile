@@ -10,7 +10,6 @@ FROM ${BASE_IMAGE}
 # Cambricon's images keep their torch in a virtual environment; on others the path does not exist and changes nothing.
 ENV PATH=/torch/venv3/pytorch/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
     CRNN_VENV=/opt/crnn-bench/venv
 
 # Requirements first: a change of the sources alone does not install them again. Wheels only, so no compiler comes in.
@@ -20,14 +19,15 @@ ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /opt/crnn-bench/src
 COPY requirements.txt requirements-torch.txt requirements-dev.txt env.sh ./
 COPY run_scripts/setup.sh run_scripts/
-RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: PYTHONDONTWRITEBYTECODE= bash -c 'source run_scripts/setup.sh'
+RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.sh'
 
 # /data, /checkpoints and results/runs are where a run reads and writes; mount them. 1000 is whoever mounts nothing.
 RUN mkdir -p /data /checkpoints results/runs && chown -R 1000:1000 /data /checkpoints results
 COPY . .
 RUN python3 -m compileall -q bench models
 
-ENV PYTORCH_TRAIN_CHECKPOINT=/checkpoints \
+ENV PATH=${CRNN_VENV}/bin:${PATH} \
+    PYTORCH_TRAIN_CHECKPOINT=/checkpoints \
     CRNN_SAMPLE=/data/sample \
     HOME=/tmp
 USER 1000:1000
