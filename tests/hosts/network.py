@@ -102,6 +102,6 @@ class Cable:
 
     def run(self, script: str, *options: str, hosts: tuple[int, ...] = (0, 1), **environment: str) -> list[Running]:
         """Start a run script on the hosts, together as one job."""
-        command = ["nice", "bash", str(ROOT / "run_scripts" / f"{script}.sh"), *options]
+        command = ["bash", str(ROOT / "run_scripts" / f"{script}.sh"), *options]
         job = {"NNODES": "2", "MASTER_ADDR": self.address.format(1)}
         return [self.start(host, command, {**job, "NODE_RANK": str(host), **environment}) for host in hosts]
