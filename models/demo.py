@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.refusal import Refusal, answer
-from models import checkpoint, convert
+from models import checkpoint
 from models.charset import Charset
 from models.data.image import Shape, resize
 from models.data.image import decode as decode_picture
@@ -39,7 +39,7 @@ class Reader:
     @classmethod
     def open(cls, path: Path) -> Reader:
         """From a checkpoint of this project or converted weights. Raises Refusal when it cannot be used."""
-        content = convert.load(path) if path.suffix == ".safetensors" else checkpoint.read(path)
+        content = checkpoint.read(path)
         charset, data = Charset(content["charset"]), content["data"]
         shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
         network = build(Model(**{**content["model"], "pretrained": ""}), charset.classes, shape.height, shape.channels)
@@ -100,7 +100,7 @@ def draw(picture: np.ndarray, reading: Reading, charset: Charset, path: Path) ->
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     extent = (0, picture.shape[1], picture.shape[0], 0)
-    above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent)
+    above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent, aspect="auto")
     above.set_title(f"{reading.text!r}  {reading.decoded.confidences[0]:.1%}")
     labels, seen = alignment(reading, charset)
     below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, picture.shape[1], len(labels), 0))

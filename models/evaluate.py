@@ -6,12 +6,11 @@ import torch
 
 from bench.meter import Meter
 from models.dataset import Batch, EpochSampler, WordDataset, loader
-from models.decode import Decoded, attention, greedy
+from models.decode import Decoded, decode
 from models.metrics import Score, score
 from models.recogniser import Recogniser
 from models.util import Session, normalised
 
-READERS = {"ctc": greedy, "attention": attention}
 Pairs = list[tuple[str, str]]  # (truth, what was read)
 
 
@@ -25,7 +24,7 @@ def recognise(network: Recogniser, batch: Batch, session: Session) -> Decoded:
     """From uint8 pictures on the host to texts. The network is in evaluation mode."""
     with session.device.autocast():
         logits = network(normalised(batch.images, session.device.torch), batch.widths)
-    return READERS[session.options.model.head](logits, network.time_steps(batch.widths), session.charset)
+    return decode(logits, network.time_steps(batch.widths), session.charset, network.head.decoder)
 
 
 def evaluate(

@@ -13,8 +13,8 @@ import yaml
 
 from bench.refusal import Refusal
 from models import parsing
+from models.model import Model
 from models.parsing import Parser, tidy
-from models.recogniser import Model
 
 T = TypeVar("T", bound="Common")
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +85,8 @@ class Train(Common):
     epochs: int = 30
     steps: int | None = None
     """Stop after so many steps, instead of epochs"""
+    augment: bool = False
+    """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False
@@ -147,7 +149,7 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     everything = parsing.build_parser(Train, "").names
     for key in values:
         if key not in everything:
-            raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
+            raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
     try:
         parser.parse_object(mine)  # defaults are not checked for their types, objects are

@@ -31,10 +31,10 @@ class Parser(ArgumentParser):
         return [action.dest for action in self._actions if action.dest != "help"]
 
     def nearest(self, message: str) -> str:
-        """' (did you mean --steps?)' for the first word of the message that is almost an option."""
+        """' (did you mean --steps?)' for the first --option or 'key' of the message that is almost one of ours."""
         short = {name.rpartition(".")[2]: name for name in self.names}
-        for word in re.findall(r"[A-Za-z_.-]{3,}", message):
-            word = word.lstrip("-").replace("-", "_")
+        for word in re.findall(r"(?:--|')([\w.-]+)", message):
+            word = word.replace("-", "_")
             if word in short or word in self.names:
                 continue
             if close := difflib.get_close_matches(word, [*self.names, *short], n=1, cutoff=0.75):

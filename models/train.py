@@ -18,7 +18,9 @@ from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
-from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.data.augment import MODERATE, augment
+from models.data.sampler import BucketSampler, EpochSampler
+from models.dataset import Batch, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
 from models.optimise import Stepper, scaled_rate
@@ -62,17 +64,24 @@ class Training:
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
-        self.sampler = EpochSampler(
-            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
-        )
+        self.sampler = self.sampling()
         self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
         self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
-        steps = self.network.time_steps(self.options.data.width)
-        unfit = data.unfit(steps if self.options.model.head == "ctc" else UNLIMITED)
+        if self.options.model.head == "attention":
+            unfit = data.unfit(UNLIMITED)
+        else:
+            unfit = data.unfit(self.network.time_steps(data.widths() if data.shape.keep_ratio else data.shape.width))
         return (data.without(unfit) if len(unfit) else data), unfit
+
+    def sampling(self) -> EpochSampler:
+        """Every sample once an epoch; with kept ratios in batches of like widths, so that little of them is padding."""
+        place = {"rank": self.session.world.rank, "world": self.session.world.size}
+        if self.train_set.shape.keep_ratio:
+            return BucketSampler(self.train_set.widths(), self.options.batch_size, self.options.seed, **place)
+        return EpochSampler(len(self.train_set), self.options.batch_size, self.options.seed, **place)
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
@@ -122,8 +131,11 @@ class Training:
         # Lengths stay on the host: devices would copy them back, and wait for it.
         labels = batch.labels.to(device.torch, non_blocking=True)
         targets = pad(batch.labels, batch.lengths).to(device.torch) if self.options.model.head == "attention" else None
+        images = normalised(batch.images, device.torch)
+        if self.options.augment:
+            images = augment(images, MODERATE)
         with device.autocast():
-            logits = self.trained(normalised(batch.images, device.torch), batch.widths, targets)
+            logits = self.trained(images, batch.widths, targets)
         loss = head.loss(logits, self.network.time_steps(batch.widths), labels, batch.lengths)
         return loss * batch.weight * len(batch.texts) / self.global_batch
 

@@ -86,6 +86,15 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
     torch.testing.assert_close(sum(shares), whole)
 
 
+def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "augment", lambda images, strength: seen.append(strength) or images)
+    train.main([*places, *QUICK, "--steps", "1"])
+    assert not seen
+    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    assert seen == [train.MODERATE]
+
+
 def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
     loss = Training.loss
     monkeypatch.setattr(
@@ -113,6 +122,12 @@ def test_fine_tuning_with_another_alphabet_keeps_all_but_the_last_layer(places, 
     )
     assert torch.equal(old["backbone.conv0.weight"], new["backbone.conv0.weight"])
     assert old["head.weight"].shape != new["head.weight"].shape
+
+
+def test_kept_ratios_train_in_batches_of_like_widths(places, tmp_path):
+    train.main([*places, *QUICK, "--recipe", "crnn_variable", "--batch-size", "30", "--epochs", "1"])
+    [record] = records(tmp_path)
+    assert sum(record["series"][0]["images"]) == 120
 
 
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):

@@ -13,7 +13,8 @@ _KEY = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
 
 LOWER = (
     "convolution", "conv1d", "conv2d", "conv3d", "conv_transpose2d.input", "linear", "matmul", "mm", "mv",
-    "bmm", "addmm", "addmv", "addbmm", "baddbmm", "scaled_dot_product_attention",
+    "bmm", "addmm", "addmv", "addbmm", "baddbmm", "scaled_dot_product_attention", "lstm_cell", "gru_cell",
+    "rnn_tanh_cell", "rnn_relu_cell",
 )  # fmt: skip
 HALF = ("lstm.input", "lstm.data", "gru.input", "gru.data")
 FLOAT32 = (

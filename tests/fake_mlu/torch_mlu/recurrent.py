@@ -1,7 +1,7 @@
-"""LSTM, GRU and plain RNN layers, padded and packed.
+"""LSTM, GRU and plain RNN: layers, padded and packed, and single cells.
 
 PyTorch would decompose them on a PrivateUse1 device into cells the CPU does not have, so the whole layer
-runs as the CPU's own operator inside one autograd function. Losses are then bit-identical to the CPU's.
+or cell runs as the CPU's own operator inside one autograd function. Losses are then bit-identical to the CPU's.
 """
 
 import torch
@@ -17,7 +17,7 @@ LAYERS = [
     getattr(getattr(torch.ops.aten, kind), form)
     for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")
     for form in ("input", "data")  # padded; packed with `batch_sizes` on the host
-]
+] + [getattr(torch.ops.aten, f"{kind}_cell").default for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")]
 
 
 class OnHost(torch.autograd.Function):
@@ -30,7 +30,8 @@ class OnHost(torch.autograd.Function):
             if is_mlu(value) and value.requires_grad:
                 alias.requires_grad_()
         with torch.enable_grad():
-            ctx.outputs = operator(*tree_unflatten(host, shape))
+            outputs = operator(*tree_unflatten(host, shape))
+        ctx.outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         ctx.inputs, ctx.index = host, index
         return tuple(to_mlu(output.detach(), index) for output in ctx.outputs)
 
@@ -52,7 +53,8 @@ def _layer(operator):
         flat, shape = tree_flatten(args)
         tensors = [v for v in flat if is_mlu(v) or (isinstance(v, torch.Tensor) and v.is_floating_point())]
         index = kernels.admit(operator, tensors)
-        return OnHost.apply(operator, shape, index, *flat)
+        outputs = OnHost.apply(operator, shape, index, *flat)
+        return outputs if len(operator._schema.returns) > 1 else outputs[0]
 
     return run
 
