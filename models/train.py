@@ -198,6 +198,7 @@ class Training:
             "data": asdict(self.options.data),
             "model": asdict(self.options.model),
             "run": str(self.name),
+            "job": self.session.world.job,
             "dataset": self.train_set.name,
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
@@ -209,9 +210,17 @@ class Training:
             said = start_from(self.network, content["network"], content["charset"], self.session.charset)
             self.session.say(f"starting from {path}: {said}")
 
+    def newest(self) -> tuple[dict, Path] | None:
+        """What to go on from: with --resume the run's newest readable checkpoint, after a restart this job's own."""
+        world = self.session.world
+        if not world.leads or not (self.options.resume or world.restarts):
+            return None
+        found = checkpoint.read_last(self.folder)
+        return found if found and (self.options.resume or found[0].get("job") == world.job) else None
+
     def resume(self) -> None:
-        """With --resume, go on from this run's newest readable checkpoint."""
-        found = checkpoint.read_last(self.folder) if self.options.resume else None
+        """Go on where a checkpoint stands. The leader reads it for all: hosts need not share a disk."""
+        found = self.session.world.share(self.newest())
         if not found:
             return
         content, path = found
@@ -245,6 +254,7 @@ class Training:
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
             "resumed_from_step": self.resumed_from,
+            "restarts": self.session.world.restarts,
         }
         return {"training": training}
 
