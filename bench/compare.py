@@ -106,8 +106,13 @@ def both(sitting: Sitting) -> list[list[Record]]:
 
 
 def title(sitting: Sitting) -> str:
-    base, candidate = sitting.builds["base"], sitting.builds["candidate"]
-    return f"{candidate.name} ({candidate.commit[:9]}) against {base.name} ({base.commit[:9]})"
+    return " against ".join(called(sitting.builds[side]) for side in ("candidate", "base"))
+
+
+def called(build: Build) -> str:
+    """A build by the name it was given and what that was; a bare commit once."""
+    commit = build.commit.removeprefix("sha256:")[:9]
+    return commit if build.name.startswith(commit) else f"{build.name} ({commit})"
 
 
 def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
