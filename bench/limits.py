@@ -66,19 +66,19 @@ def best(work: Callable[[], object], device: Device, clock) -> float:
     return min(took[1:])
 
 
-def forward_flops(network: nn.Module, pictures: tuple[int, ...]) -> int | None:
+def forward_flops(network: nn.Module, pictures: tuple[int, ...], device: str = "meta") -> int:
     """Operations of one forward pass over pictures (N, C, H, W), a multiply-add being two: torch's own count.
 
     Counted on a copy without storage ("meta"), where recurrent layers fall apart into products that the counter sees;
     on a device they are one call that it does not know. A version of torch that counts them nowhere gets them added.
     """
-    shadow = copy.deepcopy(network).to("meta").eval()
+    shadow = copy.deepcopy(network).to(device).eval()
     counter, missed = FlopCounterMode(display=False), []
     for module in shadow.modules():
         if isinstance(module, nn.LSTM | nn.GRU):
             watch(module, counter, missed)
     with torch.no_grad(), counter:
-        shadow(torch.zeros(pictures, device="meta"))
+        shadow(torch.zeros(pictures, device=device))
     return counter.get_total_flops() + sum(missed)
 
 
