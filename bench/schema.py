@@ -72,6 +72,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "environment.*": "settings that change numbers",
         "device_versions.*": "of the device's libraries",
         "cards[]": "name, driver, uuid and the like of each rank's card, as far as its driver tells",
+        "hosts[]": "the above of every host's first rank, where there are several hosts",
     },
     "seeds": {"seed": "--seed; rank r draws from seed + r", "hash": "PYTHONHASHSEED"},
     "minimum": {"steps": "fewest measured steps for an ok", "seconds": "shortest measured time for an ok"},
@@ -218,6 +219,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "loss": "of each step, mean over ranks",
         "skipped_steps": "whose gradient was not finite",
         "resumed_from_step": "null when from the start",
+        "restarts": "times that torchrun started the ranks again",
         "checkpoint": "file of the weights that were tested; null: random weights",
     },
     "breakdown": {

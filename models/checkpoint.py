@@ -17,6 +17,7 @@ from torch import nn
 
 from bench.refusal import Refusal
 from bench.run_name import RunName
+from models import convert
 
 FORMAT = 1
 
@@ -46,7 +47,12 @@ def write_last(content: dict, folder: Path) -> None:
 
 
 def read(path: Path) -> dict:
-    """The content of a checkpoint, on the CPU. Raises Refusal when it is damaged or would run code."""
+    """The content of a checkpoint, on the CPU, or of converted weights (.safetensors).
+
+    Raises Refusal when it is damaged or would run code.
+    """
+    if path.suffix == ".safetensors":
+        return convert.load(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -89,7 +95,7 @@ def is_run_of(recipe: str, folder: str) -> bool:
 
 def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
     """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
-    if recipe and content.get("recipe", recipe) != recipe:
+    if recipe and (content.get("recipe") or recipe) != recipe:
         raise Refusal(
             f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"
         )

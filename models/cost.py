@@ -7,6 +7,7 @@ counted on tensors without storage, so that it takes seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -50,6 +51,7 @@ class Cost:
 HEADERS = ("recipe", "parts", "channels", "parameters", "T", "GMAC")
 
 
+@cache
 def costs() -> list[Cost]:
     """One for each recipe, by name."""
     made = []

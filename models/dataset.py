@@ -43,6 +43,7 @@ class Batch:
     labels: torch.Tensor  # int32 (sum of lengths,)
     lengths: torch.Tensor  # int32 (N,)
     texts: list[str]  # as the data set has them, before any case folding
+    numbers: list[int]  # of the samples, in the source
     weight: float = 1.0  # 0 for a placeholder, see EpochSampler
     skipped: dict[int, str] = field(default_factory=dict)  # samples missing from it, and why
 
@@ -84,12 +85,17 @@ class WordDataset(Dataset):
         """sha256 over the sample list and its labels; reads all labels."""
         return self.source.manifest()
 
-    def unfit(self, time_steps: int) -> Unfit:
-        """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them."""
+    def unfit(self, time_steps: int | np.ndarray) -> Unfit:
+        """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
+
+        With kept ratio every picture has its own: pass (N,) of them, made from `widths()`.
+        """
         return find_unfit(self.source, self.charset, time_steps)
 
     def without(self, unfit: Unfit) -> WordDataset:
-        kept = np.setdiff1d(np.arange(len(self.source), dtype=np.uint32), unfit.indices)
+        fits = np.ones(len(self.source), bool)
+        fits[unfit.indices] = False
+        kept = np.flatnonzero(fits).astype(np.uint32)
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {unfit}")
         return WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
@@ -115,6 +121,7 @@ class WordDataset(Dataset):
             labels=torch.from_numpy(labels),
             lengths=torch.from_numpy(lengths),
             texts=rows.texts,
+            numbers=rows.numbers,
             weight=0.0 if placeholder or empty else 1.0,
             skipped=rows.skipped,
         )

@@ -111,6 +111,14 @@ def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
     }
 
 
+def origin(session: Session, gather: Callable) -> dict:
+    """Where the number comes from; of several hosts also what each of them said, the leader's first."""
+    mine = {**provenance.collect(), "device_versions": session.device.versions()}
+    hosts = gather(mine)[:: session.world.local_size]
+    several = {"hosts": hosts} if len(hosts) > 1 else {}
+    return {**mine, "cards": gather(session.instruments.card), **several}
+
+
 def alone(value) -> list:
     """Gathers from nobody else: other ranks of a failed run may be gone."""
     return [value]
@@ -156,11 +164,7 @@ class Run:
             recipe=recipe_section(recipe_path(options.recipe)),
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather),
-            provenance={
-                **provenance.collect(),
-                "device_versions": session.device.versions(),
-                "cards": gather(instruments.card),
-            },
+            provenance=origin(session, gather),
             series=gather(self.meter.series.kept()),
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},

@@ -13,8 +13,8 @@ import yaml
 
 from bench.refusal import Refusal
 from models import parsing
+from models.model import Model
 from models.parsing import Parser, tidy
-from models.recogniser import Model
 
 T = TypeVar("T", bound="Common")
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,6 +78,8 @@ class Common:
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
     min_seconds: float = 10.0
     """The same, in seconds"""
+    mode: Literal["exact", "ignore_case", "alphanumeric"] = "alphanumeric"
+    """How texts are compared: as they are; whatever their case; whatever their case and punctuation"""
     seed: int = 1
     checkpoints: Path | None = None
     """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
@@ -119,6 +121,16 @@ class Infer(Common):
     checkpoint: Path | None = None
     """Default: the newest best.pt of this recipe below --checkpoints"""
     split: Literal["train", "val", "test"] = "test"
+    sets: list[str] = field(default_factory=list)
+    """Instead of --dataset: several sets, each DIR, FILE or NAME=PATH; a row for each and their weighted mean"""
+    decode: Literal["greedy", "beam", "lexicon"] | None = None
+    """How texts are found; default: by lexicon with --lexicon, by beam with --beam, else greedy"""
+    beam: int | None = None
+    """CTC: prefixes that a beam search keeps; 10 with --decode beam alone"""
+    lexicon: Path | None = None
+    """A UTF-8 file of words, one of which each text is"""
+    mistakes: Path | None = None
+    """Write an HTML page of the worst mistakes, with their pictures"""
     warmup_steps: int = 2
     """Batches left out of throughput"""
     latency_runs: int = 100
@@ -161,7 +173,7 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     everything = parsing.build_parser(Train, "").names
     for key in values:
         if key not in everything:
-            raise Refusal(f"{path}: no option '{key}'{parser.nearest(key)}")
+            raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
     try:
         parser.parse_object(mine)  # defaults are not checked for their types, objects are

@@ -5,7 +5,7 @@ Accuracy on the whole split, throughput over it (pictures in, texts out), and la
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.dataset import WordDataset
-from models.evaluate import batches_of, evaluate, read, recognise
+from models.evaluate import Read, batches_of, evaluate, read, recognise
 from models.measure import Instruments, Run, recorded
-from models.metrics import Score
+from models.mistakes import page
 from models.options import Infer, checkpoint_root, parse
+from models.protocol import accuracy_section, table
 from models.recogniser import Recogniser
+from models.sets import open_sets
 from models.twins import fed
 from models.util import Session
 
@@ -56,9 +58,21 @@ def measure_latency(network: Recogniser, dataset: WordDataset, session: Session,
     return rows
 
 
-def accuracy_section(score: Score, split: str) -> dict:
-    low, high = score.interval
-    return {"split": split, **asdict(score), "word_accuracy_low": low, "word_accuracy_high": high}
+def opened(options: Infer, session: Session) -> WordDataset:
+    """What is to be read: the sets asked for, or the split of the data set."""
+    if options.sets:
+        return open_sets(session, options.sets, options.split)
+    return session.dataset(options.split, targets=False)
+
+
+def tell(accuracy: dict, reads: list[Read], data: WordDataset, session: Session) -> None:
+    """Say how well each set was read, and write the page of mistakes where it was asked for."""
+    session.say(table(accuracy))
+    path = session.options.mistakes
+    if path and session.world.leads:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(str(session.run_name("Infer")), accuracy, reads, data), encoding="utf8")
+        session.say(f"mistakes: {path}")
 
 
 @dataclass
@@ -70,7 +84,8 @@ class Testing:
 
     def __post_init__(self):
         options, session = self.options, self.session
-        self.dataset = session.dataset(options.split, targets=False)
+        self.method = session.method  # refused, if it is, before anything is opened
+        self.dataset = opened(options, session)
         self.network = session.network().eval()
         self.name = session.run_name("Infer")
         self.steps = -(-len(self.dataset) // (options.batch_size * session.world.size))  # of one pass over the split
@@ -82,27 +97,24 @@ class Testing:
         options, session, data = self.options, self.session, self.dataset
         session.say(f"{self.name}: {session.world.size} x {session.device.card_name()}, {len(data):,} of {data.name}")
         trained = weights(self.network, options, session)
-        score = self.score()
+        accuracy = self.read(trained)
         self.again()
         with self.meter.phase("latency_s"):
             latency = measure_latency(self.network, data, session, options) if options.latency_runs else []
-        if trained and score:
-            session.say(
-                f"  {score.word_accuracy:.2%} of {score.n:,} words read "
-                f"(exact {score.exact_accuracy:.2%}, 1-NED {score.one_minus_ned:.3f}, CER {score.cer:.3f})"
-            )
-        return self.measured.record(
-            latency=latency,
-            accuracy=accuracy_section(score, options.split) if trained and score else None,
-            training={"checkpoint": str(trained) if trained else None},
-        )
+        checkpoint_ = str(trained) if trained else None
+        return self.measured.record(latency=latency, accuracy=accuracy, training={"checkpoint": checkpoint_})
 
-    def score(self) -> Score | None:
+    def read(self, trained: Path | None) -> dict | None:
         """Read the whole split, timed; a twin reads what it is fed, and nobody asks how well."""
-        if self.options.input == "real":
-            return evaluate(self.network, self.dataset, self.session, self.meter, self.batches)[0]
-        self.pass_over()
-        return None
+        options, session = self.options, self.session
+        if options.input != "real":
+            return self.pass_over()
+        _, reads = evaluate(self.network, self.dataset, session, self.meter, self.batches)
+        if not trained:
+            return None
+        accuracy = accuracy_section(reads, self.dataset.source, options.split, self.method.name, options.mode)
+        tell(accuracy, reads, self.dataset, session)
+        return accuracy
 
     def pass_over(self) -> None:
         read(self.network, islice(self.batches, self.steps), self.session, self.meter)

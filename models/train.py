@@ -19,7 +19,8 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.data.augment import MODERATE, augment
-from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.data.sampler import BucketSampler, EpochSampler
+from models.dataset import Batch, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
 from models.measure import Instruments, Run, recorded
@@ -66,18 +67,25 @@ class Training:
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
-        self.sampler = EpochSampler(
-            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
-        )
+        self.sampler = self.sampling()
         self.batches = fed(loader(self.train_set, self.sampler, session.workers, session.device.kind.type), options)
         self.meter = session.meter(min(options.warmup_steps, max(1, self.total_steps // 4)))
         self.measured = Run(session, self.name, self.meter, self.train_set, "train", self.network, self.evidence)
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
-        steps = self.network.time_steps(self.options.data.width)
-        unfit = data.unfit(steps if self.options.model.head == "ctc" else UNLIMITED)
+        if self.options.model.head == "attention":
+            unfit = data.unfit(UNLIMITED)
+        else:
+            unfit = data.unfit(self.network.time_steps(data.widths() if data.shape.keep_ratio else data.shape.width))
         return (data.without(unfit) if len(unfit) else data), unfit
+
+    def sampling(self) -> EpochSampler:
+        """Every sample once an epoch; with kept ratios in batches of like widths, so that little of them is padding."""
+        place = {"rank": self.session.world.rank, "world": self.session.world.size}
+        if self.train_set.shape.keep_ratio:
+            return BucketSampler(self.train_set.widths(), self.options.batch_size, self.options.seed, **place)
+        return EpochSampler(len(self.train_set), self.options.batch_size, self.options.seed, **place)
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
@@ -190,6 +198,7 @@ class Training:
             "data": asdict(self.options.data),
             "model": asdict(self.options.model),
             "run": str(self.name),
+            "job": self.session.world.job,
             "dataset": self.train_set.name,
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
@@ -201,9 +210,17 @@ class Training:
             said = start_from(self.network, content["network"], content["charset"], self.session.charset)
             self.session.say(f"starting from {path}: {said}")
 
+    def newest(self) -> tuple[dict, Path] | None:
+        """What to go on from: with --resume the run's newest readable checkpoint, after a restart this job's own."""
+        world = self.session.world
+        if not world.leads or not (self.options.resume or world.restarts):
+            return None
+        found = checkpoint.read_last(self.folder)
+        return found if found and (self.options.resume or found[0].get("job") == world.job) else None
+
     def resume(self) -> None:
-        """With --resume, go on from this run's newest readable checkpoint."""
-        found = checkpoint.read_last(self.folder) if self.options.resume else None
+        """Go on where a checkpoint stands. The leader reads it for all: hosts need not share a disk."""
+        found = self.session.world.share(self.newest())
         if not found:
             return
         content, path = found
@@ -237,6 +254,7 @@ class Training:
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
             "resumed_from_step": self.resumed_from,
+            "restarts": self.session.world.restarts,
         }
         return {"training": training}
 

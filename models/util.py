@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from bench.world import World
 from models.charset import Charset
 from models.data.synthetic import Synthetic
 from models.dataset import Shape, WordDataset, open_dataset
-from models.options import Common, dataset_root
+from models.options import Common, Infer, dataset_root
+from models.reading import GREEDY, Method
 from models.recogniser import Recogniser, build
 
 
@@ -43,13 +45,15 @@ class Session:
 
     def dataset(self, split: str, targets: bool = True) -> WordDataset:
         """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
-        data = self.options.data
-        shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
         if self.options.input == "synthetic":
-            return WordDataset(Synthetic(shape, self.charset), shape, self.charset)
-        return open_dataset(
-            dataset_root(self.options), split, shape, self.charset, foreign="drop" if targets else "strip"
-        )
+            return WordDataset(Synthetic(self.shape, self.charset), self.shape, self.charset)
+        foreign = "drop" if targets else "strip"
+        return open_dataset(dataset_root(self.options), split, self.shape, self.charset, foreign=foreign)
+
+    @property
+    def shape(self) -> Shape:
+        data = self.options.data
+        return Shape(data.height, data.width, data.channels, data.keep_ratio)
 
     def meter(self, warmup_steps: int) -> Meter:
         return Meter(self.device.synchronize, warmup_steps, event=self.device.event_maker())
@@ -62,6 +66,14 @@ class Session:
         torch.manual_seed(options.seed + self.world.rank)
         network.recur_in(self.device.recurrent_dtype)
         return network.to(self.device.torch, memory_format=torch.channels_last)
+
+    @cached_property
+    def method(self) -> Method:
+        """How logits become texts; in training greedily. Raises Refusal when the options contradict each other."""
+        options = self.options
+        if not isinstance(options, Infer):
+            return GREEDY
+        return Method.asked(options.model, self.charset, options.decode, options.beam, options.lexicon)
 
     @property
     def workers(self) -> int:

@@ -1,6 +1,7 @@
 """Data sets as training sees them: what opens, what a batch holds, and what happens to bad samples."""
 
 import logging
+import os
 import pickle
 
 import numpy as np
@@ -217,3 +218,37 @@ def test_pictures_in_a_batch_are_the_ones_of_their_labels(tmp_path):
     alone = np.concatenate([dataset[i].images.numpy() for i in (5, 1)])
     assert (dataset.__getitems__([5, 1]).images.numpy() == alone).all()
     assert not (alone[0] == alone[1]).all()
+
+
+def test_foreign_characters_drop_a_training_sample_and_are_stripped_from_a_tests_targets(tmp_path, caplog):
+    make_store(tmp_path, ["ab", "c-d", "ef"])
+    train, test = opened(tmp_path), opened(tmp_path, "test")
+    [batch] = batches(train)
+    assert (
+        sorted(batch.texts) == ["ab", "ef"]
+        and train.skipped == 1
+        and "image-000000002: label 'c-d' has '-'" in caplog.text
+    )
+    batch = test.__getitems__([0, 1, 2])
+    assert batch.texts == ["ab", "c-d", "ef"] and batch.lengths.tolist() == [2, 2, 2] and not batch.skipped
+    assert batch.labels.tolist() == Charset().encode("abcdef")
+
+
+def test_widths_are_measured_from_headers_for_batches_of_like_widths(tmp_path):
+    make_tree(tmp_path)
+    data = opened(tmp_path, shape=Shape(width=120, keep_ratio=True))
+    assert (
+        data.widths().tolist()
+        == data.__getitems__(list(range(8))).widths.tolist()
+        == [62, 72, 83, 93, 103, 114, 120, 120]
+    )
+
+
+def test_lmdbs_are_closed_before_a_fork_and_open_again_on_both_sides(tmp_path):
+    source = opened(make_store(tmp_path)).source
+    assert source.label(0) == "alpha" and source._get is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if source._get is None and source.label(1) == "bravo" else 1)
+    assert source._get is None and source.label(2) == "letter"
+    assert os.waitpid(child, 0)[1] == 0

@@ -64,15 +64,15 @@ def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_m
     runs = 2
     done, record, events = on_mlu(
         "CRNN_Infer",
+        "--min-seconds",
+        "0",
+        "--min-steps",
+        "1",
         "--batch-size",
         "4",
         "--latency-runs",
         str(runs),
         "--workers",
-        "0",
-        "--min-seconds",
-        "0",
-        "--min-steps",
         "0",
     )
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ def _same_every_time():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_padding_does_not_reach_a_pictures_own_columns(name):
     backbone = settled(BACKBONES[name].make(3))
-    images, widths = torch.randn(3, 3, 32, 72).double(), torch.tensor([72, 41, 30])
+    images, widths = torch.randn(2, 3, 32, 48).double(), torch.tensor([48, 29])
     with torch.no_grad():
         together, columns = backbone(images, widths)
         for i, width in enumerate(widths):
@@ -38,11 +38,11 @@ def test_padding_does_not_reach_a_pictures_own_columns(name):
             assert alone.shape[-1] == columns[i]
             torch.testing.assert_close(together[i : i + 1, ..., : columns[i]], alone, rtol=0, atol=1e-12)
         unmasked, _ = backbone(images)
-        assert not torch.allclose(unmasked[2:, ..., : columns[2]], together[2:, ..., : columns[2]], atol=1e-3)
+        assert not torch.allclose(unmasked[1:, ..., : columns[1]], together[1:, ..., : columns[1]], atol=1e-3)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("width", [37, 100])
+@pytest.mark.parametrize("width", [37, 60])
 def test_sizes_are_foretold(name, width):
     backbone = BACKBONES[name].make(1).eval()
     with torch.no_grad():

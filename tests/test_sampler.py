@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.data.sampler import EpochSampler
+from models.data.sampler import BucketSampler, EpochSampler
 
 
 def seen(n, batch_size, world, **options):
@@ -63,3 +63,27 @@ def test_the_order_of_nine_million_samples_is_an_array_of_36_mb():
 def test_impossible_numbers_are_refused(options):
     with pytest.raises(ValueError, match="out of range"):
         EpochSampler(**{"n": 10, "batch_size": 2, **options})
+
+
+WIDTHS = np.random.default_rng(0).integers(40, 330, 5000).astype(np.uint16)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_buckets_are_an_epoch_of_batches_of_like_widths(shuffle):
+    def padding(sampler):
+        widths = [WIDTHS[batch] for batch in sampler]
+        return 1 - WIDTHS.sum() / sum(len(w) * int(w.max()) for w in widths)
+
+    options = {"batch_size": 32, "seed": 2, "shuffle": shuffle}
+    plain, buckets = EpochSampler(5000, **options), BucketSampler(WIDTHS, window=2048, run=64, **options)
+    assert sorted(i for batch in buckets for i in batch) == list(range(5000))
+    assert padding(plain) > 0.35 and padding(buckets) < 0.05
+
+
+def test_buckets_resume_on_another_number_of_ranks_like_any_epoch():
+    options = {"seed": 2, "epoch": 1, "window": 1024, "run": 64}
+    before = [
+        i for r in range(2) for batch in list(BucketSampler(WIDTHS, 16, rank=r, world=2, **options))[:7] for i in batch
+    ]
+    after = [i for batch in BucketSampler(WIDTHS, 16, start=len(before), **options) for i in batch]
+    assert len(before) == 7 * 32 and sorted(before + after) == list(range(5000))

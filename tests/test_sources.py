@@ -9,7 +9,7 @@ from data_samples import WORDS, jpeg, make_store, make_tree
 
 from models.data.combined import Part
 from models.data.formats import FORMATS, Reading, detect, open_source
-from models.data.source import DataError, UnreadableError
+from models.data.source import DataError, Lines, UnreadableError
 
 TEXTS = ["Alpha", "two words", 'quo"te', "comma, too"]
 
@@ -256,3 +256,12 @@ def test_sources_survive_pickling(tmp_path):
 def test_a_part_reads_the_samples_it_names(tmp_path):
     part = Part(open_source(make_store(tmp_path), "train"), np.array([5, 2], np.uint32))
     assert texts(part) == [WORDS[5], WORDS[2]] and "image-000000006" in part.where(0)
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 1 << 24])
+def test_lines_are_found_across_blocks_and_whatever_ends_them(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("models.data.source.BLOCK", block)
+    path = tmp_path / "lines"
+    for content in (b"", b"\n\n", b"a", b"ab\r\nc d\n\n\n \r\n\re", b"\nx\n"):
+        path.write_bytes(content)
+        assert list(Lines(path)) == [line for line in content.replace(b"\r", b"\n").split(b"\n") if line]

@@ -65,3 +65,8 @@ def test_the_sum_of_a_large_set_is_one_line():
     found = find_unfit(Made(["-", ""] * 1000), Charset(), 9)
     assert "1,000 empty labels" in str(found) and "\n" not in str(found)
     assert found.indices.dtype == np.uint32 and len(found) == 2000
+
+
+def test_every_picture_may_have_its_own_time_steps():
+    found = find_unfit(Made(["abc", "abc", "aa"]), Charset(), np.array([3, 2, 3]))
+    assert found.found["long"] == [1] and "T = 2 to 3" in str(found)

@@ -34,7 +34,7 @@ class ResidentLoader:
         for indices in self.sampler:
             numbers, placeholder = self.dataset.numbers(indices)
             widths, texts = self.dataset.source.words(numbers)
-            images = self.images[torch.as_tensor(numbers.astype(np.int64)).to(self.device)]
+            images = self.images.index_select(0, torch.as_tensor(numbers).long().to(self.device))
             batch = self.dataset.batch(Rows(images, widths, texts, numbers.tolist()), placeholder)
             self.dataset.note(batch.skipped)
             yield batch

@@ -90,5 +90,6 @@ class BucketSampler(EpochSampler):
             window[:] = window[np.argsort(self.widths[window], kind="stable")]
         if not self.shuffle:
             return order
-        runs = np.random.default_rng([self.seed, self.epoch, 1]).permutation(-(-self.n // self.run))
-        return np.concatenate([order[run * self.run : (run + 1) * self.run] for run in runs])
+        whole = self.n // self.run * self.run  # the samples beyond stay last, so that batches stay within runs
+        runs = np.random.default_rng([self.seed, self.epoch, 1]).permutation(order[:whole].reshape(-1, self.run))
+        return np.concatenate([runs.ravel(), order[whole:]])

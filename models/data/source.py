@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,9 @@ class DataError(Refusal):
 
 class UnreadableError(DataError):
     """One picture that cannot be read. It is skipped and counted; the data set around it lives on."""
+
+
+BLOCK = 1 << 24  # bytes of a text file looked at together
 
 
 class Source(Protocol):
@@ -56,22 +60,22 @@ def read_inside(folder: Path, path: str, where: str) -> bytes:
 
 
 class Lines:
-    """The lines of a text file by number, without holding them: a memory map and one uint32 or uint64 a line.
+    """The lines of a text file by number, without holding them: a memory map and where each line starts.
 
-    Nine million annotation lines cost 36 MB instead of about 1 GB of Python strings.
+    Nine million annotation lines cost 36 MB instead of about 1 GB of Python strings. Empty lines are not counted.
     """
 
     def __init__(self, path: Path):
         self.path = Path(path)
         self._opened: tuple[int, mmap.mmap | bytes] | None = None
-        text = np.frombuffer(self._text(), np.uint8)
-        ends = np.flatnonzero(text == ord("\n"))
-        if len(text) and text[-1] != ord("\n"):
-            ends = np.append(ends, len(text))
-        starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-        filled = ends - starts > 0
-        kind = np.uint32 if len(text) < 2**32 else np.uint64
-        self.starts, self.ends = starts[filled].astype(kind), ends[filled].astype(kind)
+        self.size = self.path.stat().st_size
+        kind = np.uint32 if self.size < 2**32 else np.uint64
+        found, begin, before = [np.empty(0, kind)], 0, b"\n"
+        with self.path.open("rb") as file:  # read, not mapped: a worker's memory would seem to hold the whole file
+            while block := file.read(BLOCK):
+                found.append((line_starts(before + block) + begin).astype(kind))
+                begin, before = begin + len(block), block[-1:]
+        self.starts = np.concatenate(found)
 
     def _text(self) -> mmap.mmap | bytes:
         """The file's bytes, mapped once in each process."""
@@ -88,4 +92,15 @@ class Lines:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> bytes:
-        return self._text()[int(self.starts[index]) : int(self.ends[index])].rstrip(b"\r")
+        end = int(self.starts[index + 1]) if index + 1 < len(self.starts) else self.size
+        return self._text()[int(self.starts[index]) : end].rstrip(b"\r\n")
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def line_starts(block: bytes) -> np.ndarray:
+    """Where lines that are not empty start in a block, counted from its second byte; the first ends the one before."""
+    codes = np.frombuffer(block, np.uint8)
+    ends_a_line = (codes == ord("\n")) | (codes == ord("\r"))
+    return np.flatnonzero(ends_a_line[:-1] & ~ends_a_line[1:])

@@ -50,7 +50,10 @@ def refuse_cut(folder: str, environment: lmdb.Environment) -> None:
 
 
 def close_before_fork() -> None:
-    """LMDB must not be used across a fork: both sides open it again at their next read."""
+    """LMDB must not be used across a fork: both sides open it again at their next read.
+
+    What another thread is reading at that moment goes away under it: read in the thread that forks, or in workers.
+    """
     for store in list(_stores):
         store.close()
     for environment in list(_environments.values()):

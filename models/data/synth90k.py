@@ -32,6 +32,7 @@ class Synth90k:
         self.name = "Synth90k-sample" if self.is_sample else "Synth90k"
         self.lines = Lines(needed(self.folder / f"annotation_{split}.txt", "annotation file"))
         self.words = Lines(needed(self.folder / "lexicon.txt", "lexicon")) if labels == "lexicon" else None
+        self._words: list[str] | None = None  # all of them, once many labels are asked for
         if not len(self.lines):
             raise DataError(f"{self.lines.path}: no lines in it")
 
@@ -56,9 +57,10 @@ class Synth90k:
         """Labels of samples begin to end."""
         if self.words is None or end - begin < 1000:
             return [self.label(index) for index in range(begin, end)]
-        words = [word.decode("utf-8", "replace") for word in self.words]
+        if self._words is None:
+            self._words = [word.decode("utf-8", "replace") for word in self.words]
         try:
-            return [words[int(self.lines[index].rpartition(b" ")[2])] for index in range(begin, end)]
+            return [self._words[int(self.lines[index].rpartition(b" ")[2])] for index in range(begin, end)]
         except (ValueError, IndexError) as error:
             raise DataError(f"{self.lines.path}: {error}") from None
 

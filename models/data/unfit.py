@@ -25,7 +25,7 @@ KINDS = {
 class Unfit:
     """Sample numbers by what is wrong with their labels, and one example of each kind."""
 
-    time_steps: int
+    time_steps: int | np.ndarray  # for all, or for each sample
     found: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -41,7 +41,8 @@ class Unfit:
         parts = [
             f"{len(numbers):,} {KINDS[kind]} ({self.examples[kind]})" for kind, numbers in self.found.items() if numbers
         ]
-        return f"T = {self.time_steps}: " + ("; ".join(parts) or "every label fits")
+        steps = f"T = {np.min(self.time_steps)}" + f" to {np.max(self.time_steps)}" * (np.ndim(self.time_steps) > 0)
+        return f"{steps}: " + ("; ".join(parts) or "every label fits")
 
 
 def steps_needed(text: str) -> int:
@@ -59,14 +60,15 @@ def fault(text: str, charset: Charset, time_steps: int) -> str | None:
     return "long" if steps_needed(text) > time_steps else None
 
 
-def find_unfit(source: Source, charset: Charset, time_steps: int) -> Unfit:
-    """Look at every label. Some 1 us each out of LMDB: most of a chunk is cleared at once."""
+def find_unfit(source: Source, charset: Charset, time_steps: int | np.ndarray) -> Unfit:
+    """Look at every label. Some 2 us each out of LMDB: most of a chunk is cleared at once."""
     unfit = Unfit(time_steps)
+    steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
-        for index in suspects(source, begin, min(begin + CHUNK, len(source)), charset, time_steps):
+        for index in suspects(source, begin, charset, steps[begin : begin + CHUNK]):
             try:
                 text = source.label(index)
-                kind = fault(text, charset, time_steps)
+                kind = fault(text, charset, int(steps[index]))
             except DataError as error:
                 text, kind = str(error), "broken"
             if kind:
@@ -75,8 +77,9 @@ def find_unfit(source: Source, charset: Charset, time_steps: int) -> Unfit:
     return unfit
 
 
-def suspects(source: Source, begin: int, end: int, charset: Charset, time_steps: int) -> Iterable[int]:
+def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarray) -> Iterable[int]:
     """The samples of a chunk whose labels need a look; all of it where its labels are not plain ASCII."""
+    end = begin + len(time_steps)
     try:
         texts = texts_of(source, begin, end)
     except DataError:

@@ -1,0 +1,117 @@
+"""What a data set of Synth90k's size costs to open, to shuffle and to resume: nine million made records of tiny values.
+
+python benchmarks/full_size.py                      makes the LMDB in a temporary folder (about 1 GB, a minute)
+python benchmarks/full_size.py --records 900000
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import lmdb
+import numpy as np
+import psutil
+from tabulate import tabulate
+
+from bench.refusal import answer
+from models.charset import Charset
+from models.dataset import EpochSampler, Shape, open_dataset
+from models.options import parse
+
+PICTURE = b"P5 1 1 255 \x80"  # one grey pixel, the smallest picture there is
+
+
+@dataclass
+class Options:
+    """Measure a data set of full size."""
+
+    records: int = 9_000_000
+    batch_size: int = 256
+    folder: Path | None = None
+    """Where the LMDB is made, or lies from the last time; default: a temporary folder"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(Options, argv, "benchmarks/full_size.py")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        if not (folder / "data.mdb").exists():
+            make(folder, options.records)
+        # a fresh process, as a data loader's worker is
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            rows = pool.submit(measure, folder, options.batch_size).result()
+    print(tabulate(rows, ["a made data set", "measured", "unit"], floatfmt=",.3f"))
+
+
+def make(folder: Path, records: int) -> None:
+    """The field's LMDB in the order of its keys, which is the quickest to write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size = 256 * records + (1 << 24)
+    with lmdb.open(str(folder), map_size=size, sync=False) as environment, environment.begin(write=True) as writing:
+        with writing.cursor() as cursor:
+            numbers = range(1, records + 1)
+            cursor.putmulti(((b"image-%09d" % n, PICTURE) for n in numbers), append=True)
+            cursor.putmulti(((b"label-%09d" % n, b"w%x" % n) for n in numbers), append=True)
+        writing.put(b"num-samples", b"%d" % records)
+
+
+def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
+    process = psutil.Process()
+    open_dataset(folder, "train", Shape(), Charset()).__getitems__([0])  # loads modules, warms the page cache
+    before = process.memory_info().rss
+    data, opening = timed(lambda: open_dataset(folder, "train", Shape(), Charset()), time.perf_counter)
+    opened = process.memory_info().rss - before
+    sampler = EpochSampler(len(data), batch_size, seed=1)
+    order, shuffling = timed(sampler.order)
+    held = order.nbytes
+    del order
+    private = private_bytes(process)
+    _, reading = timed(lambda: [len(data.__getitems__(indices).texts) for indices in islice(sampler, 100)])
+    unfit, looking = timed(lambda: data.unfit(26))
+    return [
+        ("open", opening, "s"),
+        ("memory of a worker after opening", opened / 1e6, "MB"),
+        ("memory of its own after 100 shuffled batches", (private_bytes(process) - private) / 1e6, "MB more"),
+        ("shuffle an epoch", shuffling, "s of CPU"),
+        ("the epoch's order, in the main process", held / 1e6, "MB"),
+        ("100 shuffled batches", reading, "s of CPU"),
+        ("look at every label for ones that do not fit", looking, "s of CPU"),
+        ("labels that do not fit", len(unfit), ""),
+        ("samples left after a resume at 3/4 that were seen before", resume_twice(len(data), batch_size), ""),
+    ]
+
+
+def timed(work, clock=time.process_time):
+    """What some work gives and the seconds it takes; of CPU, so that what else the machine does counts little."""
+    started = clock()
+    return work(), clock() - started
+
+
+def private_bytes(process: psutil.Process) -> int:
+    """Memory that this process wrote to; pages of the LMDB are the kernel's cache and are shared."""
+    return sum(region.private_dirty for region in process.memory_maps())
+
+
+def resume_twice(n: int, batch_size: int) -> int:
+    """Stop an epoch of 3 ranks after three quarters, go on with 2: samples seen twice or never."""
+    first = EpochSampler(n, batch_size, seed=1, world=3)
+    start = first.consumed(len(first) * 3 // 4)
+    seen = np.zeros(n, np.uint8)
+    seen[first.order()[:start]] += 1
+    for rank in range(2):
+        for indices in EpochSampler(n, batch_size, seed=1, rank=rank, world=2, start=start):
+            seen[[i for i in indices if i >= 0]] += 1
+    return int((seen != 1).sum())
+
+
+if __name__ == "__main__":
+    answer(main, "benchmarks/full_size.py")
