@@ -70,6 +70,14 @@ class Common:
     """Per card"""
     workers: int = -1
     """Loader processes per card; -1: none on CPU, 4 on cards"""
+    strict: bool = False
+    """Refuse to run where a check before the run warns"""
+    input: Literal["real", "memory", "synthetic"] = "real"
+    """memory: the same few batches again and again; synthetic: random pictures, no data set (twins, models/twins.py)"""
+    min_steps: int = 20
+    """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
+    min_seconds: float = 10.0
+    """The same, in seconds"""
     mode: Literal["exact", "ignore_case", "alphanumeric"] = "alphanumeric"
     """How texts are compared: as they are; whatever their case; whatever their case and punctuation"""
     seed: int = 1
@@ -93,6 +101,10 @@ class Train(Common):
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
+    without: Literal["compute", "sync"] | None = None
+    """Leave out all work but loading, or the exchange of gradients (twins, models/twins.py)"""
+    profile_steps: int = 0
+    """After training, profile so many steps: which kinds of operation take the time"""
     warmup_steps: int = 20
     """Left out of throughput"""
     log_every: int = 50
