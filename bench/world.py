@@ -82,10 +82,6 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def gather_hosts(self, value) -> list:
-        """The value of the first rank of every host."""
-        return self.gather(value)[:: self.local_size]
-
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.meter import Meter
+from bench.breakdown import profiled
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
@@ -23,12 +23,14 @@ from models.data.sampler import BucketSampler, EpochSampler
 from models.dataset import Batch, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
+from models.measure import Instruments, Run, recorded
 from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, parse
 from models.parts.heads import pad
 from models.progress import Progress
 from models.recogniser import parameters
-from models.util import Session, dataset_section, make_record, normalised
+from models.twins import KINDS, Kept, fed, is_twin, synchronised
+from models.util import Session, normalised
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
 
@@ -51,6 +53,7 @@ class Training:
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
     validation: dict | None = None
+    resumed_from: int | None = None  # step
 
     def __post_init__(self):
         options, session = self.options, self.session
@@ -65,8 +68,9 @@ class Training:
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
         self.sampler = self.sampling()
-        self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
-        self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
+        self.batches = fed(loader(self.train_set, self.sampler, session.workers, session.device.kind.type), options)
+        self.meter = session.meter(min(options.warmup_steps, max(1, self.total_steps // 4)))
+        self.measured = Run(session, self.name, self.meter, self.train_set, "train", self.network, self.evidence)
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
@@ -92,9 +96,19 @@ class Training:
         with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
             while self.stepper.step < self.total_steps:
                 self.epoch()
-                self.validate()
-                self.save()
-        return self.record()
+                if not is_twin(self.options):
+                    self.validate()
+                    self.save()
+            breakdown = self.profile() if self.options.profile_steps else None
+        return self.record(breakdown)
+
+    def profile(self) -> dict:
+        """Which kinds of operation a step is made of; what these steps learn is forgotten with the process."""
+        batches, steps = iter(Kept(self.batches)), self.stepper.step
+        next(batches)
+        found = profiled(lambda: self.update(next(batches)), self.options.profile_steps, self.session.device, KINDS)
+        self.stepper.step = steps
+        return found
 
     def distributed(self) -> nn.Module:
         if self.session.world.size == 1:
@@ -109,17 +123,27 @@ class Training:
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
         left = islice(self.batches, self.total_steps - self.stepper.step)
         for batch in self.meter.steps(left, images=images_of):
-            self.step(batch)
+            self.step(batch) if self.options.without != "compute" else self.skip()
             self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
             if self.stepper.step % self.options.save_every == 0:
                 self.save()
         if self.position.consumed >= len(self.train_set):
             self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
 
+    def skip(self) -> None:
+        """A step of a twin that only loads."""
+        self.stepper.step += 1
+        self.progress.advance()
+
+    def update(self, batch: Batch) -> Tensor:
+        """Learn from one batch; its share of the loss."""
+        with synchronised(self.trained, self.options.without):
+            loss = self.loss(batch)
+            self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
+        return loss.detach()
+
     def step(self, batch: Batch) -> None:
-        loss = self.loss(batch)
-        self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
-        self.losses.append(loss.detach())
+        self.losses.append(self.update(batch))
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
@@ -197,7 +221,6 @@ class Training:
     def resume(self) -> None:
         """Go on where a checkpoint stands. The leader reads it for all: hosts need not share a disk."""
         found = self.session.world.share(self.newest())
-        self.resumed_from = None
         if not found:
             return
         content, path = found
@@ -223,25 +246,28 @@ class Training:
         if len(self.unfit):
             session.say(f"  left out of training: {self.unfit}")
 
-    def record(self) -> Record | None:
+    def evidence(self) -> dict:
+        """How far training came."""
+        training = {
+            "epochs": self.position.epoch,
+            "steps": self.stepper.step,
+            "total_steps": self.total_steps,
+            "skipped_steps": self.stepper.skipped,
+            "resumed_from_step": self.resumed_from,
+            "restarts": self.session.world.restarts,
+        }
+        return {"training": training}
+
+    def record(self, breakdown: dict | None) -> Record | None:
         self.read_losses()
         losses = self.session.world.gather(self.losses)
         mean = [sum(step) / len(step) for step in zip(*losses, strict=True)]
-        record = make_record(
-            self.session,
-            self.name,
-            self.meter,
-            dataset_section(self.train_set, "train", self.session.world),
+        evidence = self.evidence()
+        evidence["training"]["loss"] = mean
+        record = self.measured.record(
+            breakdown=breakdown,
             accuracy=self.validation and {"split": "val", **self.validation},
-            training={
-                "epochs": self.position.epoch,
-                "steps": self.stepper.step,
-                "total_steps": self.total_steps,
-                "loss": mean,
-                "skipped_steps": self.stepper.skipped,
-                "resumed_from_step": self.resumed_from,
-                "restarts": self.session.world.restarts,
-            },
+            **evidence,
         )
         return record if self.session.world.leads else None
 
@@ -250,9 +276,12 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Train, argv, "models.train")
     session = Session.open(options)
     try:
-        if record := Training(options, session).run():
-            path = record.save(options.results)
-            session.say(f"record: {path}")
+        session.instruments = Instruments.open(session)
+        training = Training(options, session)
+        with recorded(training.measured, options):
+            record = training.run()
+        if record:
+            session.say(f"record: {record.save(options.results)}")
     finally:
         session.world.leave()
 
