@@ -101,8 +101,8 @@ class Train(Common):
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
-    without: Literal["compute", "sync"] | None = None
-    """Leave out all work but loading, or the exchange of gradients (twins, models/twins.py)"""
+    without: Literal["validation", "compute", "sync"] | None = None
+    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (models/twins.py)"""
     profile_steps: int = 0
     """After training, profile so many steps: which kinds of operation take the time"""
     warmup_steps: int = 20
@@ -135,6 +135,18 @@ class Infer(Common):
     """Batches left out of throughput"""
     latency_runs: int = 100
     """Timed batches for each latency; 0 is off"""
+
+
+LEAST = {
+    "batch_size": 1, "epochs": 1, "steps": 1, "log_every": 1, "save_every": 1, "warmup_steps": 0, "latency_runs": 0,
+}  # fmt: skip
+
+
+def refuse_too_small(options: Common) -> None:
+    for name, least in LEAST.items():
+        value = getattr(options, name, None)
+        if value is not None and value < least:
+            raise Refusal(f"--{name} is at least {least}, not {value}")
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
@@ -171,7 +183,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = parsing.build_parser(Train, "").names
-    for key in values:
+    for key, value in values.items():
+        if any(name.startswith(f"{key}.") for name in everything):
+            raise Refusal(f"{path}: '{key}' holds options of its own, one a line, and not {value!r}")
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
@@ -184,7 +198,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
 
 def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
     """Read `kind` from its recipe and the command line. Raises Refusal."""
-    return parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    options = parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    refuse_too_small(options)
+    return options
 
 
 def dataset_root(options: Common) -> str:
