@@ -214,9 +214,13 @@ class Training:
             self.session.say(f"starting from {path}: {said}")
 
     def newest(self) -> tuple[dict, Path] | None:
-        """What to go on from: with --resume the run's newest readable checkpoint, after a restart this job's own."""
+        """What to go on from: with --resume the run's newest readable checkpoint, else one of this very job.
+
+        A job that finds its own checkpoint has been started again. torchrun's count of restarts does not tell: it is
+        another on every host, and stays 0 on one that only followed the others.
+        """
         world = self.session.world
-        if not world.leads or not (self.options.resume or world.restarts):
+        if not world.leads or not (self.options.resume or world.job):
             return None
         found = checkpoint.read_last(self.folder)
         return found if found and (self.options.resume or found[0].get("job") == world.job) else None
@@ -257,7 +261,7 @@ class Training:
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
             "resumed_from_step": self.resumed_from,
-            "restarts": self.session.world.restarts,
+            "restarts": max(self.session.world.gather(self.session.world.restarts)),
         }
         return {"training": training}
 
