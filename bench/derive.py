@@ -101,8 +101,8 @@ def efficiency(record: Record, images_per_s: float | None) -> dict | None:
     """How near the run came to what its own cards were measured to do. None where that was not measured."""
     if not record.limits:
         return None
-    flops = record.limits[0]["forward_flops_per_image"]
-    work = flops and flops * PASSES[record.task]
+    idle = record.cell.get("without") == "compute"
+    work = None if idle else record.limits[0]["forward_flops_per_image"] * PASSES[record.task]
     ceiling = math.fsum(card["gemm_flops_per_s"] for card in record.limits)
     return {
         "flops_per_image": work,

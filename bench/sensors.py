@@ -49,7 +49,7 @@ def card_telemetry(sampled: dict) -> CardTelemetry:
     for begin, end in windows:
         inside |= (time >= begin) & (time <= end)
     about = {"rank": sampled["rank"], "sensor": sampled["sensor"], "samples": int(inside.sum())}
-    if reasons := [*sampled["reasons"], *no_window(time, windows)]:
+    if reasons := sampled["reasons"] or no_window(time, windows):
         return CardTelemetry(**about, reasons=reasons)
     reach = GAPS * max(sampled["interval_s"], 0.0)
     gap, coverage = longest_gap(time, windows), covered(time, windows, reach)

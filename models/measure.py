@@ -93,6 +93,7 @@ def cell(session: Session) -> dict:
         "engine": "eager",
         "input": options.input,
         "without": getattr(options, "without", None),
+        "scenario": getattr(options, "scenario", None),
         "simulated": provenance.simulated(session.device.versions()),
     }
 

@@ -103,8 +103,8 @@ class Train(Common):
     """Do not train: test --start-from, or the newest best checkpoint, as models.test does"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
-    without: Literal["compute", "sync"] | None = None
-    """Leave out all work but loading, or the exchange of gradients (twins, models/twins.py)"""
+    without: Literal["validation", "compute", "sync"] | None = None
+    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (models/twins.py)"""
     profile_steps: int = 0
     """After training, profile so many steps: which kinds of operation take the time"""
     warmup_steps: int = 20

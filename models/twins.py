@@ -1,7 +1,8 @@
 """Twins of a run, alike but for one thing left out, so that the difference says what that thing costs.
 
 `--input memory` uses the same few batches again and again, `--input synthetic` needs no data set at all;
-`--without compute` only loads, `--without sync` leaves gradients where they are. bench/attribute.py runs them.
+`--without compute` only loads, `--without sync` leaves gradients where they are; none of them validates or writes
+checkpoints, and `--without validation` leaves out just that. bench/attribute.py runs them.
 """
 
 from __future__ import annotations
