@@ -279,7 +279,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Train, argv, "models.train")
     if options.test_only:
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
-        return test.perform(Infer(**shared, checkpoint=options.start_from))
+        return test.perform(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
     session = Session.open(options)
     try:
         session.instruments = Instruments.open(session)
