@@ -10,6 +10,7 @@ import pytest
 
 from bench.run_name import RunName
 from models.options import Infer, Train, parse, recipe_path
+from models.parsing import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "from-other-systems.md").read_text(encoding="utf8")
@@ -35,8 +36,6 @@ def test_options_named_alone_are_options(words):
 
 
 def takes(kind: type, option: str) -> bool:
-    from models.parsing import build_parser
-
     names = set(build_parser(kind, "").names) | {"show", "codes", "build"}  # of models.demo and models.prepare
     return option.replace("-", "_") in names
 
