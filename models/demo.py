@@ -39,7 +39,7 @@ class Reader:
     @classmethod
     def open(cls, path: Path) -> Reader:
         """From a checkpoint of this project or converted weights. Raises Refusal when it cannot be used."""
-        content = checkpoint.read(path)
+        content = checkpoint.trained(path, "data", "model")
         charset, data = Charset(content["charset"]), content["data"]
         shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
         network = build(Model(**{**content["model"], "pretrained": ""}), charset.classes, shape.height, shape.channels)

@@ -137,6 +137,18 @@ class Infer(Common):
     """Timed batches for each latency; 0 is off"""
 
 
+LEAST = {
+    "batch_size": 1, "epochs": 1, "steps": 1, "log_every": 1, "save_every": 1, "warmup_steps": 0, "latency_runs": 0,
+}  # fmt: skip
+
+
+def refuse_too_small(options: Common) -> None:
+    for name, least in LEAST.items():
+        value = getattr(options, name, None)
+        if value is not None and value < least:
+            raise Refusal(f"--{name} is at least {least}, not {value}")
+
+
 def flatten(tree: dict, prefix: str = "") -> dict:
     """{'data': {'width': 100}} -> {'data.width': 100}"""
     flat = {}
@@ -171,7 +183,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = parsing.build_parser(Train, "").names
-    for key in values:
+    for key, value in values.items():
+        if any(name.startswith(f"{key}.") for name in everything):
+            raise Refusal(f"{path}: '{key}' holds options of its own, one a line, and not {value!r}")
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
@@ -184,7 +198,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
 
 def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
     """Read `kind` from its recipe and the command line. Raises Refusal."""
-    return parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    options = parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    refuse_too_small(options)
+    return options
 
 
 def dataset_root(options: Common) -> str:

@@ -45,11 +45,15 @@ class Parser(ArgumentParser):
 
 def tidy(message: str) -> str:
     """jsonargparse explains wrong types at length; a person needs the option, the value and the wanted type."""
-    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
+    wordy = " ".join(message.split())
+    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', wordy)
     wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
     if wrong and wanted:
         return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
-    return " ".join(message.split())
+    choice = re.search(r'Parser key "(.+?)": Expected a typing\.Literal\[(.+?)\]\. Got value: (.+?)$', wordy)
+    if choice:
+        return f"--{choice[1]} is one of {choice[2]}, not '{choice[3]}'"
+    return wordy
 
 
 def build_parser(kind: type, prog: str, example: str = "") -> Parser:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.breakdown import profiled
 from bench.record import Record
-from bench.refusal import answer
+from bench.refusal import Refusal, answer
 from models import checkpoint
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
@@ -206,8 +206,11 @@ class Training:
     def start(self) -> None:
         """With --start_from, begin with the weights of another run."""
         if path := self.options.start_from:
-            content = checkpoint.read(path)
-            said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            content = checkpoint.trained(path)
+            try:
+                said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            except Refusal as refusal:
+                raise Refusal(f"{path}: {refusal}") from None
             self.session.say(f"starting from {path}: {said}")
 
     def newest(self) -> tuple[dict, Path] | None:
