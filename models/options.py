@@ -109,6 +109,8 @@ class Infer(Common):
     split: Literal["train", "val", "test"] = "test"
     warmup_steps: int = 2
     """Batches left out of throughput"""
+    engine: Literal["eager", "compile", "onnxruntime", "openvino", "tensorrt", "auto"] = "eager"
+    """What computes the network; auto: the fastest here that agrees with eager"""
     latency_runs: int = 100
     """Timed batches for each latency; 0 is off"""
 
