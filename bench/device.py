@@ -12,9 +12,10 @@ import os
 import platform
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 
 # Count cards through the driver's management library: plain is_available() would start a context and poison fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -22,6 +23,7 @@ os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
 
 import torch
 
+from bench.provenance import cpu_name
 from bench.refusal import Refusal
 from bench.run_name import DEVICES as ORDER
 
@@ -192,6 +194,18 @@ class Device:
         if self.kind.type != "cpu":
             self.module.synchronize()
 
+    def event_maker(self) -> Callable[[], object] | None:
+        """Makes events that time on the device's own clock; None where it has none."""
+        event = None if self.kind.type == "cpu" else getattr(self.module, "Event", None)
+        return event and partial(event, enable_timing=True)
+
+    def identity(self) -> str | None:
+        """The card's UUID as its driver spells it, where torch tells (2.4 and later)."""
+        uuid = (
+            None if self.kind.type != "cuda" else getattr(self.module.get_device_properties(self.index), "uuid", None)
+        )
+        return uuid and f"GPU-{uuid}"
+
     def reset_peak_memory(self) -> None:
         if self.kind.type != "cpu":
             self.module.reset_peak_memory_stats()
@@ -220,16 +234,6 @@ class Device:
             self.kind.extension or "cuda": getattr(extension, "__version__", None) if extension else torch.version.cuda,
             "cudnn": str(torch.backends.cudnn.version()) if self.kind.type == "cuda" else None,
         }
-
-
-def cpu_name() -> str:
-    """The processor's model name; /proc/cpuinfo knows it where `platform` says only the architecture."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf8") as lines:  # noqa: PTH123
-            names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-            return next(names, platform.processor() or platform.machine())
-    except OSError:
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":  # python -m bench.device [--best]

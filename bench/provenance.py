@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -52,10 +55,23 @@ def commit() -> dict:
     }
 
 
+def diff_sha256() -> str | None:
+    """Of what tracked files have more than the commit, so that two dirty trees can be told apart; None when clean."""
+    difference = git("diff", "HEAD")
+    return hashlib.sha256(difference.encode()).hexdigest() if difference else None
+
+
+def simulated(versions: Mapping[str, str | None]) -> bool:
+    """Whether a device's libraries call themselves a stand-in, by the local part of their version (PEP 440)."""
+    local = [(version or "").partition("+")[2] for version in versions.values()]
+    return any(re.search(r"fake|simulat|emulat|mock|stub", part) for part in local)
+
+
 def collect() -> dict:
     memory = psutil.virtual_memory()
     return {
         **commit(),
+        "diff_sha256": diff_sha256(),
         "argv": sys.argv,
         "image_digest": os.environ.get("IMAGE_DIGEST") or None,
         "image_name": os.environ.get("IMAGE_NAME") or None,
@@ -63,8 +79,19 @@ def collect() -> dict:
         "python": platform.python_version(),
         "os": platform.platform(),
         "host": platform.node(),
+        "cpu": cpu_name(),
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": memory.total,
         "versions": {package: version(package) for package in PACKAGES},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
+
+
+def cpu_name() -> str:
+    """The processor's model name; /proc/cpuinfo knows it where `platform` says only the architecture."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf8") as lines:  # noqa: PTH123
+            names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+            return next(names, platform.processor() or platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()

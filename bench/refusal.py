@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
+
+FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the launcher ends the others
 
 
 class Refusal(ValueError):
@@ -12,10 +16,17 @@ class Refusal(ValueError):
 
 
 def answer(main: Callable[[], object], program: str) -> None:
-    """Run `main`; turn a Refusal into one line on stderr and exit code 2. Only the first of several ranks speaks."""
+    """Run `main`; turn a Refusal into one line on stderr and exit code 2.
+
+    Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
+    launcher is told, because starting again would not help.
+    """
     try:
         main()
     except Refusal as refusal:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{program}: error: {refusal}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            time.sleep(FIRST_SPEAKS_S)
+        print(f"{program}: error: {refusal}", file=sys.stderr, flush=True)
+        if launcher := os.environ.get("CRNN_LAUNCHER"):
+            os.kill(int(launcher), signal.SIGUSR1)
         sys.exit(2)

@@ -9,9 +9,11 @@ from datetime import timedelta
 import torch.distributed as dist
 
 from bench.device import Device
+from bench.refusal import Refusal
 
-# gloo's own default is 30 minutes; a rank that has said nothing for this long is lost.
-TIMEOUT = timedelta(seconds=float(os.environ.get("CRNN_TIMEOUT_S", "600")))
+# A rank that has said nothing for this long is lost. gloo's own default is 30 minutes; the longest silence of a run is
+# the leader writing a checkpoint, seconds, or a host reading a data set's labels slower than another, a minute or two.
+TIMEOUT = timedelta(seconds=float(os.environ.get("CRNN_TIMEOUT_S", "300")))
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class World:
         return self.rank == 0
 
     @property
+    def restarts(self) -> int:
+        """How often the launcher has started these processes again after a failure."""
+        return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+    @property
+    def job(self) -> str | None:
+        """The name of the launch, the same after a restart; None for a process nobody launched."""
+        return os.environ.get("TORCHELASTIC_RUN_ID")
+
+    @property
     def hosts(self) -> int:
         return self.size // self.local_size
 
@@ -42,6 +54,13 @@ class World:
         """Meet the other ranks. The card is already selected: cncl and nccl need that first."""
         if self.size > 1:
             dist.init_process_group(device.kind.backend, timeout=TIMEOUT)
+            self.same_cards(device.card_name())
+
+    def same_cards(self, card: str) -> None:
+        """Refuse cards of two kinds: their row would have no name. CRNN_MIXED_HOSTS=1 allows it."""
+        kinds = dict.fromkeys(self.gather(card))
+        if len(kinds) > 1 and os.environ.get("CRNN_MIXED_HOSTS") != "1":
+            raise Refusal(f"the ranks run on {' and '.join(kinds)}; use cards of one kind, or set CRNN_MIXED_HOSTS=1")
 
     def leave(self) -> None:
         if dist.is_initialized():
@@ -54,6 +73,14 @@ class World:
         values = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+    def share(self, value):
+        """The leader's value, on every rank; what the others pass is not looked at."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
 
     def barrier(self) -> None:
         if self.size > 1:

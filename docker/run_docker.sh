@@ -1,59 +1,101 @@
 #!/usr/bin/env bash
-# Run something inside the image, as the caller, with the devices this host has; never privileged.
-# usage: bash docker/run_docker.sh [COMMAND...]          default: bash
-#   DEVICE=cpu|cuda|mlu   which settings (default: what is found)      IMAGE_NAME   the image (default: crnn-bench)
-#   PYTORCH_TRAIN_DATASET, PYTORCH_TRAIN_CHECKPOINT, RESULTS           folders that are mounted
+# Run something inside the image, as the caller, with the devices this host has.
+# usage: bash docker/run_docker.sh [--privileged] [NAME [OPTION...] | COMMAND...]
+#   NAME is a script of run_scripts/ without .sh: `bash docker/run_docker.sh CRNN_Infer`. Nothing: a shell.
+#   DEVICE           CPU, GPU or MLU (default: what is found)       IMAGE_NAME   the image (default: crnn-bench)
+#   PYTORCH_TRAIN_DATASET, PYTORCH_TRAIN_CHECKPOINT, RESULTS        folders that are mounted; the first one read-only
+#   SHM_SIZE=8g      what loader workers hand over pictures in      NETWORK      default: none; host for several hosts
+# The container has no network, no capabilities, a read-only root, and is privileged only with --privileged.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=../env.sh
 source "$ROOT/env.sh"
+# shellcheck source=common.sh
+source "$ROOT/docker/common.sh"
 
-found() { # prints the settings that suit this host
-  if compgen -G '/dev/cambricon_dev*' >/dev/null; then
-    echo mlu
-  elif compgen -G '/dev/nvidia[0-9]*' >/dev/null; then
-    echo cuda
+SOURCES=/opt/crnn-bench/src
+# Variables of the caller that mean the same inside.
+PASSED=(CARDS PRECISION EPOCHS STEPS NNODES NODE_RANK MASTER_ADDR MASTER_PORT MAX_RESTARTS CRNN_TIMEOUT_S
+  CRNN_JOIN_TIMEOUT_S CRNN_MIXED_HOSTS OMP_NUM_THREADS MLU_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES
+  ENABLE_FALLBACK_TO_CPU GLOO_SOCKET_IFNAME NCCL_SOCKET_IFNAME)
+
+arguments=(--rm --init --read-only --tmpfs /tmp:exec --ulimit memlock=-1 --security-opt=no-new-privileges)
+
+confine() { # [--privileged]
+  if [[ ${1:-} == --privileged ]]; then arguments+=(--privileged); else arguments+=(--cap-drop=ALL); fi
+  local network=none
+  [[ ${NNODES:-1} == 1 ]] || network=host
+  arguments+=(--network "${NETWORK:-$network}" --shm-size "${SHM_SIZE:-8g}")
+}
+
+# Files that a run leaves belong to the caller, also to the one behind sudo.
+user=${SUDO_UID:-$(id -u)} group=${SUDO_GID:-$(id -g)}
+
+folder() { # <path> <path inside>: made when it is missing, mounted for writing
+  [[ -d $1 ]] || install -d -o "$user" -g "$group" "$1" || fail "cannot make the folder $1"
+  arguments+=(--volume "$(realpath "$1"):$2")
+}
+
+mount_data() {
+  folder "${RESULTS:-$ROOT/results/runs}" "$SOURCES/results/runs"
+  if [[ -f $PYTORCH_TRAIN_CHECKPOINT ]]; then # one file of weights
+    arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_CHECKPOINT"):/checkpoints/weights.pt:ro"
+      --env PYTORCH_TRAIN_CHECKPOINT=/checkpoints/weights.pt)
   else
-    echo cpu
+    folder "$PYTORCH_TRAIN_CHECKPOINT" /checkpoints
+  fi
+  if [[ -z $PYTORCH_TRAIN_DATASET ]]; then
+    folder "$CRNN_SAMPLE" /data/sample # rendered there on the first run
+  elif [[ -d $PYTORCH_TRAIN_DATASET ]]; then
+    arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_DATASET"):/data:ro" --env PYTORCH_TRAIN_DATASET=/data)
+  else
+    fail "PYTORCH_TRAIN_DATASET=$PYTORCH_TRAIN_DATASET is not a folder"
   fi
 }
 
-device=${DEVICE:-$(found)}
-settings=$ROOT/docker/${device,,}.env
-[[ -f $settings ]] || {
-  echo "run_docker.sh: error: DEVICE=$device: want cpu, cuda or mlu" >&2
-  exit 2
-}
-# shellcheck source=cpu.env
-source "$settings"
-
-results=${RESULTS:-$ROOT/results/runs}
-mkdir -p "$results" "$PYTORCH_TRAIN_CHECKPOINT"
-digest=$(docker image inspect --format '{{.Id}}' "$IMAGE_NAME") || {
-  echo "run_docker.sh: error: no image $IMAGE_NAME: docker build -t $IMAGE_NAME ." >&2
-  exit 2
+pass_node() { # <node>: into the container's /dev, with the group that may use it
+  local target=/dev/${1##*/} major minor
+  if [[ $1 == *:* ]]; then # --device would take the colon of cambr-msgq:0 for its own
+    read -r major minor <<<"$(stat -c '%t %T' "$1")"
+    arguments+=(--mount "type=bind,source=$1,target=$target"
+      --device-cgroup-rule "c $((16#$major)):$((16#$minor)) rwm")
+  else
+    arguments+=(--device "$1:$target")
+  fi
+  groups+=("$(stat -c %g "$1")")
 }
 
-arguments=(--rm --init --user "$(id -u):$(id -g)" --shm-size=8g --ulimit memlock=-1
-  --cap-drop=ALL --security-opt=no-new-privileges
-  --env "IMAGE_NAME=$IMAGE_NAME" --env "IMAGE_DIGEST=$digest" --env HOME=/tmp
-  --volume "$results:/opt/crnn-bench/src/results/runs"
-  --volume "$PYTORCH_TRAIN_CHECKPOINT:/checkpoints")
-[[ ! -t 0 ]] || arguments+=(-it)
-if [[ -n $PYTORCH_TRAIN_DATASET ]]; then
-  arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_DATASET"):/data:ro" --env PYTORCH_TRAIN_DATASET=/data)
-else
-  arguments+=(--tmpfs "/data:uid=$(id -u),gid=$(id -g)")
-fi
-# The patterns and flags of the settings are lists of words on purpose.
-for pattern in ${DEVICE_NODES:-}; do
-  for node in $pattern; do [[ ! -e $node ]] || arguments+=(--device "$node"); done
-done
-for tool in ${READ_ONLY_TOOLS:-}; do
-  [[ ! -e $tool ]] || arguments+=(--volume "$tool:$tool:ro")
-done
-# shellcheck disable=SC2206
-arguments+=(${DOCKER_FLAGS:-})
+pass_devices() {
+  local pattern node tool id groups=()
+  for pattern in $DEVICE_NODES; do
+    for node in "$DEV"/$pattern; do [[ ! -e $node ]] || pass_node "$node"; done
+  done
+  for id in $(printf '%s\n' "${groups[@]}" | sort -un); do arguments+=(--group-add "$id"); done
+  for tool in $READ_ONLY_TOOLS; do
+    [[ ! -e $tool ]] || arguments+=(--volume "$tool:$tool:ro")
+  done
+  # shellcheck disable=SC2206 # a list of words
+  arguments+=($DOCKER_FLAGS)
+}
 
-exec docker run "${arguments[@]}" "$IMAGE_NAME" "${@:-bash}"
+pass_environment() {
+  local name digest
+  digest=$(docker image inspect --format '{{if .RepoDigests}}{{index .RepoDigests 0}}{{else}}{{.Id}}{{end}}' \
+    "$IMAGE_NAME") || fail "no image $IMAGE_NAME here: bash docker/build.sh"
+  arguments+=(--user "$user:$group" --env "IMAGE_NAME=$IMAGE_NAME" --env "IMAGE_DIGEST=$digest")
+  [[ -z ${DEVICE:-} ]] || arguments+=(--env "DEVICE=$DEVICE_NAME")
+  for name in "${PASSED[@]}"; do [[ ! -v $name ]] || arguments+=(--env "$name"); done
+  [[ ! -t 0 || ! -t 1 ]] || arguments+=(-it)
+}
+
+read_settings "${DEVICE:-}"
+confine "${1:-}"
+[[ ${1:-} != --privileged ]] || shift
+mount_data
+pass_devices
+pass_environment
+
+command=("${@:-bash}")
+if [[ $# -gt 0 && -f $ROOT/run_scripts/$1.sh ]]; then command=(bash "run_scripts/$1.sh" "${@:2}"); fi
+exec docker run "${arguments[@]}" "$IMAGE_NAME" "${command[@]}"

@@ -20,6 +20,9 @@ from bench.run_name import RunName
 from models import convert
 
 FORMAT = 1
+# What torch.load raises for a file that is not a checkpoint, or half of one, or wants to run code.
+UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
+KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
 def write(content: dict, path: Path) -> None:
@@ -57,11 +60,26 @@ def read(path: Path) -> dict:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise Refusal(f"no checkpoint at {path}") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError) as error:
+    except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Refusal(f"{path}: not a readable checkpoint ({reason[:160]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Refusal(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
+    return content
+
+
+def trained(path: Path, *parts: str) -> dict:
+    """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises Refusal."""
+    return checked(read(path), path, "network", "charset", *parts)
+
+
+def checked(content: dict, path: Path, *parts: str) -> dict:
+    for part in parts:
+        if part not in content:
+            raise Refusal(f"{path}: not a trained recogniser: it has no '{part}'")
+        if not isinstance(content[part], KINDS[part]):
+            kind = type(content[part]).__name__
+            raise Refusal(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
     return content
 
 
@@ -95,6 +113,7 @@ def is_run_of(recipe: str, folder: str) -> bool:
 
 def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
     """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
+    checked(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
         raise Refusal(
             f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"

@@ -274,7 +274,7 @@ def load(path: Path) -> dict:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         options = {key: json.loads(about[key]) for key in ("data", "model")}
         return {"network": state, "charset": about["charset"], "recipe": None, **options}
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
         raise Refusal(

@@ -43,6 +43,7 @@ class Batch:
     labels: torch.Tensor  # int32 (sum of lengths,)
     lengths: torch.Tensor  # int32 (N,)
     texts: list[str]  # as the data set has them, before any case folding
+    numbers: list[int]  # of the samples, in the source
     weight: float = 1.0  # 0 for a placeholder, see EpochSampler
     skipped: dict[int, str] = field(default_factory=dict)  # samples missing from it, and why
 
@@ -120,6 +121,7 @@ class WordDataset(Dataset):
             labels=torch.from_numpy(labels),
             lengths=torch.from_numpy(lengths),
             texts=rows.texts,
+            numbers=rows.numbers,
             weight=0.0 if placeholder or empty else 1.0,
             skipped=rows.skipped,
         )

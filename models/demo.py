@@ -21,10 +21,10 @@ from models.charset import Charset
 from models.data.image import Shape, resize
 from models.data.image import decode as decode_picture
 from models.data.source import UnreadableError
-from models.decode import Decoded, attention_with_lexicon, best_path, decode, raw_path
-from models.decoding.lexicon import Lexicon
+from models.decode import Decoded, best_path, raw_path
 from models.model import Model
 from models.parts.heads import Attention
+from models.reading import GREEDY, Method
 from models.recogniser import Recogniser, build
 
 
@@ -39,7 +39,7 @@ class Reader:
     @classmethod
     def open(cls, path: Path) -> Reader:
         """From a checkpoint of this project or converted weights. Raises Refusal when it cannot be used."""
-        content = checkpoint.read(path)
+        content = checkpoint.trained(path, "data", "model")
         charset, data = Charset(content["charset"]), content["data"]
         shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
         network = build(Model(**{**content["model"], "pretrained": ""}), charset.classes, shape.height, shape.channels)
@@ -58,20 +58,15 @@ class Reader:
         return resize(decoded, self.shape.height, width).reshape(self.shape.height, width, -1)
 
     @torch.inference_mode()
-    def read(self, picture: np.ndarray, lexicon: Lexicon | None = None, beam: int = 0) -> Reading:
+    def read(self, picture: np.ndarray, method: Method = GREEDY) -> Reading:
+        """uint8 (height, width, channels), of any width that the recogniser takes."""
         images = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        decoded = method(self.network, images, None, self.charset)
         features, steps = self.network.features(images)
         head = self.network.head
         if isinstance(head, Attention):
-            logits, weights = head.write(features, steps)
-            plain = decode(logits, None, self.charset, "attention")
-            words = lexicon and attention_with_lexicon(self.network, images, None, self.charset, lexicon)
-            return Reading(words or plain, None, weights[: len(plain.texts[0]), 0])
-        logits = head(features)
-        method, options = ("beam", {"width": beam}) if beam else ("greedy", {})
-        if lexicon:
-            method, options = "lexicon", {"words": lexicon}
-        return Reading(decode(logits, None, self.charset, method, **options), best_path(logits)[0][0], None)
+            return Reading(decoded, None, head.write(features, steps)[1][: len(decoded.texts[0]), 0])
+        return Reading(decoded, best_path(head(features))[0][0], None)
 
 
 @dataclass(frozen=True)
@@ -138,7 +133,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("images", nargs="+", type=Path, help="pictures of single words or lines")
     parser.add_argument("--checkpoint", type=Path, help="a .pt checkpoint or a .safetensors file of models.convert")
     parser.add_argument("--recipe", default="crnn", help="without --checkpoint: read with its newest best one")
-    parser.add_argument("--beam", type=int, default=0, metavar="N", help="CTC: search with N prefixes; 0 is greedy")
+    parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
     parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write each picture there with what was seen where")
     return parser.parse_args(argv)
@@ -147,10 +142,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
     reader = Reader.open(options.checkpoint or newest(options.recipe))
-    words = options.lexicon and Lexicon(options.lexicon.read_text(encoding="utf8").split(), reader.charset)
+    method = Method.asked(reader.network.model, reader.charset, beam=options.beam, lexicon=options.lexicon)
     for path in options.images:
         picture = reader.picture(path)
-        reading = reader.read(picture, words, options.beam)
+        reading = reader.read(picture, method)
         print(f"{path}: {reading.line(reader.charset)}")
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)

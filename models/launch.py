@@ -1,13 +1,14 @@
 """From a run name to running processes: `python -m models.launch CRNN_FP32_30E_4MLUs_Train [options of the program]`.
 
-One card runs in this process; several run under torchrun, one process a card. Cards are counted per host.
+One card runs in this process; several, or several hosts, run under torchrun, one process a card: bench/together.py.
+Cards are counted per host.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import device
+from bench.hosts import Place
 from bench.refusal import Refusal, answer
 from bench.run_name import DEVICES, PRECISIONS, RunName
 
@@ -59,13 +61,18 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
     return [*words, *rest]
 
 
-def ensure_dataset(rest: list[str]) -> None:
+def ensure_dataset(rest: list[str], place: Place) -> None:
     """With no data set named, render a small sample once and use it."""
     named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(word.partition("=")[0] == "--dataset" for word in rest)
     if named or {"-h", "--help"} & set(rest):
         return
     sample = Path(os.environ.get("CRNN_SAMPLE") or "data/sample")
     if not (sample / "Synth90k").is_dir():
+        if place.hosts > 1:
+            raise Refusal(
+                "PYTORCH_TRAIN_DATASET is not set: several hosts need the same pictures; render a sample where all"
+                " see it (`python -m models.render --out DIR`) and set it to DIR"
+            )
         print(
             f"PYTORCH_TRAIN_DATASET is not set: rendering a sample of {SAMPLE_WORDS:,} words in {sample}",
             flush=True,
@@ -89,46 +96,32 @@ def run_alone(program: str, words: list[str]) -> None:
     runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
-def run_together(program: str, cards: int, words: list[str], environment: Mapping[str, str]) -> None:
-    """Start `cards` processes on this host under torchrun, and join other hosts where NNODES asks for them."""
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main as torchrun
+# What a launcher above this one may have set for processes of its own: Kubeflow's RANK counts pods, not ranks.
+OF_ANOTHER_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CRNN_LAUNCHER")
 
-    hosts = int(environment.get("NNODES") or 1)
-    where = (
-        ["--standalone"]
-        if hosts == 1
-        else [
-            f"--nnodes={hosts}",
-            f"--node-rank={environment.get('NODE_RANK') or 0}",
-            f"--master-addr={environment.get('MASTER_ADDR') or 'localhost'}",
-            f"--master-port={environment.get('MASTER_PORT') or 29500}",
-        ]
-    )
-    # torchrun would set one thread a process; the cores are shared out instead.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // cards)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the line below says it better
-    try:
-        # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
-        torchrun([*where, f"--nproc-per-node={cards}", "-m", "--", program, *words])
-    except ChildFailedError as failure:
-        rank, first = failure.get_first_failure()
-        if first.exitcode != 2:  # a refusal has said its line already
-            print(f"rank {rank} ended with exit code {first.exitcode}; the run is over", file=sys.stderr)
-        sys.exit(first.exitcode if first.exitcode > 0 else 1)
+
+def stop(number: int, _) -> None:
+    """End in order on SIGTERM; as process 1 of a container Python would not even hear it."""
+    sys.exit(128 + number)
 
 
 def main() -> None:
     if len(sys.argv) < 2:
         raise Refusal("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
+    signal.signal(signal.SIGTERM, stop)
+    for name in OF_ANOTHER_LAUNCHER:
+        os.environ.pop(name, None)
     script, *rest = sys.argv[1:]
     run = checked(overridden(RunName.parse(script), os.environ), script)
-    ensure_dataset(rest)
+    place = Place.here()
+    ensure_dataset(rest, place)
     words, program = arguments(run, script, rest), PROGRAMS[run.task]
-    if run.cards == 1 and int(os.environ.get("NNODES") or 1) == 1:
+    if run.cards == 1 and place.hosts == 1:
         run_alone(program, words)
     else:
-        run_together(program, run.cards, words, os.environ)
+        from bench import together  # torchrun takes a while to import
+
+        together.run(program, run.cards, words, place)
 
 
 if __name__ == "__main__":

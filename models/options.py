@@ -70,6 +70,16 @@ class Common:
     """Per card"""
     workers: int = -1
     """Loader processes per card; -1: none on CPU, 4 on cards"""
+    strict: bool = False
+    """Refuse to run where a check before the run warns"""
+    input: Literal["real", "memory", "synthetic"] = "real"
+    """memory: the same few batches again and again; synthetic: random pictures, no data set (twins, models/twins.py)"""
+    min_steps: int = 20
+    """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
+    min_seconds: float = 10.0
+    """The same, in seconds"""
+    mode: Literal["exact", "ignore_case", "alphanumeric"] = "alphanumeric"
+    """How texts are compared: as they are; whatever their case; whatever their case and punctuation"""
     seed: int = 1
     checkpoints: Path | None = None
     """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
@@ -91,6 +101,10 @@ class Train(Common):
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
+    without: Literal["validation", "compute", "sync"] | None = None
+    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (models/twins.py)"""
+    profile_steps: int = 0
+    """After training, profile so many steps: which kinds of operation take the time"""
     warmup_steps: int = 20
     """Left out of throughput"""
     log_every: int = 50
@@ -107,12 +121,34 @@ class Infer(Common):
     checkpoint: Path | None = None
     """Default: the newest best.pt of this recipe below --checkpoints"""
     split: Literal["train", "val", "test"] = "test"
+    sets: list[str] = field(default_factory=list)
+    """Instead of --dataset: several sets, each DIR, FILE or NAME=PATH; a row for each and their weighted mean"""
+    decode: Literal["greedy", "beam", "lexicon"] | None = None
+    """How texts are found; default: by lexicon with --lexicon, by beam with --beam, else greedy"""
+    beam: int | None = None
+    """CTC: prefixes that a beam search keeps; 10 with --decode beam alone"""
+    lexicon: Path | None = None
+    """A UTF-8 file of words, one of which each text is"""
+    mistakes: Path | None = None
+    """Write an HTML page of the worst mistakes, with their pictures"""
     warmup_steps: int = 2
     """Batches left out of throughput"""
     engine: Literal["eager", "compile", "onnxruntime", "openvino", "tensorrt", "auto"] = "eager"
     """What computes the network; auto: the fastest here that agrees with eager"""
     latency_runs: int = 100
     """Timed batches for each latency; 0 is off"""
+
+
+LEAST = {
+    "batch_size": 1, "epochs": 1, "steps": 1, "log_every": 1, "save_every": 1, "warmup_steps": 0, "latency_runs": 0,
+}  # fmt: skip
+
+
+def refuse_too_small(options: Common) -> None:
+    for name, least in LEAST.items():
+        value = getattr(options, name, None)
+        if value is not None and value < least:
+            raise Refusal(f"--{name} is at least {least}, not {value}")
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
@@ -149,7 +185,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = parsing.build_parser(Train, "").names
-    for key in values:
+    for key, value in values.items():
+        if any(name.startswith(f"{key}.") for name in everything):
+            raise Refusal(f"{path}: '{key}' holds options of its own, one a line, and not {value!r}")
         if key not in everything:
             raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
@@ -162,7 +200,9 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
 
 def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
     """Read `kind` from its recipe and the command line. Raises Refusal."""
-    return parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    options = parsing.parse(kind, argv, prog, example, defaults=read_recipe)
+    refuse_too_small(options)
+    return options
 
 
 def dataset_root(options: Common) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -44,11 +45,15 @@ class Parser(ArgumentParser):
 
 def tidy(message: str) -> str:
     """jsonargparse explains wrong types at length; a person needs the option, the value and the wanted type."""
-    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', " ".join(message.split()))
+    wordy = " ".join(message.split())
+    wrong = re.search(r'Parser key "(.+?)":.*?(?:Given value: |got |value: )(.+?)$', wordy)
     wanted = re.findall(r"Expected an? <class '(\w+)'>", message)
     if wrong and wanted:
         return f"--{wrong[1]} wants {' or '.join(w for w in wanted if w != 'NoneType')}, not {wrong[2]!r}"
-    return " ".join(message.split())
+    choice = re.search(r'Parser key "(.+?)": Expected a typing\.Literal\[(.+?)\]\. Got value: (.+?)$', wordy)
+    if choice:
+        return f"--{choice[1]} is one of {choice[2]}, not '{choice[3]}'"
+    return wordy
 
 
 def build_parser(kind: type, prog: str, example: str = "") -> Parser:
@@ -58,14 +63,29 @@ def build_parser(kind: type, prog: str, example: str = "") -> Parser:
     return parser
 
 
-def spelled_out(argv: list[str], flags: set[str]) -> list[str]:
-    """`--batch-size` is `--batch_size`, and a bare flag is true."""
+def spelled_out(argv: list[str], flags: set[str], lists: set[str] = frozenset()) -> list[str]:
+    """`--batch-size` is `--batch_size`, a bare flag is true, and an option that is a list takes all words after it."""
     words = [re.sub(r"^--[\w.-]+", lambda m: "--" + m[0][2:].replace("-", "_"), word) for word in argv]
+    words = gathered(words, lists)
     following = [*words[1:], "--"][: len(words)]
     return [
         f"{word}=true" if word.startswith("--") and word[2:] in flags and after.startswith("--") else word
         for word, after in zip(words, following, strict=True)
     ]
+
+
+def gathered(words: list[str], lists: set[str]) -> list[str]:
+    """`--sets a b --seed 1` as `--sets=["a", "b"] --seed 1`."""
+    found: dict[int, list[str]] = {}  # the words after each list's option
+    rest, own = [], None
+    for word in words:
+        if word.startswith("--"):
+            own = found.setdefault(len(rest), []) if word[2:] in lists else None
+        elif own is not None:
+            own.append(word)
+            continue
+        rest.append(word)
+    return [f"{word}={json.dumps(found[place])}" if place in found else word for place, word in enumerate(rest)]
 
 
 def parse(
@@ -81,7 +101,8 @@ def parse(
     """
     parser = build_parser(kind, prog, example)
     flags = {f.name for f in dataclasses.fields(kind) if f.type in ("bool", bool)}
-    words = spelled_out(sys.argv[1:] if argv is None else argv, flags)
+    lists = {f.name for f in dataclasses.fields(kind) if f.type == "list[str]"}
+    words = spelled_out(sys.argv[1:] if argv is None else argv, flags, lists)
     if defaults:
         defaults(parser, words)
     return kind(**vars(parser.instantiate(parser.parse_args(words))))

@@ -5,20 +5,24 @@ Accuracy on the whole split, throughput over it (pictures in, texts out), and la
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench.meter import Latency, Meter, latencies
+from bench.meter import latencies
 from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.dataset import WordDataset
-from models.evaluate import evaluate, recognise
-from models.metrics import Score
+from models.evaluate import Read, batches_of, evaluate, read, recognise
+from models.measure import Instruments, Run, recorded
+from models.mistakes import page
 from models.options import Infer, checkpoint_root, parse
+from models.protocol import accuracy_section, table
 from models.recogniser import Recogniser
-from models.util import Session, dataset_section, make_record
+from models.sets import open_sets
+from models.twins import fed
+from models.util import Session
 
 LATENCY_WARMUP = 10  # calls before the timed ones
 
@@ -50,48 +54,86 @@ def measure_latency(network: Recogniser, dataset: WordDataset, session: Session,
             options.latency_runs,
             LATENCY_WARMUP,
         )
-        rows.append(asdict(Latency.of(size, seconds)))
+        rows.append({"batch": size, "seconds": seconds})
     return rows
 
 
-def accuracy_section(score: Score, split: str) -> dict:
-    low, high = score.interval
-    return {"split": split, **asdict(score), "word_accuracy_low": low, "word_accuracy_high": high}
+def opened(options: Infer, session: Session) -> WordDataset:
+    """What is to be read: the sets asked for, or the split of the data set."""
+    if options.sets:
+        return open_sets(session, options.sets, options.split)
+    return session.dataset(options.split, targets=False)
 
 
-def run(options: Infer, session: Session) -> Record:
-    dataset = session.dataset(options.split, targets=False)
-    name = session.run_name("Infer")
-    session.say(
-        f"{name}: {session.world.size} x {session.device.card_name()}, {len(dataset):,} pictures of {dataset.name}"
-    )
-    network = session.network().eval()
-    trained = weights(network, options, session)
-    batches = -(-len(dataset) // (options.batch_size * session.world.size))
-    meter = Meter(session.device.synchronize, min(options.warmup_steps, batches - 1))
-    score, _ = evaluate(network, dataset, session, meter)
-    latency = measure_latency(network, dataset, session, options) if options.latency_runs else []
-    if trained:
-        session.say(
-            f"  {score.word_accuracy:.2%} of {score.n:,} words read "
-            f"(exact {score.exact_accuracy:.2%}, 1-NED {score.one_minus_ned:.3f}, CER {score.cer:.3f})"
-        )
-    return make_record(
-        session,
-        name,
-        meter,
-        dataset_section(dataset, options.split, session.world),
-        latency=latency,
-        accuracy=accuracy_section(score, options.split) if trained else None,
-        training={"checkpoint": str(trained) if trained else None},
-    )
+def tell(accuracy: dict, reads: list[Read], data: WordDataset, session: Session) -> None:
+    """Say how well each set was read, and write the page of mistakes where it was asked for."""
+    session.say(table(accuracy))
+    path = session.options.mistakes
+    if path and session.world.leads:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(str(session.run_name("Infer")), accuracy, reads, data), encoding="utf8")
+        session.say(f"mistakes: {path}")
+
+
+@dataclass
+class Testing:
+    """A run of testing. `run()` is what happens; the rest is what it is made of."""
+
+    options: Infer
+    session: Session
+
+    def __post_init__(self):
+        options, session = self.options, self.session
+        self.method = session.method  # refused, if it is, before anything is opened
+        self.dataset = opened(options, session)
+        self.network = session.network().eval()
+        self.name = session.run_name("Infer")
+        self.steps = -(-len(self.dataset) // (options.batch_size * session.world.size))  # of one pass over the split
+        self.meter = session.meter(min(options.warmup_steps, self.steps - 1))
+        self.batches = fed(batches_of(self.dataset, session), options)
+        self.measured = Run(session, self.name, self.meter, self.dataset, options.split, self.network)
+
+    def run(self) -> Record:
+        options, session, data = self.options, self.session, self.dataset
+        session.say(f"{self.name}: {session.world.size} x {session.device.card_name()}, {len(data):,} of {data.name}")
+        trained = weights(self.network, options, session)
+        accuracy = self.read(trained)
+        self.again()
+        with self.meter.phase("latency_s"):
+            latency = measure_latency(self.network, data, session, options) if options.latency_runs else []
+        checkpoint_ = str(trained) if trained else None
+        return self.measured.record(latency=latency, accuracy=accuracy, training={"checkpoint": checkpoint_})
+
+    def read(self, trained: Path | None) -> dict | None:
+        """Read the whole split, timed; a twin reads what it is fed, and nobody asks how well."""
+        options, session = self.options, self.session
+        if options.input != "real":
+            return self.pass_over()
+        _, reads = evaluate(self.network, self.dataset, session, self.meter, self.batches)
+        if not trained:
+            return None
+        accuracy = accuracy_section(reads, self.dataset.source, options.split, self.method.name, options.mode)
+        tell(accuracy, reads, self.dataset, session)
+        return accuracy
+
+    def pass_over(self) -> None:
+        read(self.network, islice(self.batches, self.steps), self.session, self.meter)
+
+    def again(self) -> None:
+        """Go over the split again, for the clock alone, until enough is measured on every rank."""
+        options = self.options
+        while not all(self.session.world.gather(self.meter.enough(options.min_steps, options.min_seconds))):
+            self.pass_over()
 
 
 def main(argv: list[str] | None = None) -> None:
     options = parse(Infer, argv, "models.test")
     session = Session.open(options)
     try:
-        record = run(options, session)
+        session.instruments = Instruments.open(session)
+        testing = Testing(options, session)
+        with recorded(testing.measured, options):
+            record = testing.run()
         if session.world.leads:
             session.say(f"record: {record.save(options.results)}")
     finally:

@@ -14,20 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.meter import Meter
+from bench.breakdown import profiled
 from bench.record import Record
-from bench.refusal import answer
+from bench.refusal import Refusal, answer
 from models import checkpoint
 from models.data.augment import MODERATE, augment
-from models.dataset import Batch, EpochSampler, Unfit, WordDataset, loader
+from models.data.sampler import BucketSampler, EpochSampler
+from models.dataset import Batch, Unfit, WordDataset, loader
 from models.evaluate import evaluate, images_of
 from models.finetune import start_from
+from models.measure import Instruments, Run, recorded
 from models.optimise import Stepper, scaled_rate
 from models.options import Train, checkpoint_root, parse
 from models.parts.heads import pad
 from models.progress import Progress
 from models.recogniser import parameters
-from models.util import Session, dataset_section, make_record, normalised
+from models.twins import KINDS, Kept, fed, is_twin, synchronised
+from models.util import Session, normalised
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
 
@@ -50,6 +53,7 @@ class Training:
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
     validation: dict | None = None
+    resumed_from: int | None = None  # step
 
     def __post_init__(self):
         options, session = self.options, self.session
@@ -63,17 +67,25 @@ class Training:
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
         self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
-        self.sampler = EpochSampler(
-            len(self.train_set), options.batch_size, options.seed, rank=session.world.rank, world=session.world.size
-        )
-        self.batches = loader(self.train_set, self.sampler, session.workers, session.device.kind.type)
-        self.meter = Meter(session.device.synchronize, min(options.warmup_steps, max(1, self.total_steps // 4)))
+        self.sampler = self.sampling()
+        self.batches = fed(loader(self.train_set, self.sampler, session.workers, session.device.kind.type), options)
+        self.meter = session.meter(min(options.warmup_steps, max(1, self.total_steps // 4)))
+        self.measured = Run(session, self.name, self.meter, self.train_set, "train", self.network, self.evidence)
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
-        steps = self.network.time_steps(self.options.data.width)
-        unfit = data.unfit(steps if self.options.model.head == "ctc" else UNLIMITED)
+        if self.options.model.head == "attention":
+            unfit = data.unfit(UNLIMITED)
+        else:
+            unfit = data.unfit(self.network.time_steps(data.widths() if data.shape.keep_ratio else data.shape.width))
         return (data.without(unfit) if len(unfit) else data), unfit
+
+    def sampling(self) -> EpochSampler:
+        """Every sample once an epoch; with kept ratios in batches of like widths, so that little of them is padding."""
+        place = {"rank": self.session.world.rank, "world": self.session.world.size}
+        if self.train_set.shape.keep_ratio:
+            return BucketSampler(self.train_set.widths(), self.options.batch_size, self.options.seed, **place)
+        return EpochSampler(len(self.train_set), self.options.batch_size, self.options.seed, **place)
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
@@ -84,9 +96,19 @@ class Training:
         with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
             while self.stepper.step < self.total_steps:
                 self.epoch()
-                self.validate()
-                self.save()
-        return self.record()
+                if not is_twin(self.options):
+                    self.validate()
+                    self.save()
+            breakdown = self.profile() if self.options.profile_steps else None
+        return self.record(breakdown)
+
+    def profile(self) -> dict:
+        """Which kinds of operation a step is made of; what these steps learn is forgotten with the process."""
+        batches, steps = iter(Kept(self.batches)), self.stepper.step
+        next(batches)
+        found = profiled(lambda: self.update(next(batches)), self.options.profile_steps, self.session.device, KINDS)
+        self.stepper.step = steps
+        return found
 
     def distributed(self) -> nn.Module:
         if self.session.world.size == 1:
@@ -101,17 +123,27 @@ class Training:
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
         left = islice(self.batches, self.total_steps - self.stepper.step)
         for batch in self.meter.steps(left, images=images_of):
-            self.step(batch)
+            self.step(batch) if self.options.without != "compute" else self.skip()
             self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
             if self.stepper.step % self.options.save_every == 0:
                 self.save()
         if self.position.consumed >= len(self.train_set):
             self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
 
+    def skip(self) -> None:
+        """A step of a twin that only loads."""
+        self.stepper.step += 1
+        self.progress.advance()
+
+    def update(self, batch: Batch) -> Tensor:
+        """Learn from one batch; its share of the loss."""
+        with synchronised(self.trained, self.options.without):
+            loss = self.loss(batch)
+            self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
+        return loss.detach()
+
     def step(self, batch: Batch) -> None:
-        loss = self.loss(batch)
-        self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
-        self.losses.append(loss.detach())
+        self.losses.append(self.update(batch))
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
@@ -166,6 +198,7 @@ class Training:
             "data": asdict(self.options.data),
             "model": asdict(self.options.model),
             "run": str(self.name),
+            "job": self.session.world.job,
             "dataset": self.train_set.name,
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
@@ -173,14 +206,24 @@ class Training:
     def start(self) -> None:
         """With --start_from, begin with the weights of another run."""
         if path := self.options.start_from:
-            content = checkpoint.read(path)
-            said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            content = checkpoint.trained(path)
+            try:
+                said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+            except Refusal as refusal:
+                raise Refusal(f"{path}: {refusal}") from None
             self.session.say(f"starting from {path}: {said}")
 
+    def newest(self) -> tuple[dict, Path] | None:
+        """What to go on from: with --resume the run's newest readable checkpoint, after a restart this job's own."""
+        world = self.session.world
+        if not world.leads or not (self.options.resume or world.restarts):
+            return None
+        found = checkpoint.read_last(self.folder)
+        return found if found and (self.options.resume or found[0].get("job") == world.job) else None
+
     def resume(self) -> None:
-        """With --resume, go on from this run's newest readable checkpoint."""
-        found = checkpoint.read_last(self.folder) if self.options.resume else None
-        self.resumed_from = None
+        """Go on where a checkpoint stands. The leader reads it for all: hosts need not share a disk."""
+        found = self.session.world.share(self.newest())
         if not found:
             return
         content, path = found
@@ -206,24 +249,28 @@ class Training:
         if len(self.unfit):
             session.say(f"  left out of training: {self.unfit}")
 
-    def record(self) -> Record | None:
+    def evidence(self) -> dict:
+        """How far training came."""
+        training = {
+            "epochs": self.position.epoch,
+            "steps": self.stepper.step,
+            "total_steps": self.total_steps,
+            "skipped_steps": self.stepper.skipped,
+            "resumed_from_step": self.resumed_from,
+            "restarts": self.session.world.restarts,
+        }
+        return {"training": training}
+
+    def record(self, breakdown: dict | None) -> Record | None:
         self.read_losses()
         losses = self.session.world.gather(self.losses)
         mean = [sum(step) / len(step) for step in zip(*losses, strict=True)]
-        record = make_record(
-            self.session,
-            self.name,
-            self.meter,
-            dataset_section(self.train_set, "train", self.session.world),
+        evidence = self.evidence()
+        evidence["training"]["loss"] = mean
+        record = self.measured.record(
+            breakdown=breakdown,
             accuracy=self.validation and {"split": "val", **self.validation},
-            training={
-                "epochs": self.position.epoch,
-                "steps": self.stepper.step,
-                "total_steps": self.total_steps,
-                "loss": mean,
-                "skipped_steps": self.stepper.skipped,
-                "resumed_from_step": self.resumed_from,
-            },
+            **evidence,
         )
         return record if self.session.world.leads else None
 
@@ -232,9 +279,12 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Train, argv, "models.train")
     session = Session.open(options)
     try:
-        if record := Training(options, session).run():
-            path = record.save(options.results)
-            session.say(f"record: {path}")
+        session.instruments = Instruments.open(session)
+        training = Training(options, session)
+        with recorded(training.measured, options):
+            record = training.run()
+        if record:
+            session.say(f"record: {record.save(options.results)}")
     finally:
         session.world.leave()
 

@@ -25,16 +25,40 @@ find_python() {
   fail "no Python 3.10 or newer found; install one, or set CRNN_PYTHON"
 }
 
+has() { # <python> <module>
+  "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec(sys.argv[1]) is None)' "$2"
+}
+
+# The new environment sees the packages of <python>, behind its own, and pip may not replace those that torch is built
+# for. --system-site-packages alone is not enough where <python> is itself in an environment, as in Cambricon's images.
+keep_torch() { # <python>
+  local site
+  site=$("$CRNN_VENV/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sep="\n")' \
+    >"$site/vendor.pth"
+  "$1" -c 'import importlib.metadata as m, re
+for d in m.distributions():
+    if re.match(r"torch|triton|numpy$", d.metadata["Name"] or ""): print(d.metadata["Name"], d.version, sep="==")' \
+    >"$CRNN_VENV/kept.txt"
+}
+
 install() { # <python> <stamp>
   local python=$1 stamp=$2 options=() files=(-r "$ROOT/requirements.txt")
-  if "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then
+  if has "$python" torch; then
     options=(--system-site-packages)
+    has "$python" ensurepip || options+=(--without-pip)
+  elif [[ -n ${KEEP_TORCH:-} ]]; then
+    fail "$python has no torch, and KEEP_TORCH=$KEEP_TORCH forbids to install one: is this the vendor's PyTorch image?"
   else
     files=(-r "$ROOT/requirements-torch.txt" "${files[@]}")
   fi
   [[ ${SETUP:-} != dev ]] || files+=(-r "$ROOT/requirements-dev.txt")
   echo "setting up $CRNN_VENV (once; the torch download is the long part)" >&2
   "$python" -m venv ${options[@]+"${options[@]}"} "$CRNN_VENV"
+  if ((${#options[@]})); then
+    keep_torch "$python"
+    files+=(-c "$CRNN_VENV/kept.txt")
+  fi
   # One line a package is progress enough; pip's own exit code passes through the pipe.
   "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check "${files[@]}" |
     awk '/^(Collecting|Installing)/ { print "  " $1, $2, ($1 == "Installing" ? "..." : "") }' >&2

@@ -1,6 +1,7 @@
 """Data sets as training sees them: what opens, what a batch holds, and what happens to bad samples."""
 
 import logging
+import os
 import pickle
 
 import numpy as np
@@ -241,3 +242,13 @@ def test_widths_are_measured_from_headers_for_batches_of_like_widths(tmp_path):
         == data.__getitems__(list(range(8))).widths.tolist()
         == [62, 72, 83, 93, 103, 114, 120, 120]
     )
+
+
+def test_lmdbs_are_closed_before_a_fork_and_open_again_on_both_sides(tmp_path):
+    source = opened(make_store(tmp_path)).source
+    assert source.label(0) == "alpha" and source._get is not None
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if source._get is None and source.label(1) == "bravo" else 1)
+    assert source._get is None and source.label(2) == "letter"
+    assert os.waitpid(child, 0)[1] == 0

@@ -3,6 +3,7 @@
 import io
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from data_samples import encoded, grey, jpeg
@@ -94,3 +95,15 @@ def test_kept_ratio_stays_between_the_narrowest_and_the_shapes_width():
     shape = Shape(width=200, keep_ratio=True)
     assert [shape.fitted(31, w) for w in (1, 31, 93, 900)] == [16, 32, 96, 200]
     assert Shape().fitted(31, 93) == 100
+
+
+@pytest.mark.parametrize("width", [150, 190, 260, 380, 500])
+def test_fine_detail_is_smoothed_away_where_a_picture_shrinks(width):
+    """Noise is the hardest: a plain bilinear resize keeps it (aliasing), an antialiased one averages it."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, width, 1), np.uint8)
+    expected = np.asarray(Image.fromarray(noise[:, :, 0]).resize((100, 32), Image.Resampling.BILINEAR)).astype(int)
+    ours, plain = (
+        np.abs(resized.reshape(32, 100).astype(int) - expected).mean()
+        for resized in (resize(noise, 32, 100), cv2.resize(noise, (100, 32)))
+    )
+    assert ours < 0.6 * plain

@@ -62,7 +62,19 @@ def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_wha
 
 def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_mlu):
     runs = 2
-    done, record, events = on_mlu("CRNN_Infer", "--batch-size", "4", "--latency-runs", str(runs), "--workers", "0")
+    done, record, events = on_mlu(
+        "CRNN_Infer",
+        "--min-seconds",
+        "0",
+        "--min-steps",
+        "1",
+        "--batch-size",
+        "4",
+        "--latency-runs",
+        str(runs),
+        "--workers",
+        "0",
+    )
     assert done.returncode == 0, done.stderr
     assert record.run == "CRNN_FP32_1MLU_Infer"
     timed_batches = runs * len(record.latency)

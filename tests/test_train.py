@@ -124,6 +124,12 @@ def test_fine_tuning_with_another_alphabet_keeps_all_but_the_last_layer(places, 
     assert old["head.weight"].shape != new["head.weight"].shape
 
 
+def test_kept_ratios_train_in_batches_of_like_widths(places, tmp_path):
+    train.main([*places, *QUICK, "--recipe", "crnn_variable", "--batch-size", "30", "--epochs", "1"])
+    [record] = records(tmp_path)
+    assert sum(record["series"][0]["images"]) == 120
+
+
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
     train.main([*places, *QUICK, "--steps", "1", "--data.width", "32"])  # T = 9
     assert "labels that do not fit in the time steps" in capsys.readouterr().out

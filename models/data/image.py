@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from models.data.source import UnreadableError
+from models.data.source import DataError, UnreadableError
 
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
 NARROWEST = 16  # px; the recogniser's smallest width
@@ -39,7 +39,10 @@ class Shape:
 
     def __post_init__(self):
         if self.channels not in COLOURS or self.height < 1 or self.width < NARROWEST:
-            raise ValueError(f"{self}: channels are 1 or 3, height at least 1, width at least {NARROWEST}")
+            raise DataError(
+                f"pictures of {self.height} x {self.width} px with {self.channels} channels cannot be used: "
+                f"channels are 1 or 3, height at least 1, width at least {NARROWEST}"
+            )
 
     def fitted(self, height: int, width: int) -> int:
         """Width in px that a picture of this size gets before padding."""

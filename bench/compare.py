@@ -1,0 +1,214 @@
+"""Is the candidate worse than the base? `bash run_scripts/compare.sh BASE CANDIDATE RUN_NAME... [-- OPTIONS]`.
+
+Fresh processes in the order AB BA, a canary before and after, pairs added while the verdict is open. Exit code 0 PASS,
+1 FAIL, 3 AMBIGUOUS, 2 misuse. Options after `--` go to every run. No torch here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from bench import cells
+from bench.judging import ci, noise, verdict
+from bench.judging.outcome import Outcome
+from bench.judging.pairs import ROOT, Build, RunFailed, image, last_words, order, revision
+from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, Tolerance, tolerances
+from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Evidence, Finding
+from bench.record import Record
+from bench.refusal import Refusal, answer
+from bench.run_name import RunName
+
+
+@dataclass
+class Sitting:
+    """Both builds on one machine in one go. `records[run][side]` grows pair by pair."""
+
+    builds: dict[str, Build]
+    runs: list[str]
+    chosen: dict[str, Tolerance]
+    folder: Path
+    options: list[str]
+    timeout_s: float
+    records: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.records = {run: {"base": [], "candidate": []} for run in self.runs}
+
+    def extend(self, first: int, count: int) -> None:
+        """Run so many more pairs of every cell, cells in turn."""
+        for pair, side in order(first, count):
+            for run in self.runs:
+                place = self.folder / run / f"{pair:02}-{side}"
+                record = self.measure(run, side, pair, place)
+                self.records[run][side].append(record)
+                rate = record.throughput.get("images_per_s")
+                print(f"  pair {pair + 1:2} {side:9} {run}: {rate or 0:.1f} images/s", flush=True)
+
+    def measure(self, run: str, side: str, pair: int, place: Path) -> Record:
+        """A base that does not run makes the question senseless; a candidate that does not is an answer."""
+        build = self.builds[side]
+        try:
+            return build.measure(run, place, pair + 1, self.options, self.timeout_s)
+        except RunFailed as failure:
+            if side == "base":
+                raise Refusal(f"the base {build.name} does not run {run}: {failure}") from None
+            raise
+
+    def evidence(self) -> list[Evidence]:
+        """What is known now of every metric that both sides measured in every pair."""
+        found = []
+        for run, sides in self.records.items():
+            for name, tolerance in self.chosen.items():
+                base, candidate = ([tolerance.read(r) for r in sides[side]] for side in ("base", "candidate"))
+                if None not in base + candidate:
+                    changes = verdict.signed(base, candidate, tolerance)
+                    found.append(verdict.paired(run, name, changes, tolerance))
+        if not found:
+            raise Refusal(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
+        return found
+
+    def unsteady(self) -> int:
+        return sum(r.status != "ok" for sides in self.records.values() for side in sides.values() for r in side)
+
+
+def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
+    """Milliseconds of the fixed works, on the device of the run."""
+    command = [*build.python, "-m", "bench.judging.canary", RunName.parse(run).device or "CPU"]
+    done = subprocess.run(command, cwd=ROOT, env=build.environment(folder), capture_output=True, text=True)
+    if done.returncode:
+        raise Refusal(f"the canary did not run: {last_words(done)}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def moved(before: dict[str, float], after: dict[str, float]) -> float:
+    """The largest relative change of a work's time; positive is slower."""
+    return max((after[name] / before[name] - 1 for name in before), key=abs)
+
+
+def sit(sitting: Sitting, looks: tuple[int, ...]) -> list[Finding]:
+    """Pairs until every verdict is closed, or one has failed, or the last look is over."""
+    done = 0
+    for look in looks:
+        sitting.extend(done, look - done)
+        done = look
+        findings = verdict.judge(sitting.evidence(), len(looks))
+        if verdict.overall(findings) != AMBIGUOUS:
+            break
+    return findings
+
+
+def calibrate(sitting: Sitting, folder: Path) -> None:
+    """Keep what this A/A sitting says of the noise, and print what the gate can see with it."""
+    evidence = sitting.evidence()
+    for run, sides in sitting.records.items():
+        first = sides["base"][0]
+        mine = {e.metric: e for e in evidence if e.cell == run}
+        spreads = {name: noise.Spread(e.error * e.n**0.5, e.n) for name, e in mine.items()}
+        path = noise.store(first.cell["card"], cells.key(first), run, spreads, folder)
+        for name, spread in spreads.items():
+            size = spread.detects(mine[name].tolerance, len(evidence))
+            print(f"  {run} {name}: pairs spread by {spread.sd:.2%}; a loss of {size:.2%} is found in 9 of 10 sittings")
+    print(f"noise model: {path}")
+
+
+def advertise(sitting: Sitting) -> list[str]:
+    """What the stored noise model of this card promises for these cells."""
+    lines, tests = [], len(sitting.runs) * len(sitting.chosen)
+    for run, sides in sitting.records.items():
+        first = sides["base"][0]
+        known = noise.load(first.cell["card"]).get(cells.key(first), {})
+        lines += [
+            f"{run} {name}: detects {spread.detects(sitting.chosen[name], tests):.2%}"
+            for name, spread in known.items()
+            if name in sitting.chosen
+        ]
+    return lines or ["this card and cell were never calibrated: compare.sh --calibrate says what can be detected"]
+
+
+def judged(sitting: Sitting, looks: tuple[int, ...]) -> Outcome:
+    """The whole sitting: canary, pairs, canary, verdict."""
+    base, run = sitting.builds["base"], sitting.runs[0]
+    before = canary(base, run, sitting.folder)
+    try:
+        findings = sit(sitting, looks)
+    except RunFailed as failure:
+        return Outcome(title(sitting), FAIL, [], [f"the candidate does not run: {failure}"])
+    shift = moved(before, canary(base, run, sitting.folder))
+    notes = [f"the canary moved by {shift:+.1%}", *advertise(sitting)]
+    if count := sitting.unsteady():
+        notes.append(f"{count} of {sum(map(len, both(sitting)))} runs did not end with status ok; they are counted")
+    outcome = verdict.overall(findings)
+    if abs(shift) > CANARY_MOVED:
+        notes[0] += f", more than {CANARY_MOVED:.0%}: the host or the card changed, whatever the code did"
+        outcome = AMBIGUOUS
+    return Outcome(title(sitting), outcome, findings, notes)
+
+
+def both(sitting: Sitting) -> list[list[Record]]:
+    return [records for sides in sitting.records.values() for records in sides.values()]
+
+
+def title(sitting: Sitting) -> str:
+    base, candidate = sitting.builds["base"], sitting.builds["candidate"]
+    return f"{candidate.name} ({candidate.commit[:9]}) against {base.name} ({base.commit[:9]})"
+
+
+def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own words, and those after `--`, which go to every run."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        prog="compare.sh",
+        usage="bash run_scripts/compare.sh BASE CANDIDATE RUN_NAME... [options] [-- OPTIONS OF THE RUNS]",
+        description="Is the candidate worse than the base? Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS, 2 misuse.",
+        epilog="example: bash run_scripts/compare.sh main . CRNN_FP32_60S_1CPU_Train -- --batch-size 16",
+    )
+    parser.add_argument("base", help="a git revision; `.` is this checkout as it stands; with --images an image")
+    parser.add_argument("candidate", help="the same; with --calibrate left out: the base against itself")
+    parser.add_argument("runs", nargs="*", metavar="RUN_NAME", help="such as CRNN_FP32_60S_1CPU_Train")
+    parser.add_argument("--images", action="store_true", help="BASE and CANDIDATE are container images")
+    parser.add_argument("--calibrate", action="store_true", help="A/A: BASE RUN_NAME...; keep this card's noise model")
+    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"of {', '.join(TOLERANCES)}")
+    parser.add_argument("--margin", action="append", default=[], metavar="METRIC=SHARE", help="a loss that is accepted")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds for one run")
+    parser.add_argument("--keep", type=Path, help="folder for the records (default: .cache/compare/<time>)")
+    ci.add_arguments(parser)
+    options = parser.parse_args(argv[:cut])
+    if options.calibrate:
+        options.runs, options.candidate = [options.candidate, *options.runs], options.base
+    if not options.runs:
+        parser.error("want BASE CANDIDATE RUN_NAME")
+    return options, argv[cut + 1 :]
+
+
+def main(argv: list[str] | None = None) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # worktrees are removed on the way out
+    options, passed_on = arguments(sys.argv[1:] if argv is None else argv)
+    runs = list(dict.fromkeys(str(RunName.parse(run)) for run in options.runs))
+    chosen = tolerances(options.metrics, options.margin)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
+    if folder.exists() and any(folder.iterdir()):
+        raise Refusal(f"--keep {folder}: it holds another sitting's records; name an empty folder")
+    build = image if options.images else revision
+    with ExitStack() as stack:
+        builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}
+        sitting = Sitting(builds, runs, chosen, folder, passed_on, options.timeout)
+        outcome = judged(sitting, LOOKS[-1:] if options.calibrate else LOOKS)
+    print(outcome.console())
+    if options.calibrate and outcome.findings:
+        calibrate(sitting, noise.BASELINES)
+    print(f"records: {folder}")
+    ci.tell(outcome, options)
+    sys.exit(EXIT[outcome.verdict])
+
+
+if __name__ == "__main__":
+    answer(main, "compare.sh")

@@ -1,0 +1,1 @@
+"""How two measurements are judged: policy, evidence, verdict, noise, and what CI is told."""

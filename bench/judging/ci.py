@@ -1,0 +1,76 @@
+"""Telling a CI service: GitHub's step summary and annotations, a JUnit file for GitLab and Jenkins. No torch here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+from bench.judging.outcome import Outcome, row
+from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
+from bench.reporting.text import plain
+
+LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--github", action="store_true", help="write GitHub's step summary and annotations")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the verdict as Markdown")
+
+
+def tell(outcome: Outcome, options: argparse.Namespace) -> None:
+    """Write what the options ask for."""
+    if options.github:
+        github(outcome)
+    if options.junit:
+        junit(outcome, options.junit)
+    if options.markdown:
+        options.markdown.write_text(outcome.markdown(), encoding="utf8")
+
+
+def github(outcome: Outcome) -> None:
+    """Append to $GITHUB_STEP_SUMMARY, and annotate what is not a pass."""
+    if place := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(place).open("a", encoding="utf8") as summary:
+            summary.write(outcome.markdown())
+    for found in outcome.findings:
+        if found.verdict != PASS:
+            cells = row(found)
+            said = f"{cells['better by']} ({cells['95 % interval']}), accepted {cells['accepted loss']}"
+            print(annotation(LEVEL[found.verdict], f"{cells['cell']} {cells['metric']}: {found.verdict}", said))
+    if outcome.verdict != PASS and not outcome.findings:
+        print(annotation(LEVEL[outcome.verdict], outcome.title, "; ".join(outcome.notes)))
+
+
+def annotation(level: str, title: str, said: str) -> str:
+    """A workflow command; its own characters are escaped as actions/toolkit does."""
+    text = plain(said).replace("%", "%25").replace("\n", "%0A")
+    name = plain(title).replace("%", "%25").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
+    return f"::{level} title={name}::{text}"
+
+
+def junit(outcome: Outcome, path: Path) -> None:
+    """One test case a finding: FAIL is a failure, what is open is skipped, with its reason. ElementTree escapes."""
+    suite = ElementTree.Element("testsuite", name="bench gate", tests=str(max(1, len(outcome.findings))))
+    for found in outcome.findings:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=plain(found.evidence.cell), name=found.evidence.metric
+        )
+        mark(case, found.verdict, ", ".join(f"{name} {value}" for name, value in row(found).items()))
+    if not outcome.findings:
+        mark(
+            ElementTree.SubElement(suite, "testcase", name=plain(outcome.title)),
+            outcome.verdict,
+            "; ".join(outcome.notes),
+        )
+    suite.set("failures", str(len(suite.findall(".//failure"))))
+    suite.set("skipped", str(len(suite.findall(".//skipped"))))
+    ElementTree.indent(suite)
+    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def mark(case: ElementTree.Element, verdict: str, said: str) -> None:
+    if verdict != PASS:
+        ElementTree.SubElement(case, "failure" if verdict == FAIL else "skipped", message=plain(f"{verdict}: {said}"))

@@ -1,0 +1,54 @@
+"""What a gate found, as people and programs read it. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.judging.verdict import Finding
+from bench.reporting.text import markdown, plain
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The verdict on a sitting, with the finding on each cell and metric, and what else a reader must know."""
+
+    title: str
+    verdict: str
+    findings: list[Finding]
+    notes: list[str]
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame([row(found) for found in self.findings])
+
+    def console(self) -> str:
+        lines = [f"{self.title}: {self.verdict}"]
+        if self.findings:
+            lines.append(self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True))
+        return plain("\n".join([*lines, *(f"- {note}" for note in self.notes)]))
+
+    def markdown(self) -> str:
+        parts = [f"### {markdown(self.title)}: {self.verdict}"]
+        if self.findings:
+            parts.append(self.frame().map(markdown).to_markdown(index=False, disable_numparse=True))
+        return "\n\n".join([*parts, "\n".join(f"- {markdown(note)}" for note in self.notes)]) + "\n"
+
+
+def row(found: Finding) -> dict[str, str]:
+    """Changes for people: a share of the value, or points; positive is always better."""
+    one = found.evidence
+    between = "" if one.df is None else f"{shown(found.low, one)} to {shown(found.high, one)}"
+    return {
+        "cell": one.cell,
+        "metric": one.metric,
+        "n": str(one.n) if one.n else "",
+        "better by": shown(one.estimate, one) if one.n else "",
+        "95 % interval": between,
+        "accepted loss": shown(-one.tolerance.margin, one),
+        "verdict": found.verdict + (f" ({found.reason})" if found.reason else ""),
+    }
+
+
+def shown(change: float, one) -> str:
+    return f"{change * 100:+.2f}" + (" points" if one.tolerance.absolute else " %")

@@ -1,0 +1,125 @@
+"""Running two builds in turn, each run in a fresh process, and collecting what they measured. No torch here.
+
+A build is a git revision, checked out in a worktree of its own (`.` is this checkout as it stands), or an image.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.record import Record
+from bench.refusal import Refusal
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class RunFailed(Exception):
+    """A run of one build ended without a record. The message is its last words."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One side of a comparison."""
+
+    name: str  # as the user gave it
+    commit: str  # what it is: a commit, or an image's digest
+    folder: Path  # where its code lies
+    image: str | None = None
+
+    @property
+    def python(self) -> list[str]:
+        """How this build's Python is started."""
+        return ["bash", str(ROOT / "docker" / "run_docker.sh"), "python"] if self.image else [sys.executable]
+
+    def command(self, run: str, results: Path, seed: int, options: Sequence[str]) -> list[str]:
+        """The command line of one run. The same seed on both sides of a pair, another one for the next pair."""
+        words = [*self.python, "-m", "models.launch", run, *options, "--seed", str(seed)]
+        if self.image:
+            return words
+        places = ["--results", str(results)]
+        if run.endswith("_Train"):  # never touch the user's own checkpoints
+            places += ["--checkpoints", str(results / "checkpoints")]
+        return [*words, *places]
+
+    def environment(self, results: Path) -> dict[str, str]:
+        if self.image:
+            return {**os.environ, "IMAGE_NAME": self.image, "RESULTS": str(results)}
+        return {**os.environ, "PYTHONPATH": str(self.folder)}
+
+    def measure(self, run: str, results: Path, seed: int, options: Sequence[str], timeout_s: float) -> Record:
+        """One run in a fresh process. Raises RunFailed when it leaves no record."""
+        results.mkdir(parents=True, exist_ok=True)
+        try:
+            done = subprocess.run(
+                self.command(run, results, seed, options),
+                cwd=self.folder,
+                env=self.environment(results),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"no end after {timeout_s:g} s") from None
+        shutil.rmtree(results / "checkpoints", ignore_errors=True)
+        files = sorted(results.glob("*.json"))
+        if done.returncode or len(files) != 1:
+            raise RunFailed(f"exit code {done.returncode}: {last_words(done)}")
+        return Record.load(files[0])
+
+
+def last_words(done: subprocess.CompletedProcess) -> str:
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def git(*arguments: str) -> str:
+    """Output of git in this checkout. Raises Refusal with git's own words."""
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise Refusal(f"git {arguments[0]}: {last_words(done)}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def revision(name: str) -> Iterator[Build]:
+    """A revision checked out in a folder of its own, for as long as the block lasts; `.` is this checkout."""
+    if name == ".":
+        yield Build(name, git("rev-parse", "HEAD"), ROOT)
+        return
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    except Refusal:
+        raise Refusal(f"'{name}' is no revision of this checkout; `.` is the checkout as it stands") from None
+    place = Path(tempfile.mkdtemp(prefix="crnn-compare-"))
+    git("worktree", "add", "--detach", str(place / "tree"), commit)
+    try:
+        yield Build(name, commit, place / "tree")
+    finally:
+        git("worktree", "remove", "--force", str(place / "tree"))
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def image(name: str) -> Iterator[Build]:
+    """A container image, as docker/run_docker.sh starts it."""
+    try:
+        done = subprocess.run(["docker", "image", "inspect", "-f", "{{.Id}}", name], capture_output=True, text=True)
+    except FileNotFoundError:
+        raise Refusal("no docker on this machine; compare revisions, or run where the images are") from None
+    if done.returncode:
+        raise Refusal(f"no image {name}: docker build -t {name} .")
+    yield Build(name, done.stdout.strip(), ROOT, image=name)
+
+
+def order(first: int, count: int) -> list[tuple[int, str]]:
+    """(pair, side) in the order in which runs happen: AB BA AB BA, from pair `first` on."""
+    sides = (("base", "candidate"), ("candidate", "base"))
+    return [(pair, side) for pair in range(first, first + count) for side in sides[pair % 2]]

@@ -1,0 +1,1 @@
+"""How records become rows, comparisons, charts and pages."""

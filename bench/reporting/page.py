@@ -1,0 +1,81 @@
+"""One HTML file that needs nothing else: tables that sort and filter, charts, where each number came from.
+
+jinja2 escapes everything that a record says; style and script are inlined, and the page itself forbids the network.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.record import Record
+from bench.reporting import charts
+from bench.reporting.comparisons import Pair
+from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
+from bench.reporting.text import plain
+
+TEMPLATES = Path(__file__).resolve().parent
+FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values
+
+
+def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], baselines: Path) -> str:
+    """The page as text. `records` holds those of older commits, too, for the history."""
+    from bench.report import footnotes, notes
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=printable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    measured = [row for row in rows if isinstance(row, Row)]
+    numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
+    table = [(values(row), [numbered[note] for note in notes(row)], row) for row in rows]
+    columns = [name for name in COLUMNS if any(cells[name] is not None and cells[name] != "" for cells, *_ in table)]
+    return environment.get_template("page.html").render(
+        columns=columns,
+        numeric={name for name, (form, _) in COLUMNS.items() if form},
+        filters=[(name, options) for name in FILTERS if len(options := choices(table, name)) > 1],
+        table=table,
+        footnotes=list(numbered),
+        pairs=pairs,
+        charts={heading: figures for heading, figures in charts.many(measured, records, baselines).items() if figures},
+        records=[record for row in measured for record in row.records],
+        printed=shown,
+        evidence=evidence,
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        style=(TEMPLATES / "page.css").read_text(encoding="utf8"),
+        script=(TEMPLATES / "page.js").read_text(encoding="utf8"),
+    )
+
+
+def choices(table: list[tuple], name: str) -> list[str]:
+    return sorted({shown(name, cells[name]) for cells, *_ in table} - {""})
+
+
+def printable(value: object) -> object:
+    """Markup is ours; all other text loses what is not to be seen, before jinja2 escapes it."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value)
+
+
+def shown(name: str, value: object) -> str:
+    return printed(name, value)
+
+
+def evidence(record) -> str:
+    """What a reader who doubts a number asks for first."""
+    asked = {
+        "provenance": record.provenance,
+        "dataset": record.dataset,
+        "recipe": record.recipe,
+        "precision_evidence": record.precision_evidence,
+        "phases_s": record.phases_s,
+        "seeds": record.seeds,
+    }
+    return json.dumps(asked, indent=1, default=str)

@@ -1,0 +1,236 @@
+"""A matrix of runs: `python -m bench.sweep 'CRNN_{FP32,AMP}_{1,2}CPU_Train' [-- OPTIONS OF THE RUNS]`.
+
+Each run is a fresh process. One that fails becomes a row of the report with its reason (oom, nan, timeout, crash), and
+the rest goes on; started again, a sweep goes on where it stopped. `--auto-batch` finds the largest batch that fits.
+No torch here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from itertools import product
+from pathlib import Path
+
+from bench.record import RUNS, Record
+from bench.refusal import Refusal, answer
+from bench.reporting.rows import Failure
+from bench.reporting.text import one_line
+from bench.run_name import RunName
+
+ROOT = Path(__file__).resolve().parent.parent
+# What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "memoryerror",
+    "cannot allocate memory",
+    "no_mem",
+    "bad_alloc",
+)
+NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
+FAILED = ("oom", "diverged", "crash", "interrupted", "timeout")  # statuses of a record that is no measurement
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended: ok, or why not."""
+
+    status: str
+    reason: str = ""
+    record: str | None = None  # file
+
+
+def expanded(pattern: str) -> list[str]:
+    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. Refusal for a broken one."""
+    pieces = re.split(r"\{([^{}]*)\}", pattern)
+    if any(mark in piece for piece in pieces[::2] for mark in "{}"):
+        raise Refusal(f"'{pattern}': a brace is not closed, or braces are nested")
+    choices = [alternatives(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    return ["".join(words) for words in product(*choices)]
+
+
+def alternatives(text: str) -> list[str]:
+    if span := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+        return [str(number) for number in range(int(span[1]), int(span[2]) + 1)]
+    return text.split(",")
+
+
+def names(patterns: list[str]) -> list[str]:
+    """Every run once, in order, spelled as the house spells it (2CPU is 2CPUs)."""
+    return list(dict.fromkeys(str(RunName.parse(name)) for pattern in patterns for name in expanded(pattern)))
+
+
+def start(run: str, options: list[str], results: Path, timeout_s: float) -> Ended:
+    """One run in a process group of its own, which is ended whole when its time is over."""
+    before = set(results.glob("*.json"))
+    command = [sys.executable, "-m", "models.launch", run, *options, "--results", str(results)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return Ended("timeout", f"no end after {timeout_s:g} s")
+        finally:
+            end_group(process)
+        log.seek(0)
+        said = log.read()
+    return classified(code, said, sorted(set(results.glob("*.json")) - before))
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """Workers must not outlive their run: they would slow the next one."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def classified(code: int, said: str, new: list[Path]) -> Ended:
+    """The kind of end, from the exit code, the last words and the record that came."""
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    last, all_said = (lines[-1] if lines else "it said nothing"), said.lower()
+    if new:
+        record = Record.load(new[-1])
+        if record.status in FAILED:
+            status = {"diverged": "nan"}.get(record.status, record.status)
+            return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
+        if code == 0:
+            return Ended("ok", record=str(new[-1]))
+    if code in KILLED or any(words in all_said for words in OUT_OF_MEMORY):
+        words = next((line for line in reversed(lines) if any(w in line.lower() for w in OUT_OF_MEMORY)), "killed")
+        return Ended("oom", words)
+    if any(words in all_said for words in NOT_A_NUMBER):
+        return Ended("nan", last)
+    return Ended("crash", f"exit code {code}: {last}")
+
+
+def largest_batch(fits: Callable[[int], bool], most: int) -> int:
+    """The largest batch up to `most` that fits, doubling from 1 and then halving the gap to within an eighth.
+
+    Allocators keep pieces and kernels change with the shape, so the very edge is not worth finding. 0: not even 1 fits.
+    """
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, high * 2
+    high = min(high, most + 1)
+    while high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def probe(run: str, options: list[str], timeout_s: float) -> Callable[[int], bool]:
+    """Whether three steps of `run` at a batch fit in memory. Raises Refusal when a run fails for another reason."""
+
+    def fits(batch: int) -> bool:
+        few = ["--steps", "3"] if run.endswith("_Train") else ["--latency-runs", "0"]
+        with tempfile.TemporaryDirectory() as folder:
+            places = ["--checkpoints", folder] if run.endswith("_Train") else []
+            words = [*options, *places, "--batch-size", str(batch), *few, "--warmup-steps", "1"]
+            ended = start(run, words, Path(folder), timeout_s)
+        print(f"  batch {batch}: {ended.status}", flush=True)
+        if ended.status not in ("ok", "oom"):
+            raise Refusal(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
+        return ended.status == "ok"
+
+    return fits
+
+
+def sweep(runs: list[str], options: argparse.Namespace, passed_on: list[str]) -> list[tuple[str, Ended]]:
+    """Every run that is not done yet; what happened is kept after each, so that a stop loses one run at most."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    state = options.results / "sweep.jsonl"
+    asked = json.dumps([passed_on, options.auto_batch])
+    done = {line["run"]: Ended(**line["ended"]) for line in past(state) if line["asked"] == asked}
+    for i, run in enumerate(runs, 1):
+        if run in done and not (options.retry and done[run].status != "ok"):
+            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done before", flush=True)
+            continue
+        print(f"[{i}/{len(runs)}] {run}", flush=True)
+        began = time.monotonic()
+        done[run] = ended = measured(run, options, passed_on)
+        with state.open("a", encoding="utf8") as lines:
+            lines.write(json.dumps({"run": run, "asked": asked, "ended": asdict(ended)}) + "\n")
+        print(f"  {ended.status} after {time.monotonic() - began:.0f} s {one_line(ended.reason)}", flush=True)
+    return [(run, done[run]) for run in runs]
+
+
+def past(state: Path) -> list[dict]:
+    """What earlier sweeps into this folder did; a line cut short by a stop is left out."""
+    lines = state.read_text(encoding="utf8").splitlines() if state.exists() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            print(f"{state}: a line is cut short; that run is made again", file=sys.stderr)
+    return found
+
+
+def measured(run: str, options: argparse.Namespace, passed_on: list[str]) -> Ended:
+    """One run of the matrix; its failure is written where bench.report finds it."""
+    words = list(passed_on)
+    try:
+        if options.auto_batch:
+            batch = largest_batch(probe(run, passed_on, options.timeout), options.auto_batch)
+            if not batch:
+                return noted(run, Ended("oom", "not even a batch of 1 fits"), options.results)
+            words += ["--batch-size", str(batch)]
+        return noted(run, start(run, words, options.results, options.timeout), options.results)
+    except Refusal as refusal:
+        return noted(run, Ended("crash", str(refusal)), options.results)
+
+
+def noted(run: str, ended: Ended, results: Path) -> Ended:
+    """Beside the records, the note of a run that left none; a success takes an older note away."""
+    path = results / f"{run}.failure"
+    path.unlink(missing_ok=True)
+    if ended.status != "ok" and not ended.record:
+        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        path.write_text(json.dumps(asdict(Failure(run, ended.status, ended.reason, when))) + "\n", encoding="utf8")
+    return ended
+
+
+def main(argv: list[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    cut = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        prog="bench.sweep",
+        description="Run a matrix of runs; exit code 1 when any failed. Options after `--` go to every run.",
+        epilog="example: python -m bench.sweep 'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50",
+    )
+    parser.add_argument("patterns", nargs="+", metavar="PATTERN", help="run names with {a,b} or {1..4}, quoted")
+    parser.add_argument("--results", type=Path, default=RUNS, help="default: results/runs")
+    parser.add_argument("--timeout", type=float, default=6 * 3600, help="seconds for one run")
+    parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier sweep")
+    parser.add_argument(
+        "--auto-batch", type=int, metavar="MOST", help="first find the largest batch, up to MOST, that fits"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the runs only")
+    options = parser.parse_args(argv[:cut])
+    options.results = options.results.resolve()
+    runs = names(options.patterns)
+    if options.dry_run:
+        print(*runs, sep="\n")
+        return
+    ends = sweep(runs, options, argv[cut + 1 :])
+    failed = [f"{run}: {ended.status}" for run, ended in ends if ended.status != "ok"]
+    print(f"{len(ends) - len(failed)} of {len(ends)} runs are done" + "".join(f"\n  {line}" for line in failed))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    answer(main, "bench.sweep")

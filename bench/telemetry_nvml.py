@@ -1,0 +1,100 @@
+"""The sensors of an NVIDIA card through NVML (nvidia-ml-py, an extra). What a card does not tell is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Bits of the clocks' event reasons that mean trouble; the other bits (idle, application clocks, display) do not.
+POWER_CAP = 0x04
+SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # hardware slow-down, heat by software, heat by hardware, power brake
+
+
+def library():
+    """nvidia-ml-py, initialised; None where it is not installed or there is no driver."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except (ImportError, OSError):
+        return None
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+@dataclass
+class Nvml:
+    """One card. `nvml` is the module pynvml, or a fake of it."""
+
+    nvml: object
+    handle: object
+    name: str = "nvml"
+    interval_s: float = 0.5
+
+    @classmethod
+    def open(cls, card: int | str, nvml=None) -> Nvml | None:
+        """By number in the driver's order (PCI), or by UUID."""
+        nvml = nvml or library()
+        if nvml is None:
+            return None
+        find = nvml.nvmlDeviceGetHandleByIndex if isinstance(card, int) else nvml.nvmlDeviceGetHandleByUUID
+        try:
+            return cls(nvml, find(card))
+        except nvml.NVMLError:
+            return None
+
+    def ask(self, function: str, *arguments):
+        """What NVML's `function` says of this card; None where it is too old or the card cannot say."""
+        try:
+            return getattr(self.nvml, function)(self.handle, *arguments)
+        except (AttributeError, self.nvml.NVMLError):
+            return None
+
+    def sample(self) -> dict[str, float | None]:
+        reasons = self.reasons()
+        rates, memory = self.ask("nvmlDeviceGetUtilizationRates"), self.ask("nvmlDeviceGetMemoryInfo")
+        return {
+            "power_w": scaled(self.ask("nvmlDeviceGetPowerUsage"), 1e-3),
+            "energy_j": scaled(self.ask("nvmlDeviceGetTotalEnergyConsumption"), 1e-3),
+            "temperature_c": self.ask("nvmlDeviceGetTemperature", 0),  # 0: of the GPU
+            "clock_mhz": self.ask("nvmlDeviceGetClockInfo", 1),  # 1: of the multiprocessors
+            "utilisation_percent": rates and rates.gpu,
+            "memory_bytes": memory and memory.used,
+            "throttled": None if reasons is None else bool(reasons & SLOWED),
+            "power_capped": None if reasons is None else bool(reasons & POWER_CAP),
+            "ecc_errors": self.ask("nvmlDeviceGetTotalEccErrors", 1, 0),  # uncorrected, since the driver was loaded
+        }
+
+    def reasons(self) -> int | None:
+        """Why the clocks are what they are; the function was renamed in driver 535."""
+        new = self.ask("nvmlDeviceGetCurrentClocksEventReasons")
+        return self.ask("nvmlDeviceGetCurrentClocksThrottleReasons") if new is None else new
+
+    def facts(self) -> dict:
+        """What does not change during a run."""
+        ecc = self.ask("nvmlDeviceGetEccMode")
+        return {
+            "name": text(self.ask("nvmlDeviceGetName")),
+            "uuid": text(self.ask("nvmlDeviceGetUUID")),
+            "driver": text(self.nvml.nvmlSystemGetDriverVersion()),
+            "power_limit_w": scaled(self.ask("nvmlDeviceGetPowerManagementLimit"), 1e-3),
+            "power_limit_default_w": scaled(self.ask("nvmlDeviceGetPowerManagementDefaultLimit"), 1e-3),
+            "clock_maximum_mhz": self.ask("nvmlDeviceGetMaxClockInfo", 1),
+            "ecc": bool(ecc[0]) if ecc else None,
+            "link_width": self.ask("nvmlDeviceGetCurrPcieLinkWidth"),
+            "link_width_maximum": self.ask("nvmlDeviceGetMaxPcieLinkWidth"),
+        }
+
+    def users(self) -> list[int] | None:
+        """Process numbers of everybody who computes on this card; inside a container others may not be seen."""
+        running = self.ask("nvmlDeviceGetComputeRunningProcesses")
+        return None if running is None else [process.pid for process in running]
+
+
+def scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def text(value) -> str | None:
+    """Older bindings give bytes."""
+    return value.decode() if isinstance(value, bytes) else value

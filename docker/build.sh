@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Build the image for a kind of device, with the commit it is made from. usage: bash docker/build.sh [cpu|cuda|mlu] [OPTION...]
+#   BASE_IMAGE   another base (default: docker/<device>.env)      IMAGE_NAME   what to call it (default: crnn-bench)
+# Options go to `docker build`.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=../env.sh
+source "$ROOT/env.sh"
+# shellcheck source=common.sh
+source "$ROOT/docker/common.sh"
+
+device=
+if [[ ${1:-} =~ ^[A-Za-z] ]]; then
+  device=$1
+  shift
+fi
+read_settings "$device"
+# "-dirty": built from a tree that differs from the commit.
+commit=$(git -C "$ROOT" describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || true)
+version=$(git -C "$ROOT" describe --always --tags --dirty 2>/dev/null || true)
+# The settings' flags are a list of words.
+# shellcheck disable=SC2086
+exec docker build --tag "$IMAGE_NAME" --build-arg "BASE_IMAGE=$BASE_IMAGE" $BUILD_FLAGS \
+  --build-arg "COMMIT=$commit" --build-arg "VERSION=$version" "$@" "$ROOT"

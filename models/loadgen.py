@@ -1,0 +1,226 @@
+"""Inference under MLPerf's load generator: `python -m models.loadgen --scenario Server --dataset DIR`.
+
+LoadGen asks for pictures of a split by number; answers are their texts. The performance mode gives a verdict, VALID or
+INVALID, the accuracy mode reads the whole split. LoadGen's own files are kept beside the record.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from bench import loadgen
+from bench.meter import Meter
+from bench.record import Record
+from bench.refusal import Refusal, answer
+from models.data.image import PADDING
+from models.dataset import Batch, WordDataset
+from models.evaluate import recognise
+from models.measure import Instruments, Run, recorded
+from models.metrics import score
+from models.options import Infer, parse
+from models.recogniser import Recogniser
+from models.test import accuracy_section, weights
+from models.util import Session
+
+HELD = 1024  # pictures in memory during a performance test, as MLPerf has it for small ones
+TRIALS = 3  # batches that tell how fast to expect the answers
+
+
+@dataclass
+class Loaded(Infer):
+    """Drive inference with MLPerf's LoadGen; write one record and LoadGen's files."""
+
+    scenario: Literal["Offline", "SingleStream", "MultiStream", "Server"] = "Offline"
+    mode: Literal["performance", "accuracy"] = "performance"
+    queries_per_s: float = 0.0
+    """Expected (Offline) or asked (Server); 0: what a trial reaches, and half of it for Server"""
+    latency_ms: float = 100.0
+    """Server: the bound that 99 % of the answers must keep"""
+    min_queries: int = 100
+    warmup_steps: int = 0
+
+
+@dataclass
+class Library:
+    """LoadGen's query sample library over a data set: pictures by number, in memory while LoadGen wants them."""
+
+    dataset: WordDataset
+    held: dict[int, Batch] = field(default_factory=dict)
+
+    def load(self, indices: list[int]) -> None:
+        self.held.update((index, self.dataset[index]) for index in indices)
+
+    def unload(self, indices: list[int]) -> None:
+        for index in indices:
+            self.held.pop(index, None)
+
+    def batch(self, indices: list[int]) -> Batch:
+        """The pictures of these samples as one batch, padded on the right to the widest."""
+        parts = [self.held[index] for index in indices]
+        widest = max(part.images.shape[3] for part in parts)
+        images = [torch.nn.functional.pad(p.images, (0, widest - p.images.shape[3]), value=PADDING) for p in parts]
+        return Batch(
+            images=torch.cat(images),
+            widths=torch.cat([part.widths for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+            lengths=torch.cat([part.lengths for part in parts]),
+            texts=[text for part in parts for text in (part.texts or [""])],
+        )
+
+
+@dataclass
+class Server:
+    """The system under test: a thread that reads whatever has been asked for, up to a batch at a time."""
+
+    lg: object
+    network: Recogniser
+    session: Session
+    library: Library
+    meter: Meter
+    asked: queue.Queue = field(default_factory=queue.Queue)
+
+    def issue(self, samples: list) -> None:
+        """Called by LoadGen; must not wait."""
+        for sample in samples:
+            self.asked.put((sample.id, sample.index))
+
+    def flush(self) -> None:
+        """Nothing is ever held back."""
+
+    def batches(self) -> Iterator[list[tuple[int, int]]]:
+        """What is asked for, (query, sample) each, at most a batch at a time, until None comes."""
+        while (first := self.asked.get()) is not None:
+            together = [first]
+            while len(together) < self.session.options.batch_size and not self.asked.empty():
+                together.append(self.asked.get())
+            ends = together[-1] is None  # LoadGen has every answer before it ends, so None is alone but for bugs
+            yield together[:-1] if ends else together
+            if ends:
+                return
+
+    def serve(self) -> None:
+        if self.session.device.kind.type != "cpu":
+            self.session.device.module.set_device(self.session.device.index)  # a thread has its own current device
+        for asked in self.meter.steps(self.batches()):
+            texts = recognise(self.network, self.library.batch([index for _, index in asked]), self.session).texts
+            self.complete([query for query, _ in asked], texts)
+
+    def complete(self, queries: list[int], texts: list[str]) -> None:
+        """Hand texts to LoadGen as UTF-8; it copies them before this returns."""
+        kept = [array("B", text.encode()) for text in texts]
+        where = [part.buffer_info() for part in kept]
+        self.lg.QuerySamplesComplete(
+            [self.lg.QuerySampleResponse(query, at, n) for query, (at, n) in zip(queries, where, strict=True)]
+        )
+
+
+@dataclass
+class Test:
+    """One test under LoadGen."""
+
+    options: Loaded
+    session: Session
+
+    def __post_init__(self):
+        options, session = self.options, self.session
+        self.lg = loadgen.library()
+        if session.world.size > 1:
+            raise Refusal(f"LoadGen asks one process; this run has {session.world.size}: name a run with 1 card")
+        self.dataset = session.dataset(options.split, targets=False)
+        self.library = Library(self.dataset)
+        self.network = session.network().eval()
+        self.meter = session.meter(options.warmup_steps)
+        name = session.run_name("Infer")
+        self.measured = Run(session, name, self.meter, self.dataset, options.split, self.network)
+        self.id = uuid.uuid4().hex
+        self.folder = options.results / f"{name}.{options.scenario}.{self.id[:8]}.loadgen"
+
+    def run(self) -> Record:
+        options = self.options
+        self.session.say(f"{self.measured.name}: {options.scenario}, {options.mode}, {len(self.dataset):,} pictures")
+        trained = weights(self.network, options, self.session)
+        load = self.load()
+        self.folder.mkdir(parents=True)
+        self.drive(load)
+        section = loadgen.section(self.folder, load)
+        self.session.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {self.folder}")
+        return self.measured.record(
+            loadgen=section,
+            record_id=self.id,
+            accuracy=self.accuracy() if options.mode == "accuracy" and trained else None,
+            training={"checkpoint": str(trained) if trained else None},
+        )
+
+    def load(self) -> loadgen.Load:
+        """What to ask of LoadGen; how fast answers may be expected is tried first."""
+        options = self.options
+        batch_s, one_s = self.trial(options.batch_size), self.trial(1)
+        rate = options.queries_per_s or options.batch_size / batch_s / (2 if options.scenario == "Server" else 1)
+        return loadgen.Load(
+            scenario=options.scenario,
+            mode=options.mode,
+            seconds=options.min_seconds,
+            queries=options.min_queries,
+            queries_per_s=rate,
+            latency_s=options.latency_ms / 1e3 if options.scenario == "Server" else one_s,
+            seed=options.seed,
+        )
+
+    def trial(self, size: int) -> float:
+        """Seconds of a batch: the fastest of a few."""
+        batch = self.dataset.__getitems__(np.arange(size) % len(self.dataset))
+        took = []
+        for _ in range(TRIALS):
+            began = time.perf_counter()
+            recognise(self.network, batch, self.session)
+            self.session.device.synchronize()
+            took.append(time.perf_counter() - began)
+        return min(took)
+
+    def drive(self, load: loadgen.Load) -> None:
+        """Let LoadGen ask, from this thread, until it has seen enough."""
+        lg, total = self.lg, len(self.dataset)
+        server = Server(lg, self.network, self.session, self.library, self.meter)
+        worker = threading.Thread(target=server.serve, name="server", daemon=True)
+        sut = lg.ConstructSUT(server.issue, server.flush)
+        qsl = lg.ConstructQSL(total, min(total, HELD), self.library.load, self.library.unload)
+        worker.start()
+        lg.StartTestWithLogSettings(sut, qsl, loadgen.settings(lg, load), loadgen.log_settings(lg, self.folder))
+        server.asked.put(None)
+        worker.join()
+        lg.DestroyQSL(qsl)
+        lg.DestroySUT(sut)
+
+    def accuracy(self) -> dict:
+        """From LoadGen's own log of every answer: the whole split, the exact denominator."""
+        texts = loadgen.answers(self.folder)
+        truths = [self.dataset[index].texts for index in sorted(texts)]
+        pairs = [(truth[0], texts[i].decode()) for i, truth in zip(sorted(texts), truths, strict=True) if truth]
+        return accuracy_section(score([a for a, _ in pairs], [b for _, b in pairs]), self.options.split)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(Loaded, argv, "models.loadgen", "python -m models.loadgen --scenario Server --latency-ms 50")
+    session = Session.open(options)
+    try:
+        session.instruments = Instruments.open(session)
+        test = Test(options, session)
+        with recorded(test.measured, options):
+            record = test.run()
+        session.say(f"record: {record.save(options.results)}")
+    finally:
+        session.world.leave()
+
+
+if __name__ == "__main__":
+    answer(main, "models.loadgen")

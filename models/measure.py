@@ -1,0 +1,233 @@
+"""Hooks the instrument into a run: sensors and checks when it opens, the record when it ends, well or badly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench import limits, preflight, provenance, telemetry
+from bench.derive import completed
+from bench.meter import Meter
+from bench.packing import ticks
+from bench.record import Record, recipe_section
+from bench.refusal import Refusal
+from bench.run_name import RunName
+from models.dataset import WordDataset
+from models.optimise import Diverged
+from models.options import Common, recipe_path
+from models.util import Session
+
+
+@dataclasses.dataclass
+class Instruments:
+    """What watches a run: its card's sensors, and what the checks before it found."""
+
+    sampler: telemetry.Sampler
+    card: dict  # facts of it
+    preflight: list[dict]
+
+    @classmethod
+    def open(cls, session: Session) -> Instruments:
+        """Check the machine, say what is wrong with it, start sampling. Raises Refusal under --strict."""
+        sensor = own_sensor(session)
+        found = session.world.gather(checks(session, sensor))
+        everything = [one for rank in found for one in rank]
+        if session.options.strict:
+            preflight.insist(everything)
+        for warning in preflight.warnings(everything):
+            session.say(f"  warning: {warning}")
+        facts = sensor.facts() if sensor else {}
+        return cls(telemetry.Sampler(sensor).start(), {"name": session.device.card_name(), **facts}, everything)
+
+
+def own_sensor(session: Session):
+    """The sensors that this rank reads: its own card's, or on a CPU the host's, which one rank reads for all."""
+    device = session.device
+    if device.kind.name == "CPU" and session.world.local_rank:
+        return None
+    visible = os.environ.get(device.kind.visible) if device.kind.visible else None
+    return telemetry.open_sensor(device.kind.name, device.identity() or telemetry.physical(device.index, visible))
+
+
+def checks(session: Session, sensor) -> list[dict]:
+    """Of this rank's card; those of the host once a host."""
+    world, device, options = session.world, session.device, session.options
+    per_card = torch.get_num_threads() + session.workers
+    place = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
+    at = preflight.here(
+        f"card {device.index}" if device.kind.type != "cpu" else "the host",
+        sensor,
+        threads=per_card * world.local_size,
+        dataset=Path(place) if place and Path(place).exists() else None,
+        shared=device.kind.type == "cpu",
+    )
+    return preflight.findings(at, host=world.local_rank == 0)
+
+
+def cell(session: Session) -> dict:
+    """The coordinates of a row: what must agree before two numbers may be compared."""
+    options, world = session.options, session.world
+    return {
+        "model": options.recipe,
+        "device": session.device.kind.name,
+        "card": session.device.card_name(),
+        "cards": world.size,
+        "hosts": world.hosts,
+        "precision": options.precision,
+        "batch_per_card": options.batch_size,
+        "global_batch": options.batch_size * world.size,
+        "height_px": options.data.height,
+        "width_px": options.data.width,
+        "keep_ratio": options.data.keep_ratio,
+        "classes": session.charset.classes,
+        "workers_per_card": session.workers,
+        "threads_per_card": torch.get_num_threads(),
+        "engine": "eager",
+        "input": options.input,
+        "without": getattr(options, "without", None),
+        "scenario": getattr(options, "scenario", None),
+        "simulated": provenance.simulated(session.device.versions()),
+    }
+
+
+def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
+    """What was read. A picture that several ranks could not read counts once."""
+    skipped = set().union(*gather(set(dataset.reasons)))
+    return {
+        "name": dataset.name,
+        "split": split,
+        "is_sample": dataset.is_sample,
+        "n": len(dataset),
+        "skipped": len(skipped),
+        "manifest_sha256": dataset.manifest_hash,
+    }
+
+
+def origin(session: Session, gather: Callable) -> dict:
+    """Where the number comes from; of several hosts also what each of them said, the leader's first."""
+    mine = {**provenance.collect(), "device_versions": session.device.versions()}
+    hosts = gather(mine)[:: session.world.local_size]
+    several = {"hosts": hosts} if len(hosts) > 1 else {}
+    return {**mine, "cards": gather(session.instruments.card), **several}
+
+
+def alone(value) -> list:
+    """Gathers from nobody else: other ranks of a failed run may be gone."""
+    return [value]
+
+
+@dataclasses.dataclass
+class Run:
+    """A run that is being measured: what its record needs to know."""
+
+    session: Session
+    name: RunName
+    meter: Meter
+    dataset: WordDataset
+    split: str
+    network: nn.Module
+    evidence: Callable[[], dict] = dict  # sections that a failed run has, too
+
+    def record(self, **sections) -> Record:
+        """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
+        gather, total_s = self.session.world.gather, self.total_s
+        memory = {"peak_bytes": gather(self.session.device.peak_memory_bytes())}
+        ceilings = gather(self.limits())
+        return completed(self.raw(gather, total_s, memory=memory, limits=ceilings, **sections))
+
+    def failed(self, failure: BaseException) -> Record | None:
+        """What this rank alone knows of a run that ended in `failure`; None when that was the user's mistake."""
+        status = verdict(failure)
+        if status is None:
+            return None
+        reason = f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
+        self.meter.stop()
+        return completed(self.raw(alone, self.total_s, status=status, status_reasons=[reason[:500]], **self.evidence()))
+
+    def raw(self, gather: Callable, total_s: float, **sections) -> Record:
+        session, options, instruments = self.session, self.session.options, self.session.instruments
+        instruments.sampler.stop()
+        sampled = instruments.sampler.sampled(session.world.rank, self.meter.windows, session.opened_s)
+        first_s = self.meter.first_s
+        return Record(
+            run=str(self.name),
+            task=self.name.task,
+            cell=cell(session),
+            recipe=recipe_section(recipe_path(options.recipe)),
+            options=dataclasses.asdict(options),
+            dataset=dataset_section(self.dataset, self.split, gather),
+            provenance=origin(session, gather),
+            series=gather(self.meter.series.kept()),
+            warmup_steps=self.meter.warmup_steps,
+            minimum={"steps": options.min_steps, "seconds": options.min_seconds},
+            samples=[one for one in gather(sampled) if watched(one, session)],
+            phases_s={
+                "init_s": None if first_s is None else ticks(first_s - session.opened_s),
+                **{name: ticks(seconds) for name, seconds in self.meter.phases_s.items()},
+                "total_s": total_s,
+            },
+            preflight=instruments.preflight,
+            precision_evidence=session.device.switches,
+            seeds={"seed": options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
+            **sections,
+        )
+
+    @property
+    def total_s(self) -> float:
+        return time.perf_counter() - self.session.opened_s
+
+    def limits(self) -> dict:
+        """The ceilings of this rank's device, and what one picture costs."""
+        data = self.session.options.data
+        pictures = (1, data.channels, data.height, data.width)
+        flops = limits.forward_flops(self.network, pictures)
+        return {"forward_flops_per_image": flops, **limits.measure(self.session.device)}
+
+
+def watched(sampled: dict, session: Session) -> bool:
+    """On a CPU one rank a host has samples; the others have nothing to say."""
+    return sampled["sensor"] is not None or session.device.kind.name != "CPU"
+
+
+class Interrupted(BaseException):
+    """Somebody asked the run to end (SIGTERM): a scheduler, torchrun when another rank has failed, or a person."""
+
+
+def verdict(failure: BaseException) -> str | None:
+    """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
+    if isinstance(failure, Diverged):
+        return "diverged"
+    if isinstance(failure, Refusal):
+        return None
+    if isinstance(failure, MemoryError) or "out of memory" in str(failure).lower():
+        return "oom"
+    return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
+
+
+def interrupt(*_) -> None:
+    raise Interrupted("SIGTERM")
+
+
+@contextmanager
+def recorded(run: Run, options: Common):
+    """Leave a record of a failure of what happens inside, and let it pass on; out of memory becomes one line."""
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except BaseException as failure:
+        record = run.failed(failure)
+        if record and run.session.world.leads:
+            run.session.say(f"record of a failed run ({record.status}): {record.save(options.results)}")
+        if record and record.status == "oom":
+            raise Refusal(f"out of memory with --batch-size {options.batch_size}: try half of it") from failure
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

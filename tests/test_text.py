@@ -1,0 +1,33 @@
+import csv
+import io
+
+import pytest
+
+from bench.reporting import text
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "=cmd|' /C calc'!A0"])
+def test_a_spreadsheet_gets_no_formula(formula):
+    assert text.spreadsheet(formula) == "'" + formula
+
+
+@pytest.mark.parametrize("number", ["-2.5", "+3", "1e-3", "", "CRNN"])
+def test_numbers_and_words_stay(number):
+    assert text.spreadsheet(number) == number
+
+
+def test_a_terminal_gets_nothing_that_acts():
+    assert text.plain("\x1b[31mred\x1b[0m \x1b]0;title\x07 a\x08b\x9bc") == "red  abc"
+    assert text.one_line("a\nb\tc") == "a bc"
+    assert text.plain("GPU\u202eUPG") == "GPUUPG"
+
+
+def test_a_markdown_cell_stays_one_cell_and_only_text():
+    assert text.markdown("a|b\n<script>*x*[l](u)`") == r"a\|b &lt;script&gt;\*x\*\[l\](u)\`"
+
+
+def test_csv_still_parses(tmp_path):
+    cell = text.spreadsheet('"=1,\n2"')
+    out = io.StringIO()
+    csv.writer(out).writerow([cell, "x"])
+    assert next(csv.reader(io.StringIO(out.getvalue()))) == ['"=1, 2"', "x"]
