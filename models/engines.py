@@ -44,6 +44,9 @@ class Engine:
     def head(self):
         return self.network.head
 
+    def features(self, images: Tensor, widths: Tensor | None = None):
+        return self.network.features(images, widths)
+
     def time_steps(self, widths):
         return self.network.time_steps(widths)
 
@@ -74,27 +77,38 @@ def compiled(network: Recogniser, session: Session) -> Run:
     return torch.compile(network, mode=mode, dynamic=False)
 
 
-def onnxruntime(network: Recogniser, session: Session) -> Run:
+def in_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
+    """An ONNX file's bytes -> numpy pictures to logits. dtype: what to compute in; None is float32."""
     runtime = package("onnxruntime")
-    if session.device.compute_dtype is not None:
+    if dtype is not None:
         raise Refusal("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    content = exported(network, session)
     made = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return alone_in_width(lambda x: made.run(None, {"images": x})[0])
+    return lambda images: made.run(None, {"images": images})[0]
 
 
-def openvino(network: Recogniser, session: Session) -> Run:
+def in_openvino(content: bytes, dtype: torch.dtype | None) -> Callable:
+    """As in_onnxruntime."""
     core = package("openvino").Core()
     hints = {
-        "INFERENCE_PRECISION_HINT": {None: "f32", torch.bfloat16: "bf16"}[session.device.compute_dtype],
+        "INFERENCE_PRECISION_HINT": {None: "f32", torch.bfloat16: "bf16"}[dtype],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "PERFORMANCE_HINT": "LATENCY",
     }
-    made = core.compile_model(core.read_model(exported(network, session)), "CPU", hints)
-    return alone_in_width(lambda x: made([x])[0])
+    made = core.compile_model(core.read_model(content, b""), "CPU", hints)
+    return lambda images: made([images])[0]
+
+
+RUNTIMES = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}  # on a CPU only
+
+
+def elsewhere(runtime: str) -> Callable[[Recogniser, Session], Run]:
+    def run(network: Recogniser, session: Session) -> Run:
+        return alone_in_width(RUNTIMES[runtime](exported(network, session), session.device.compute_dtype))
+
+    return run
 
 
 def tensorrt(network: Recogniser, session: Session) -> Run:
@@ -112,11 +126,9 @@ def tensorrt(network: Recogniser, session: Session) -> Run:
 ENGINES: dict[str, Callable[[Recogniser, Session], Run]] = {
     "eager": eager,
     "compile": compiled,
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
+    **{name: elsewhere(name) for name in RUNTIMES},
     "tensorrt": tensorrt,
 }
-ON_HOST = ("onnxruntime", "openvino")  # CPU engines; elsewhere they would measure the host
 
 
 def package(name: str):
@@ -144,21 +156,24 @@ def alone_in_width(run: Callable) -> Run:
 
 def make(name: str, network: Recogniser, session: Session) -> Engine:
     """The engine of that name. Refusal says what it lacks here."""
-    if name in ON_HOST and session.device.kind.type != "cpu":
+    if name in RUNTIMES and session.device.kind.type != "cpu":
         raise Refusal(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
     return Engine(name, network, ENGINES[name](network.eval(), session))
 
 
 @torch.inference_mode()
 def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
-    """The engine asked for; `auto` is the fastest that agrees on `images` (N, C, H, W), normalised. All must agree."""
-    if name != "auto":
-        engine = make(name, network, session)
-        if wrong := disagreement(engine, network, session, images):
-            raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
-        return engine
-    candidates = [engine for engine in (tried(row, network, session, images) for row in ENGINES) if engine]
-    return min(candidates, key=lambda engine: seconds(engine, session, images))
+    """The engine asked for, or with `auto` the fastest that agrees on `images` (N, C, H, W), normalised.
+
+    Refusal when the one asked for is not here, or computes something else than torch.
+    """
+    if name == "auto":
+        candidates = [engine for engine in (tried(row, network, session, images) for row in ENGINES) if engine]
+        return min(candidates, key=lambda engine: seconds(engine, session, images))
+    engine = make(name, network, session)
+    if wrong := disagreement(engine, network, session, images):
+        raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
+    return engine
 
 
 def tried(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine | None:

@@ -1,0 +1,86 @@
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bench.device import Device
+from bench.refusal import Refusal
+from models import engines
+from models.charset import Charset
+from models.engines import cast_once, choose, make
+from models.model import Model
+from models.recogniser import build
+
+
+def session(precision="FP32"):
+    device = Device.open("CPU", precision)
+    return SimpleNamespace(device=device, charset=Charset(), said=[], say=lambda *words: None)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build(Model(hidden=16)).eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.randn(4, 1, 32, 100, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+@pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino"])
+def test_every_engine_computes_the_network(name, precision, network, images):
+    if name != "eager" and not importlib.util.find_spec(name):
+        pytest.skip(f"{name} is not here")
+    if (name, precision) == ("onnxruntime", "AMP"):
+        pytest.skip("refused: the test below")
+    assert choose(name, network, session(precision), images).name == name
+
+
+@pytest.mark.parametrize(
+    "model", [Model(hidden=16), Model(hidden=16, sequence="gru", rectifier="tps", head="attention")]
+)
+def test_weights_cast_once_compute_the_same_bits(model, images):
+    torch.manual_seed(0)
+    network = build(model).eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(network(images), cast_once(network, torch.bfloat16)(images))
+    assert all(weight.dtype is torch.float32 for weight in network.parameters())
+
+
+def test_what_disagrees_is_refused(network, images, monkeypatch):
+    monkeypatch.setitem(engines.ENGINES, "compile", lambda network, session: lambda x, widths: network(x) + 0.01)
+    with pytest.raises(Refusal, match="logits differ by 0"):
+        choose("compile", network, session(), images)
+
+
+def test_auto_takes_the_fastest_of_those_that_agree(network, images, monkeypatch):
+    rows = {
+        "eager": lambda network, session: network,
+        "wrong": lambda network, session: lambda x, widths: network(x) * 2,
+        "missing": lambda network, session: engines.package("no_such_package"),
+        "fast": lambda network, session: network,
+    }
+    monkeypatch.setattr(engines, "ENGINES", rows)
+    monkeypatch.setattr(engines, "seconds", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
+    assert choose("auto", network, session(), images).name == "fast"
+
+
+def test_a_missing_package_is_one_line():
+    with pytest.raises(Refusal, match="needs the package no_such_package: pip install"):
+        engines.package("no_such_package")
+
+
+def test_padded_pictures_stay_with_torch(network, images):
+    pytest.importorskip("onnxruntime")
+    engine = make("onnxruntime", network, session())
+    with pytest.raises(Refusal, match="pictures of one width"):
+        engine(images, torch.tensor([100, 60, 100, 100]))
+
+
+def test_float32_only_engines_say_so(network):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(Refusal, match="float32 on a CPU"):
+        make("onnxruntime", network, session("AMP"))
