@@ -12,79 +12,28 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from bench import cells
 from bench.judging import ci, noise, verdict
 from bench.judging.outcome import Outcome
-from bench.judging.pairs import ROOT, Build, RunFailed, image, last_words, order, revision
-from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, Tolerance, tolerances
-from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Evidence, Finding
+from bench.judging.pairs import ROOT, Build, RunFailed, image, revision
+from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, tolerances
+from bench.judging.sitting import Sitting
+from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Finding
+from bench.processes import last_line
 from bench.record import Record
 from bench.refusal import Refusal, answer
 from bench.run_name import RunName
 
 
-@dataclass
-class Sitting:
-    """Both builds on one machine in one go. `records[run][side]` grows pair by pair."""
-
-    builds: dict[str, Build]
-    runs: list[str]
-    chosen: dict[str, Tolerance]
-    folder: Path
-    options: list[str]
-    timeout_s: float
-    records: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
-
-    def __post_init__(self):
-        self.records = {run: {"base": [], "candidate": []} for run in self.runs}
-
-    def extend(self, first: int, count: int) -> None:
-        """Run so many more pairs of every cell, cells in turn."""
-        for pair, side in order(first, count):
-            for run in self.runs:
-                place = self.folder / run / f"{pair:02}-{side}"
-                record = self.measure(run, side, pair, place)
-                self.records[run][side].append(record)
-                rate = record.throughput.get("images_per_s")
-                print(f"  pair {pair + 1:2} {side:9} {run}: {rate or 0:.1f} images/s", flush=True)
-
-    def measure(self, run: str, side: str, pair: int, place: Path) -> Record:
-        """A base that does not run makes the question senseless; a candidate that does not is an answer."""
-        build = self.builds[side]
-        try:
-            return build.measure(run, place, pair + 1, self.options, self.timeout_s)
-        except RunFailed as failure:
-            if side == "base":
-                raise Refusal(f"the base {build.name} does not run {run}: {failure}") from None
-            raise
-
-    def evidence(self) -> list[Evidence]:
-        """What is known now of every metric that both sides measured in every pair."""
-        found = []
-        for run, sides in self.records.items():
-            for name, tolerance in self.chosen.items():
-                base, candidate = ([tolerance.read(r) for r in sides[side]] for side in ("base", "candidate"))
-                if None not in base + candidate:
-                    changes = verdict.signed(base, candidate, tolerance)
-                    found.append(verdict.paired(run, name, changes, tolerance))
-        if not found:
-            raise Refusal(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
-        return found
-
-    def unsteady(self) -> int:
-        return sum(r.status != "ok" for sides in self.records.values() for side in sides.values() for r in side)
-
-
 def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
     """Milliseconds of the fixed works, on the device of the run."""
     command = [*build.python, "-m", "bench.judging.canary", RunName.parse(run).device or "CPU"]
-    done = subprocess.run(command, cwd=ROOT, env=build.environment(folder), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=build.environment(run, folder), capture_output=True, text=True)
     if done.returncode:
-        raise Refusal(f"the canary did not run: {last_words(done)}")
+        raise Refusal(f"the canary did not run: {last_line(done.stderr)}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -157,8 +106,13 @@ def both(sitting: Sitting) -> list[list[Record]]:
 
 
 def title(sitting: Sitting) -> str:
-    base, candidate = sitting.builds["base"], sitting.builds["candidate"]
-    return f"{candidate.name} ({candidate.commit[:9]}) against {base.name} ({base.commit[:9]})"
+    return " against ".join(called(sitting.builds[side]) for side in ("candidate", "base"))
+
+
+def called(build: Build) -> str:
+    """A build by the name it was given and what that was; a bare commit once."""
+    commit = build.commit.removeprefix("sha256:")[:9]
+    return commit if build.name.startswith(commit) else f"{build.name} ({commit})"
 
 
 def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

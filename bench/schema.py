@@ -199,6 +199,10 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "accuracy": {
         "split": "train, val or test",
+        "method": "how logits became texts: greedy, beam, lexicon, attention",
+        "sets[]": "name and the fields of this section for each set that was read",
+        "by_length[]": "the same, shorter, by the length of the truth",
+        "confusions[]": "written, read, count: the commonest mistakes",
         "n": "words read: the exact denominator",
         "mode": "of correct, word_accuracy, one_minus_ned, cer: how texts are folded before they are compared",
         "correct": "words read without a mistake",

@@ -9,47 +9,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
 
-from bench.record import RUNS, Record
+from bench import processes
+from bench.processes import Ended, classified
+from bench.record import RUNS
 from bench.refusal import Refusal, answer
 from bench.reporting.rows import Failure
 from bench.reporting.text import one_line
 from bench.run_name import RunName
 
 ROOT = Path(__file__).resolve().parent.parent
-# What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
-OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "memoryerror",
-    "cannot allocate memory",
-    "no_mem",
-    "bad_alloc",
-)
-NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
-FAILED = ("oom", "diverged", "crash", "interrupted", "timeout")  # statuses of a record that is no measurement
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How one run ended: ok, or why not."""
-
-    status: str
-    reason: str = ""
-    record: str | None = None  # file
 
 
 def expanded(pattern: str) -> list[str]:
@@ -73,48 +52,14 @@ def names(patterns: list[str]) -> list[str]:
 
 
 def start(run: str, options: list[str], results: Path, timeout_s: float) -> Ended:
-    """One run in a process group of its own, which is ended whole when its time is over."""
+    """One run, and how it ended."""
     before = set(results.glob("*.json"))
     command = [sys.executable, "-m", "models.launch", run, *options, "--results", str(results)]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return Ended("timeout", f"no end after {timeout_s:g} s")
-        finally:
-            end_group(process)
-        log.seek(0)
-        said = log.read()
-    return classified(code, said, sorted(set(results.glob("*.json")) - before))
-
-
-def end_group(process: subprocess.Popen) -> None:
-    """Workers must not outlive their run: they would slow the next one."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
-
-
-def classified(code: int, said: str, new: list[Path]) -> Ended:
-    """The kind of end, from the exit code, the last words and the record that came."""
-    lines = [line for line in said.strip().splitlines() if line.strip()]
-    last, all_said = (lines[-1] if lines else "it said nothing"), said.lower()
-    if new:
-        record = Record.load(new[-1])
-        if record.status in FAILED:
-            status = {"diverged": "nan"}.get(record.status, record.status)
-            return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
-        if code == 0:
-            return Ended("ok", record=str(new[-1]))
-    if code in KILLED or any(words in all_said for words in OUT_OF_MEMORY):
-        words = next((line for line in reversed(lines) if any(w in line.lower() for w in OUT_OF_MEMORY)), "killed")
-        return Ended("oom", words)
-    if any(words in all_said for words in NOT_A_NUMBER):
-        return Ended("nan", last)
-    return Ended("crash", f"exit code {code}: {last}")
+        code, said = processes.run(command, ROOT, timeout_s)
+    except subprocess.TimeoutExpired:
+        return Ended("timeout", f"no end after {timeout_s:g} s")
+    return classified(code, said, sorted(set(results.glob("*.json")) - before))
 
 
 def largest_batch(fits: Callable[[int], bool], most: int) -> int:

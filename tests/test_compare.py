@@ -113,19 +113,36 @@ def test_a_revision_is_checked_out_and_taken_away_again():
     assert str(folder) not in pairs.git("worktree", "list")
 
 
-def test_training_in_a_gate_never_touches_the_users_checkpoints(tmp_path):
-    build = Build("x", "c", tmp_path)
-    words = build.command("CRNN_FP32_5S_1CPU_Train", tmp_path, 3, ["--batch-size", "4"])
-    assert words[words.index("--checkpoints") + 1].startswith(str(tmp_path))
+def test_training_in_a_gate_never_touches_the_users_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", "mine")
+    for build in (Build("x", "c", tmp_path), Build("x", "c", tmp_path, image="x")):
+        trained = build.environment("CRNN_FP32_5S_1CPU_Train", tmp_path)
+        assert trained["PYTORCH_TRAIN_CHECKPOINT"] == str(tmp_path / "checkpoints")
+        assert build.environment("CRNN_FP32_1CPU_Infer", tmp_path)["PYTORCH_TRAIN_CHECKPOINT"] == "mine"
+
+
+def test_a_pair_has_one_seed(tmp_path):
+    words = Build("x", "c", tmp_path).command(RUN, tmp_path, 3, ["--batch-size", "4"])
     assert words[words.index("--seed") + 1] == "3"
-    assert "--checkpoints" not in build.command("CRNN_FP32_1CPU_Infer", tmp_path, 3, [])
+    assert words[words.index("--results") + 1] == str(tmp_path)
 
 
 def test_an_image_runs_in_its_container(tmp_path):
     build = Build("img:1", "sha", pairs.ROOT, image="img:1")
-    words = build.command(RUN, tmp_path, 3, [])
-    assert words[1].endswith("docker/run_docker.sh")
-    assert build.environment(tmp_path)["IMAGE_NAME"] == "img:1"
+    assert build.command(RUN, tmp_path, 3, [])[1].endswith("docker/run_docker.sh")
+    assert build.environment(RUN, tmp_path)["IMAGE_NAME"] == "img:1"
+    assert build.environment(RUN, tmp_path)["RESULTS"] == str(tmp_path)
+
+
+def test_images_without_docker_or_without_the_image_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Refusal, match="no docker on this machine"), pairs.image("img:1"):
+        pass
+    docker = tmp_path / "docker"
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    with pytest.raises(Refusal, match="no image img:1"), pairs.image("img:1"):
+        pass
 
 
 @pytest.mark.parametrize(

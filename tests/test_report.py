@@ -8,6 +8,7 @@ from varied_records import NASTY, varied, write
 from bench import report
 from bench.cells import grouped, key
 from bench.refusal import Refusal
+from bench.reporting import tables
 from bench.reporting.comparisons import compare
 from bench.reporting.rows import rows_of
 
@@ -15,7 +16,7 @@ from bench.reporting.rows import rows_of
 def table(records):
     rows = rows_of(records)
     compare(rows)
-    return report.table(rows)
+    return tables.table(rows)
 
 
 def test_the_table_says_what_was_measured_and_leaves_the_rest_empty():
@@ -109,10 +110,10 @@ def test_rows_that_do_not_agree_are_not_compared_and_a_footnote_says_why():
     amp = varied("GPU", 1, "AMP", "Train", 8, 21)
     rows = rows_of([varied("GPU", 1, "FP32", "Train", 7, 20), other, amp])
     compare(rows)
-    frame = report.table(rows)
+    frame = tables.table(rows)
     assert (frame["scaling %"] == "").all()
     assert (frame["x FP32"] == "").all()
-    notes = report.footnotes(rows)
+    notes = tables.footnotes(rows)
     assert "scaling empty: the nearest 1-card row differs in decode" in notes
     assert "x FP32 empty: the nearest FP32 row differs in commit" in notes
 
@@ -172,11 +173,11 @@ def test_markdown_csv_and_json_hold_the_same_cells(tmp_path):
 
 def test_a_table_fits_the_terminal():
     frame = table([make_record()])
-    assert report.console(frame, 1000).count("\n") == 2
-    assert report.console(frame, 60).splitlines()[0].startswith("run")
-    assert "power" not in report.console(frame, 60)  # empty in every row
+    assert tables.console(frame, 1000).count("\n") == 2
+    assert tables.console(frame, 60).splitlines()[0].startswith("run")
+    assert "power" not in tables.console(frame, 60)  # empty in every row
     many = table([varied("GPU", cards, "FP32", "Train", 7, 20) for cards in (1, 2, 4, 8)])
-    assert max(map(len, report.console(many, 100).splitlines())) <= 100
+    assert max(map(len, tables.console(many, 100).splitlines())) <= 100
 
 
 @pytest.mark.parametrize(("place", "said"), [("", "no records in"), ("nowhere", "no such file or folder")])

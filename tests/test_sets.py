@@ -48,6 +48,7 @@ def sets(tmp_path):
 
 def run_test(tmp_path, trained, *options):
     arguments = ["--checkpoint", str(trained), "--results", str(tmp_path / "runs"), "--latency-runs", "0"]
+    arguments += ["--min-seconds", "0", "--min-steps", "1"]
     test.main([*SMALL, *arguments, *map(str, options)])
     [path] = (tmp_path / "runs").glob("*.json")
     return Record.load(path)

@@ -40,7 +40,7 @@ class Spread:
 
     def detects(self, tolerance: Tolerance, tests: int) -> float:
         """The smallest loss that the gate advertises here: a share, or points of a share."""
-        size = detectable(self.upper, tolerance.margin, tests)
+        size = detectable(self.upper, tolerance.loss, tests)
         return size if tolerance.absolute else 1 - math.exp(-size)
 
 

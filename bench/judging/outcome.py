@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.judging.verdict import Finding
+from bench.judging.verdict import Evidence, Finding
 from bench.reporting.text import markdown, plain
 
 
@@ -45,10 +46,13 @@ def row(found: Finding) -> dict[str, str]:
         "n": str(one.n) if one.n else "",
         "better by": shown(one.estimate, one) if one.n else "",
         "95 % interval": between,
-        "accepted loss": shown(-one.tolerance.margin, one),
+        "accepted loss": f"{one.tolerance.margin * 100:g}" + (" points" if one.tolerance.absolute else " %"),
         "verdict": found.verdict + (f" ({found.reason})" if found.reason else ""),
     }
 
 
-def shown(change: float, one) -> str:
-    return f"{change * 100:+.2f}" + (" points" if one.tolerance.absolute else " %")
+def shown(change: float, one: Evidence) -> str:
+    """A change as it is kept (a logarithm, or a share) as people read it."""
+    if one.tolerance.absolute:
+        return f"{change * 100:+.2f} points"
+    return f"{math.expm1(change) * 100:+.2f} %"

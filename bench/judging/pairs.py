@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import processes
 from bench.record import Record
 from bench.refusal import Refusal
 
@@ -42,49 +43,35 @@ class Build:
     def command(self, run: str, results: Path, seed: int, options: Sequence[str]) -> list[str]:
         """The command line of one run. The same seed on both sides of a pair, another one for the next pair."""
         words = [*self.python, "-m", "models.launch", run, *options, "--seed", str(seed)]
-        if self.image:
-            return words
-        places = ["--results", str(results)]
-        if run.endswith("_Train"):  # never touch the user's own checkpoints
-            places += ["--checkpoints", str(results / "checkpoints")]
-        return [*words, *places]
+        return words if self.image else [*words, "--results", str(results)]
 
-    def environment(self, results: Path) -> dict[str, str]:
+    def environment(self, run: str, results: Path) -> dict[str, str]:
+        """Where a run of this build finds and leaves things; training never touches the user's own checkpoints."""
+        place = {"PYTORCH_TRAIN_CHECKPOINT": str(results / "checkpoints")} if run.endswith("_Train") else {}
         if self.image:
-            return {**os.environ, "IMAGE_NAME": self.image, "RESULTS": str(results)}
-        return {**os.environ, "PYTHONPATH": str(self.folder)}
+            return {**os.environ, **place, "IMAGE_NAME": self.image, "RESULTS": str(results)}
+        return {**os.environ, **place, "PYTHONPATH": str(self.folder)}
 
     def measure(self, run: str, results: Path, seed: int, options: Sequence[str], timeout_s: float) -> Record:
         """One run in a fresh process. Raises RunFailed when it leaves no record."""
         results.mkdir(parents=True, exist_ok=True)
         try:
-            done = subprocess.run(
-                self.command(run, results, seed, options),
-                cwd=self.folder,
-                env=self.environment(results),
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-            )
+            command = self.command(run, results, seed, options)
+            code, said = processes.run(command, self.folder, timeout_s, self.environment(run, results))
         except subprocess.TimeoutExpired:
             raise RunFailed(f"no end after {timeout_s:g} s") from None
         shutil.rmtree(results / "checkpoints", ignore_errors=True)
         files = sorted(results.glob("*.json"))
-        if done.returncode or len(files) != 1:
-            raise RunFailed(f"exit code {done.returncode}: {last_words(done)}")
+        if code or len(files) != 1:
+            raise RunFailed(f"exit code {code}: {processes.last_line(said)}")
         return Record.load(files[0])
-
-
-def last_words(done: subprocess.CompletedProcess) -> str:
-    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return lines[-1] if lines else "it said nothing"
 
 
 def git(*arguments: str) -> str:
     """Output of git in this checkout. Raises Refusal with git's own words."""
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise Refusal(f"git {arguments[0]}: {last_words(done)}")
+        raise Refusal(f"git {arguments[0]}: {processes.last_line(done.stderr)}")
     return done.stdout.strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -40,6 +41,11 @@ class Tolerance:
     better: int  # +1: more is better; -1: less is
     margin: float
     absolute: bool = False
+
+    @property
+    def loss(self) -> float:
+        """The margin on the scale of changes: a logarithm, or points."""
+        return self.margin if self.absolute else -math.log1p(-self.margin)
 
 
 TOLERANCES = {

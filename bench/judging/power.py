@@ -67,7 +67,7 @@ def sitting(changes: np.ndarray) -> tuple[str, int]:
 def advertised(host: Host, random: np.random.Generator) -> float:
     """What one calibration on this host says that the gate detects, as a logarithm."""
     aa = host.changes(random, 1, 0.0)[0, 0]
-    return verdict.detectable(Spread.of(aa).upper, TOLERANCE.margin, METRICS)
+    return verdict.detectable(Spread.of(aa).upper, TOLERANCE.loss, METRICS)
 
 
 def trial(host: Host, sittings: int, seed: int = 1) -> dict:

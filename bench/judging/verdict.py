@@ -81,11 +81,11 @@ def judge(evidence: Sequence[Evidence], looks: int = len(LOOKS)) -> list[Finding
 
 
 def finding(one: Evidence, worse: bool, looks: int) -> Finding:
-    margin, half = one.tolerance.margin, one.bound(0.975)
+    loss, half = one.tolerance.loss, one.bound(0.975)
     verdict = AMBIGUOUS
-    if worse and one.estimate <= -margin:
+    if worse and one.estimate <= -loss:
         verdict = FAIL
-    elif one.estimate - one.bound(1 - MISSED / looks) > -margin:
+    elif one.estimate - one.bound(1 - MISSED / looks) > -loss:
         verdict = PASS
     return Finding(one, verdict, one.estimate - half, one.estimate + half)
 
@@ -96,7 +96,7 @@ def overall(findings: Sequence[Finding]) -> str:
     return next((v for v in (FAIL, AMBIGUOUS, NEW, PASS) if v in verdicts), AMBIGUOUS)
 
 
-def detectable(sd: float, margin: float, tests: int = 1) -> float:
+def detectable(sd: float, loss: float, tests: int = 1) -> float:
     """The smallest loss that is called FAIL with POWER when all pairs are used, `sd` being that of one pair's change.
 
     It has to be significant among `tests` tests, the strictest step of Benjamini-Hochberg, and the estimate has to lie
@@ -105,4 +105,4 @@ def detectable(sd: float, margin: float, tests: int = 1) -> float:
     pairs = LOOKS[-1]
     level, error = FALSE_ALARM / len(LOOKS) / tests, sd / math.sqrt(pairs)
     power = t_quantile(POWER, pairs - 1) * error
-    return max(t_quantile(1 - level, pairs - 1) * error, margin) + power
+    return max(t_quantile(1 - level, pairs - 1) * error, loss) + power

@@ -16,6 +16,7 @@ from bench.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
+from bench.reporting.tables import footnotes, notes
 from bench.reporting.text import plain
 
 TEMPLATES = Path(__file__).resolve().parent
@@ -24,8 +25,6 @@ FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a me
 
 def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], baselines: Path) -> str:
     """The page as text. `records` holds those of older commits, too, for the history."""
-    from bench.report import footnotes, notes
-
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -122,11 +122,12 @@ def check_encoding(path: Path, encoding: str) -> None:
     """Refuse a file that is in another encoding, before a single label is wrong."""
     decoder = codecs.getincrementaldecoder(encoding)()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            try:
+        try:
+            while block := file.read(1 << 20):
                 decoder.decode(block)
-            except UnicodeDecodeError as error:
-                raise DataError(f"{path}: not {encoding} ({error.reason}); say --encoding, gb18030 perhaps") from None
+            decoder.decode(b"", final=True)  # the last character may be cut
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not {encoding} ({error.reason}); say --encoding, gb18030 perhaps") from None
 
 
 def picture_folder(listed_in: Path, first: str) -> Path:

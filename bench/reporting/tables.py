@@ -1,0 +1,107 @@
+"""Rows as tables for people and programs: terminal, Markdown, CSV, JSON. No torch here."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from bench.reporting import text
+from bench.reporting.comparisons import Pair
+from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
+
+
+def footnotes(rows: list[Row | Failure]) -> list[str]:
+    """All notes once, in the order of the rows; a row shows their numbers."""
+    return list(dict.fromkeys(note for row in rows for note in notes(row)))
+
+
+def notes(row: Row | Failure) -> list[str]:
+    return [row.reason] if isinstance(row, Failure) else row.notes
+
+
+def table(rows: list[Row | Failure]) -> pd.DataFrame:
+    """One row a cell; cells as printed, empty where nothing was measured; the last column names the footnotes."""
+    numbered = {note: str(i) for i, note in enumerate(footnotes(rows), 1)}
+    return pd.DataFrame(
+        [
+            {name: printed(name, value) for name, value in values(row).items()}
+            | {"notes": " ".join(numbered[note] for note in notes(row))}
+            for row in rows
+        ],
+        columns=[*COLUMNS, "notes"],
+    )
+
+
+def device_table(pairs: list[Pair]) -> pd.DataFrame:
+    """Device against device, one row a pair."""
+    return pd.DataFrame(
+        {
+            "run": f"{pair.one.first.run} / {pair.other.first.run}",
+            "batch": str(pair.one.first.cell["batch_per_card"]),
+            "card": pair.one.first.cell["card"],
+            "images/s": f"{pair.one.rate:.1f}",
+            "other card": pair.other.first.cell["card"],
+            "its images/s": f"{pair.other.rate:.1f}",
+            "ratio": "" if pair.ratio is None else f"{pair.ratio:.3g}",
+            "note": pair.note,
+        }
+        for pair in pairs
+    )
+
+
+def filled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that are empty in every row."""
+    return frame[[name for name in frame if (frame[name] != "").any()]]
+
+
+def console(frame: pd.DataFrame, width: int) -> str:
+    """The table for a terminal: flat where it fits, else on its side, else in parts that repeat the first column."""
+    kept = filled(frame).map(text.one_line)
+    flat = kept.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+    sideways = kept.T.to_markdown(headers=[], tablefmt="plain", disable_numparse=True)
+    for whole in (flat, sideways):
+        if max(map(len, whole.splitlines())) <= width:
+            return whole
+    return "\n\n".join(
+        part.to_markdown(index=False, tablefmt="simple", disable_numparse=True) for part in parts(kept, width)
+    )
+
+
+def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+    """Columns dealt out so that each part, with the first column in front, is as wide as the terminal at most."""
+    widths = {name: max(len(name) + 2, *frame[name].map(len)) + 2 for name in frame}  # tabulate pads headings by 2
+    key, *rest = frame
+    dealt: list[list[str]] = [[]]
+    for name in rest:
+        if dealt[-1] and widths[key] + sum(widths[n] for n in [*dealt[-1], name]) > width:
+            dealt.append([])
+        dealt[-1].append(name)
+    return [frame[[key, *names]] for names in dealt]
+
+
+def markdown(rows: list[Row | Failure], pairs: list[Pair]) -> str:
+    """The tables as GitHub shows them, with their footnotes."""
+    parts = [filled(table(rows)).map(text.markdown).to_markdown(index=False, disable_numparse=True)]
+    parts += [f"{i}. {text.markdown(note)}" for i, note in enumerate(footnotes(rows), 1)]
+    if pairs:
+        frame = filled(device_table(pairs)).map(text.markdown)
+        parts.append("\n" + frame.to_markdown(index=False, disable_numparse=True))
+    return "\n".join([parts[0], "", *parts[1:]]).rstrip() + "\n"
+
+
+def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
+    """Full doubles and nulls, for programs."""
+    content = {
+        "rows": [
+            values(row) | {"notes": notes(row), "record_ids": [r.record_id for r in getattr(row, "records", [])]}
+            for row in rows
+        ],
+        "devices": device_table(pairs).to_dict("records"),
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def csv(rows: list[Row | Failure]) -> str:
+    """Cells as printed, none of which a spreadsheet would run."""
+    return table(rows).map(text.spreadsheet).to_csv(index=False)
