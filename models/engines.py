@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.refusal import Refusal
 from models.decode import decode
 from models.export import export
+from models.quantise import quantised
 from models.recogniser import Recogniser
 from models.util import Session
 
@@ -55,7 +56,7 @@ class Engine:
         return self
 
 
-def eager(network: Recogniser, session: Session) -> Run:
+def eager(network: Recogniser, session: Session, images: Tensor) -> Run:
     """torch as it is. The weights that autocast would cast in each call are cast here, once."""
     device = session.device
     casts = device.compute_dtype is not None and device.recurrent_dtype is None
@@ -71,7 +72,7 @@ def cast_once(network: Recogniser, dtype: torch.dtype) -> Recogniser:
     return copied
 
 
-def compiled(network: Recogniser, session: Session) -> Run:
+def compiled(network: Recogniser, session: Session, images: Tensor) -> Run:
     """torch.compile for this shape; CUDA graphs on a card. Needs a C++ compiler on a CPU."""
     mode = "default" if session.device.kind.type == "cpu" else "reduce-overhead"
     return torch.compile(network, mode=mode, dynamic=False)
@@ -101,17 +102,23 @@ def in_openvino(content: bytes, dtype: torch.dtype | None) -> Callable:
     return lambda images: made([images])[0]
 
 
-RUNTIMES = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}  # on a CPU only
+RUNTIMES = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
 
 
 def elsewhere(runtime: str) -> Callable[[Recogniser, Session], Run]:
-    def run(network: Recogniser, session: Session) -> Run:
+    def run(network: Recogniser, session: Session, images: Tensor) -> Run:
         return alone_in_width(RUNTIMES[runtime](exported(network, session), session.device.compute_dtype))
 
     return run
 
 
-def tensorrt(network: Recogniser, session: Session) -> Run:
+def openvino_int8(network: Recogniser, session: Session, images: Tensor) -> Run:
+    """Convolutions in INT8, their ranges those of `images`; the rest in the session's precision."""
+    content = quantised(network, images, session.charset.characters)
+    return alone_in_width(in_openvino(content, session.device.compute_dtype))
+
+
+def tensorrt(network: Recogniser, session: Session, images: Tensor) -> Run:
     """ONNX Runtime's TensorRT provider, which builds the engine; float16 where the precision asks for it."""
     runtime = package("onnxruntime")
     if "TensorrtExecutionProvider" not in runtime.get_available_providers():
@@ -123,12 +130,15 @@ def tensorrt(network: Recogniser, session: Session) -> Run:
     return alone_in_width(lambda x: made.run(None, {"images": x})[0])
 
 
-ENGINES: dict[str, Callable[[Recogniser, Session], Run]] = {
+ENGINES: dict[str, Callable[[Recogniser, Session, Tensor], Run]] = {
     "eager": eager,
     "compile": compiled,
     **{name: elsewhere(name) for name in RUNTIMES},
+    "openvino_int8": openvino_int8,
     "tensorrt": tensorrt,
 }
+ON_HOST = (*RUNTIMES, "openvino_int8")
+LOSSY = ("openvino_int8",)  # never chosen by `auto`; the accuracy in the record says what they lose
 
 
 def package(name: str):
@@ -154,11 +164,11 @@ def alone_in_width(run: Callable) -> Run:
     return logits
 
 
-def make(name: str, network: Recogniser, session: Session) -> Engine:
+def make(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
     """The engine of that name. Refusal says what it lacks here."""
-    if name in RUNTIMES and session.device.kind.type != "cpu":
+    if name in ON_HOST and session.device.kind.type != "cpu":
         raise Refusal(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
-    return Engine(name, network, ENGINES[name](network.eval(), session))
+    return Engine(name, network, ENGINES[name](network.eval(), session, images))
 
 
 @torch.inference_mode()
@@ -168,10 +178,12 @@ def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> 
     Refusal when the one asked for is not here, or computes something else than torch.
     """
     if name == "auto":
-        candidates = [engine for engine in (tried(row, network, session, images) for row in ENGINES) if engine]
+        candidates = [
+            engine for engine in (tried(row, network, session, images) for row in ENGINES if row not in LOSSY) if engine
+        ]
         return min(candidates, key=lambda engine: seconds(engine, session, images))
-    engine = make(name, network, session)
-    if wrong := disagreement(engine, network, session, images):
+    engine = make(name, network, session, images)
+    if name not in LOSSY and (wrong := disagreement(engine, network, session, images)):
         raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
     return engine
 
@@ -179,7 +191,7 @@ def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> 
 def tried(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine | None:
     """The engine, or None when it is missing or computes something else; a line says which."""
     try:
-        engine = make(name, network, session)
+        engine = make(name, network, session, images)
         wrong = disagreement(engine, network, session, images)
     except (Refusal, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
         wrong = str(error).partition("\n")[0]

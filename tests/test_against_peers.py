@@ -20,7 +20,13 @@ def test_ratios_are_of_the_same_round():
 
 def test_latencies_are_compared_by_quantile():
     table = delays({"ours": [0.001] * 100, "theirs": [0.002] * 100})
-    assert [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]] == ["theirs", "2.00", "2.00", "0.50", "0.50"]
+    assert [cell.strip() for cell in table.splitlines()[-1].split("|")[1:-1]] == [
+        "theirs",
+        "2.00",
+        "2.00",
+        "0.50",
+        "0.50",
+    ]
 
 
 def test_missing_peers_are_named(tmp_path, capsys):

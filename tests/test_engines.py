@@ -51,21 +51,35 @@ def test_weights_cast_once_compute_the_same_bits(model, images):
 
 
 def test_what_disagrees_is_refused(network, images, monkeypatch):
-    monkeypatch.setitem(engines.ENGINES, "compile", lambda network, session: lambda x, widths: network(x) + 0.01)
+    monkeypatch.setitem(
+        engines.ENGINES, "compile", lambda network, session, images: lambda x, widths: network(x) + 0.01
+    )
     with pytest.raises(Refusal, match="logits differ by 0"):
         choose("compile", network, session(), images)
 
 
 def test_auto_takes_the_fastest_of_those_that_agree(network, images, monkeypatch):
     rows = {
-        "eager": lambda network, session: network,
-        "wrong": lambda network, session: lambda x, widths: network(x) * 2,
-        "missing": lambda network, session: engines.package("no_such_package"),
-        "fast": lambda network, session: network,
+        "eager": lambda network, session, images: network,
+        "wrong": lambda network, session, images: lambda x, widths: network(x) * 2,
+        "missing": lambda network, session, images: engines.package("no_such_package"),
+        "fast": lambda network, session, images: network,
     }
     monkeypatch.setattr(engines, "ENGINES", rows)
     monkeypatch.setattr(engines, "seconds", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
     assert choose("auto", network, session(), images).name == "fast"
+
+
+def test_integers_come_near(network, images):
+    for name in ("onnxruntime", "openvino"):
+        pytest.importorskip(name)
+    exact, rounded = network(images), choose("openvino_int8", network, session(), images)(images)
+    assert 0 < (exact - rounded).abs().max() < 0.05 * (exact.max() - exact.min())
+
+
+def test_auto_never_loses_accuracy(network, images, monkeypatch):
+    monkeypatch.setattr(engines, "ENGINES", {"eager": engines.eager, "openvino_int8": None})
+    assert choose("auto", network, session(), images).name == "eager"
 
 
 def test_a_missing_package_is_one_line():
@@ -75,12 +89,12 @@ def test_a_missing_package_is_one_line():
 
 def test_padded_pictures_stay_with_torch(network, images):
     pytest.importorskip("onnxruntime")
-    engine = make("onnxruntime", network, session())
+    engine = make("onnxruntime", network, session(), images)
     with pytest.raises(Refusal, match="pictures of one width"):
         engine(images, torch.tensor([100, 60, 100, 100]))
 
 
-def test_float32_only_engines_say_so(network):
+def test_float32_only_engines_say_so(network, images):
     pytest.importorskip("onnxruntime")
     with pytest.raises(Refusal, match="float32 on a CPU"):
-        make("onnxruntime", network, session("AMP"))
+        make("onnxruntime", network, session("AMP"), images)
