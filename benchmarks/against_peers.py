@@ -10,11 +10,13 @@ The loader and the decoders have programs of their own: benchmarks/loader.py and
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 import tempfile
 import time
 import types
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +129,8 @@ def network_of(peer: Peer, peers: Path) -> nn.Module:
     finally:
         sys.path.remove(str(folder))
     torch.manual_seed(0)
-    return peer.make(module)
+    with contextlib.redirect_stdout(None):  # clovaai's says what it was made of
+        return peer.make(module)
 
 
 def present(peers: Path | None) -> dict[str, Peer]:
@@ -209,7 +212,8 @@ def engine(name: str, precision: str, images: Tensor) -> Callable[[], object]:
 def theirs_elsewhere(runtime: str, precision: str, peers: Path, images: Tensor) -> Callable[[], object]:
     """meijieru's network, exported as it is, in ONNX Runtime or OpenVINO."""
     network = network_of(PEERS["meijieru"], peers).eval()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         path = Path(folder) / "peer.onnx"
         torch.onnx.export(network, (images,), str(path), input_names=["images"], opset_version=OPSET,
                           **exporter())  # fmt: skip
@@ -241,12 +245,16 @@ def train_amp(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
 
 def infer(precision: str) -> Callable[[Options, dict[str, Peer], Batch], Rows]:
     """Our engines; the peers in torch (float32: none of them has autocast), and meijieru's network in other engines."""
-    ours = ("openvino", "openvino_int8") if precision == "AMP" else ("onnxruntime", "openvino")
+    ours = ("eager", "openvino", "openvino_int8") if precision == "AMP" else ("eager", "onnxruntime", "openvino")
     theirs = {"AMP": (("openvino", "BF16"),), "FP32": (("onnxruntime", "FP32"), ("openvino", "FP32"))}[precision]
 
     def rows(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
-        made: Rows = {"ours": engine("eager", precision, batch.images)}
-        made |= {f"ours, {name}": engine(name, precision, batch.images) for name in ours if has(name.partition("_")[0])}
+        made: Rows = {"ours": engine("prepacked", precision, batch.images)}
+        made |= {
+            f"ours, {name}": engine(name, precision, batch.images)
+            for name in ours
+            if name == "eager" or has(name.partition("_")[0])
+        }
         for name, peer in peers.items():
             made[name] = their_inference(network_of(peer, options.peers), peer.call, batch.images)
         for name, other in theirs:

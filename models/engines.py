@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from bench.refusal import Refusal
 from models.decode import decode
 from models.export import export
+from models.prepacked import prepacked
 from models.quantise import quantised
 from models.recogniser import Recogniser
 from models.util import Session
@@ -70,6 +71,15 @@ def cast_once(network: Recogniser, dtype: torch.dtype) -> Recogniser:
         if isinstance(layer, WEIGHTY):
             layer.to(dtype)
     return copied
+
+
+def packed(network: Recogniser, session: Session, images: Tensor) -> Run:
+    """torch on a CPU with weights laid out once. Padded pictures, whose LSTM steps differ, go the plain way."""
+    if not torch.backends.mkldnn.is_available():
+        raise Refusal("--engine prepacked needs a torch with oneDNN; use --engine eager")
+    plain = eager(network, session, images)
+    whole = prepacked(plain)
+    return lambda images, widths: whole(images) if widths is None else plain(images, widths)
 
 
 def compiled(network: Recogniser, session: Session, images: Tensor) -> Run:
@@ -132,12 +142,13 @@ def tensorrt(network: Recogniser, session: Session, images: Tensor) -> Run:
 
 ENGINES: dict[str, Callable[[Recogniser, Session, Tensor], Run]] = {
     "eager": eager,
+    "prepacked": packed,
     "compile": compiled,
     **{name: elsewhere(name) for name in RUNTIMES},
     "openvino_int8": openvino_int8,
     "tensorrt": tensorrt,
 }
-ON_HOST = (*RUNTIMES, "openvino_int8")
+ON_HOST = (*RUNTIMES, "prepacked", "openvino_int8")
 LOSSY = ("openvino_int8",)  # never chosen by `auto`; the accuracy in the record says what they lose
 
 

@@ -30,9 +30,9 @@ def images():
 
 
 @pytest.mark.parametrize("precision", ["FP32", "AMP"])
-@pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["eager", "prepacked", "onnxruntime", "openvino"])
 def test_every_engine_computes_the_network(name, precision, network, images):
-    if name != "eager" and not importlib.util.find_spec(name):
+    if name in engines.RUNTIMES and not importlib.util.find_spec(name):
         pytest.skip(f"{name} is not here")
     if (name, precision) == ("onnxruntime", "AMP"):
         pytest.skip("refused: the test below")
@@ -48,6 +48,18 @@ def test_weights_cast_once_compute_the_same_bits(model, images):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(network(images), cast_once(network, torch.bfloat16)(images))
     assert all(weight.dtype is torch.float32 for weight in network.parameters())
+
+
+@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+@pytest.mark.parametrize("model", [Model(hidden=16), Model(hidden=16, backbone="resnet_cifar", head="attention")])
+def test_prepacked_weights_compute_what_plain_ones_do(model, precision, images):
+    torch.manual_seed(0)
+    network = build(model).eval()
+    opened, widths = session(precision), torch.tensor([100, 60, 80, 100])
+    run = make("prepacked", network, opened, images)
+    with torch.inference_mode(), opened.device.autocast():
+        torch.testing.assert_close(run(images), network(images), atol=1e-5, rtol=0)
+        assert torch.equal(run(images, widths), network(images, widths))
 
 
 def test_what_disagrees_is_refused(network, images, monkeypatch):

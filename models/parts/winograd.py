@@ -161,9 +161,12 @@ class Conv2d(nn.Conv2d):
     """torch's, which in float32 on a CPU takes Winograd's way where that is the shorter one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.fits() and worth_it(x) and eager_on_cpu(x):
+        if self.goes_short(x):
             return Winograd.apply(x, self.weight, self.bias)
         return super().forward(x)
+
+    def goes_short(self, x: Tensor) -> bool:
+        return self.fits() and worth_it(x) and eager_on_cpu(x)
 
     def fits(self) -> bool:
         plain = self.kernel_size == (3, 3) and self.stride == self.padding == self.dilation == (1, 1)
