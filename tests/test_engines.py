@@ -50,15 +50,15 @@ def test_weights_cast_once_compute_the_same_bits(model, images):
     assert all(weight.dtype is torch.float32 for weight in network.parameters())
 
 
-@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+@pytest.mark.parametrize(("precision", "near"), [("FP32", 1e-5), ("AMP", 1e-2)])  # bfloat16 keeps eight bits
 @pytest.mark.parametrize("model", [Model(hidden=16), Model(hidden=16, backbone="resnet_cifar", head="attention")])
-def test_prepacked_weights_compute_what_plain_ones_do(model, precision, images):
+def test_prepacked_weights_compute_what_plain_ones_do(model, precision, near, images):
     torch.manual_seed(0)
     network = build(model).eval()
     opened, widths = session(precision), torch.tensor([100, 60, 80, 100])
     run = make("prepacked", network, opened, images)
     with torch.inference_mode(), opened.device.autocast():
-        torch.testing.assert_close(run(images), network(images), atol=1e-5, rtol=0)
+        torch.testing.assert_close(run(images), network(images), atol=near, rtol=0)
         assert torch.equal(run(images, widths), network(images, widths))
 
 
