@@ -99,6 +99,8 @@ class Train(Common):
     """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
+    test_only: bool = False
+    """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     without: Literal["validation", "compute", "sync"] | None = None

@@ -137,7 +137,10 @@ class Testing:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Infer, argv, "models.test")
+    perform(parse(Infer, argv, "models.test"))
+
+
+def perform(options: Infer) -> None:
     session = Session.open(options)
     try:
         session.instruments = Instruments.open(session)
