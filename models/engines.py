@@ -194,7 +194,9 @@ def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> 
         ]
         return min(candidates, key=lambda engine: seconds(engine, session, images))
     engine = make(name, network, session, images)
-    if name not in LOSSY and (wrong := disagreement(engine, network, session, images)):
+    if engine.run is network or name in LOSSY:
+        return engine
+    if wrong := disagreement(engine, network, session, images):
         raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
     return engine
 

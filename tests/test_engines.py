@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from bench.device import Device
+from bench.record import Record
 from bench.refusal import Refusal
-from models import engines
+from models import engines, test
 from models.charset import Charset
 from models.engines import cast_once, choose, make
 from models.model import Model
@@ -110,3 +111,11 @@ def test_float32_only_engines_say_so(network, images):
     pytest.importorskip("onnxruntime")
     with pytest.raises(Refusal, match="float32 on a CPU"):
         make("onnxruntime", network, session("AMP"), images)
+
+
+def test_the_record_names_the_engine(tmp_path, sample):
+    quick = ["--device", "CPU", "--latency-runs", "0", "--warmup-steps", "1", "--engine", "prepacked"]
+    places = ["--dataset", str(sample), "--checkpoints", str(tmp_path / "none"), "--results", str(tmp_path)]
+    test.main([*places, *quick])
+    [path] = tmp_path.glob("*.json")
+    assert Record.load(path).cell["engine"] == "prepacked"
