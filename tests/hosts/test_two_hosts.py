@@ -14,7 +14,7 @@ import psutil
 import pytest
 from network import Cable, Running
 
-from bench.record import Record
+from bench.record import FAILURES, Record
 from bench.verify import faults
 
 pytestmark = [
@@ -45,7 +45,9 @@ def options(folder: Path, steps: int, *more: str) -> list[str]:
 
 
 def records(folder: Path) -> list[Record]:
-    return [Record.load(path) for path in sorted(folder.glob("*.json"))]
+    """The records that measure something: an attempt that failed leaves one of its failure, too."""
+    found = [Record.load(path) for path in sorted(folder.glob("*.json"))]
+    return [record for record in found if record.status not in FAILURES]
 
 
 def finish(hosts: list[Running]) -> None:
