@@ -6,7 +6,10 @@ INVALID, the accuracy mode reads the whole split. LoadGen's own files are kept b
 
 from __future__ import annotations
 
+import atexit
+import os
 import queue
+import sys
 import threading
 import time
 import uuid
@@ -75,12 +78,13 @@ class Library:
             labels=torch.cat([part.labels for part in parts]),
             lengths=torch.cat([part.lengths for part in parts]),
             texts=[text for part in parts for text in (part.texts or [""])],
+            numbers=indices,
         )
 
 
 @dataclass
 class Server:
-    """The system under test: a thread that reads whatever has been asked for, up to a batch at a time."""
+    """The system under test: reads whatever has been asked for, up to a batch at a time."""
 
     lg: object
     network: Recogniser
@@ -103,14 +107,9 @@ class Server:
             together = [first]
             while len(together) < self.session.options.batch_size and not self.asked.empty():
                 together.append(self.asked.get())
-            ends = together[-1] is None  # LoadGen has every answer before it ends, so None is alone but for bugs
-            yield together[:-1] if ends else together
-            if ends:
-                return
+            yield together  # None is never among them: LoadGen ends when it has every answer
 
     def serve(self) -> None:
-        if self.session.device.kind.type != "cpu":
-            self.session.device.module.set_device(self.session.device.index)  # a thread has its own current device
         for asked in self.meter.steps(self.batches()):
             texts = recognise(self.network, self.library.batch([index for _, index in asked]), self.session).texts
             self.complete([query for query, _ in asked], texts)
@@ -188,18 +187,26 @@ class Test:
         return min(took)
 
     def drive(self, load: loadgen.Load) -> None:
-        """Let LoadGen ask, from this thread, until it has seen enough."""
+        """Answer here until LoadGen, in a thread of its own, has seen enough.
+
+        That way round, because LoadGen waits for its answers for ever and hears no signal: a failure or an interruption
+        of the answering ends the run, and the thread with it.
+        """
+        server = Server(self.lg, self.network, self.session, self.library, self.meter)
+        asking = threading.Thread(target=self.ask, args=(load, server), name="loadgen", daemon=True)
+        atexit.register(abandon, asking)
+        asking.start()
+        server.serve()
+        asking.join()
+
+    def ask(self, load: loadgen.Load, server: Server) -> None:
         lg, total = self.lg, len(self.dataset)
-        server = Server(lg, self.network, self.session, self.library, self.meter)
-        worker = threading.Thread(target=server.serve, name="server", daemon=True)
         sut = lg.ConstructSUT(server.issue, server.flush)
         qsl = lg.ConstructQSL(total, min(total, HELD), self.library.load, self.library.unload)
-        worker.start()
         lg.StartTestWithLogSettings(sut, qsl, loadgen.settings(lg, load), loadgen.log_settings(lg, self.folder))
-        server.asked.put(None)
-        worker.join()
         lg.DestroyQSL(qsl)
         lg.DestroySUT(sut)
+        server.asked.put(None)
 
     def accuracy(self) -> dict:
         """From LoadGen's own log of every answer: the whole split, the exact denominator."""
@@ -207,6 +214,14 @@ class Test:
         truths = [self.dataset[index].texts for index in sorted(texts)]
         pairs = [(truth[0], texts[i].decode()) for i, truth in zip(sorted(texts), truths, strict=True) if truth]
         return accuracy_section(score([a for a, _ in pairs], [b for _, b in pairs]), self.options.split)
+
+
+def abandon(asking: threading.Thread) -> None:
+    """At the very end: LoadGen cannot be told to stop, and its thread would abort the interpreter."""
+    if asking.is_alive():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def main(argv: list[str] | None = None) -> None:
