@@ -197,10 +197,11 @@ def await_all(place: Place, store: TCPStore) -> None:
 
 
 def part(place: Place, store: TCPStore) -> None:
-    """Nobody acts on what all have signed before all have read it: host 0 might end, and the store with it."""
+    """Host 0 goes on when all have read what all have signed: it might end, and the store with it."""
     store.set(f"crnn/read/{place.rank}", "yes")
+    everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S
-    while not store.check([f"crnn/read/{r}" for r in range(place.hosts)]) and time.monotonic() < deadline:
+    while place.leads and not store.check(everyone) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

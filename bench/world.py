@@ -38,7 +38,7 @@ class World:
 
     @property
     def restarts(self) -> int:
-        """How often the launcher has started these processes again after a failure."""
+        """How often the launcher of this host has started its processes again after one of them failed."""
         return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
     @property

@@ -90,7 +90,7 @@ def cell(session: Session) -> dict:
         "classes": session.charset.classes,
         "workers_per_card": session.workers,
         "threads_per_card": torch.get_num_threads(),
-        "engine": "eager",
+        "engine": session.engine,
         "input": options.input,
         "without": getattr(options, "without", None),
         "scenario": getattr(options, "scenario", None),
@@ -197,8 +197,11 @@ def watched(sampled: dict, session: Session) -> bool:
     return sampled["sensor"] is not None or session.device.kind.name != "CPU"
 
 
-class Interrupted(BaseException):
-    """Somebody asked the run to end (SIGTERM): a scheduler, torchrun when another rank has failed, or a person."""
+class Interrupted(SystemExit):
+    """Somebody asked the run to end (SIGTERM): a scheduler, torchrun when another rank has failed, or a person.
+
+    Its code is what a shell says of a process that a signal ended.
+    """
 
 
 def verdict(failure: BaseException) -> str | None:
@@ -212,8 +215,8 @@ def verdict(failure: BaseException) -> str | None:
     return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
 
 
-def interrupt(*_) -> None:
-    raise Interrupted("SIGTERM")
+def interrupt(number: int, _) -> None:
+    raise Interrupted(128 + number)
 
 
 @contextmanager

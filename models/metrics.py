@@ -122,16 +122,6 @@ def by_length(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanum
     return dict(sorted(breakdown([len(fold(truth)) for truth in truths], truths, texts, mode).items()))
 
 
-def weighted_mean(scores: Iterable[Score], field: str = "word_accuracy") -> float:
-    """The mean of a share over sets, each weighing as many as it has readings."""
-    scores = [s for s in scores if s.n]
-    return over_all(sum(getattr(s, field) * s.n for s in scores), sum(s.n for s in scores))
-
-
-def over_all(total: float, n: int) -> float:
-    return total / n if n else math.nan
-
-
 def confusions(truths: Sequence[str], texts: Sequence[str], mode: str = "exact") -> Counter[tuple[str, str]]:
     """How often (written, read) were confused; '' is read for a lost, written for an invented one."""
     fold, found = folding(mode), Counter()

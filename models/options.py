@@ -99,6 +99,8 @@ class Train(Common):
     """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
+    test_only: bool = False
+    """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     without: Literal["validation", "compute", "sync"] | None = None
@@ -133,6 +135,10 @@ class Infer(Common):
     """Write an HTML page of the worst mistakes, with their pictures"""
     warmup_steps: int = 2
     """Batches left out of throughput"""
+    engine: Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] = (
+        "eager"
+    )
+    """What computes the network; auto: the fastest here that agrees with eager"""
     latency_runs: int = 100
     """Timed batches for each latency; 0 is off"""
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from models.data.source import Source
 from models.evaluate import Read
-from models.metrics import Score, by_length, confusions, score
+from models.metrics import Score, breakdown, by_length, confusions, score
 from models.sets import names_of, sets_of
 
 CONFUSIONS = 30  # pairs kept, the commonest
@@ -34,13 +34,11 @@ def accuracy_section(reads: Sequence[Read], source: Source, split: str, method: 
 
 
 def set_rows(reads: Sequence[Read], source: Source, mode: str) -> list[dict]:
-    members: list[list[Read]] = [[] for _ in names_of(source)]
-    for one, place in zip(reads, sets_of(source, [one.number for one in reads]), strict=True):
-        members[place].append(one)
-    return [
-        {"name": name, **row(score([one.truth for one in own], [one.text for one in own], mode))}
-        for name, own in zip(names_of(source), members, strict=True)
-    ]
+    """A row for each set, one of which nothing could be read included."""
+    places = sets_of(source, [one.number for one in reads]).tolist()
+    found = breakdown(places, [one.truth for one in reads], [one.text for one in reads], mode)
+    nothing = score([], [], mode)
+    return [{"name": name, **row(found.get(place, nothing))} for place, name in enumerate(names_of(source))]
 
 
 def row(part: Score) -> dict:

@@ -6,7 +6,7 @@ all ranks; the loss is the mean over the global batch, so that the number of car
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bench.breakdown import profiled
 from bench.record import Record
 from bench.refusal import Refusal, answer
-from models import checkpoint
+from models import checkpoint, test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
 from models.dataset import Batch, Unfit, WordDataset, loader
@@ -25,7 +25,7 @@ from models.evaluate import evaluate, images_of
 from models.finetune import start_from
 from models.measure import Instruments, Run, recorded
 from models.optimise import Stepper, scaled_rate
-from models.options import Train, checkpoint_root, parse
+from models.options import Common, Infer, Train, checkpoint_root, parse
 from models.parts.heads import pad
 from models.progress import Progress
 from models.recogniser import parameters
@@ -214,9 +214,13 @@ class Training:
             self.session.say(f"starting from {path}: {said}")
 
     def newest(self) -> tuple[dict, Path] | None:
-        """What to go on from: with --resume the run's newest readable checkpoint, after a restart this job's own."""
+        """What to go on from: with --resume the run's newest readable checkpoint, else one of this very job.
+
+        A job that finds its own checkpoint has been started again. torchrun's count of restarts does not tell: it is
+        another on every host, and stays 0 on one that only followed the others.
+        """
         world = self.session.world
-        if not world.leads or not (self.options.resume or world.restarts):
+        if not world.leads or not (self.options.resume or world.job):
             return None
         found = checkpoint.read_last(self.folder)
         return found if found and (self.options.resume or found[0].get("job") == world.job) else None
@@ -257,7 +261,7 @@ class Training:
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
             "resumed_from_step": self.resumed_from,
-            "restarts": self.session.world.restarts,
+            "restarts": max(self.session.world.gather(self.session.world.restarts)),
         }
         return {"training": training}
 
@@ -277,6 +281,9 @@ class Training:
 
 def main(argv: list[str] | None = None) -> None:
     options = parse(Train, argv, "models.train")
+    if options.test_only:
+        shared = {field.name: getattr(options, field.name) for field in fields(Common)}
+        return test.perform(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
     session = Session.open(options)
     try:
         session.instruments = Instruments.open(session)

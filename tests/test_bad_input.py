@@ -16,7 +16,7 @@ from bench.refusal import Refusal
 from models import checkpoint, convert, demo, options, test, train
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16"]
+SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 
 @pytest.fixture(scope="module")

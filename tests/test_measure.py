@@ -82,8 +82,9 @@ def test_a_scheduler_that_ends_the_run_leaves_a_record_and_the_old_handler(place
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Training, "step", ended)
-    with pytest.raises(measure.Interrupted):
+    with pytest.raises(measure.Interrupted) as ending:
         train.main([*places, *QUICK, "--steps", "6"])
+    assert ending.value.code == 143
     assert only_record(tmp_path).status == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 

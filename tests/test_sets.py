@@ -22,7 +22,7 @@ from models.options import Infer, parse
 from models.protocol import accuracy_section
 from models.sets import called
 
-SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16"]
+SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,17 @@ def test_kept_ratios_train_in_batches_of_like_widths(places, tmp_path):
     assert sum(record["series"][0]["images"]) == 120
 
 
+def test_test_only_tests_what_was_trained_and_trains_nothing(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1"])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")}
+    train.main([*places, *QUICK, "--min-steps", "1", "--min-seconds", "0", "--test-only"])
+    trained, tested = sorted(records(tmp_path), key=lambda record: record["task"], reverse=True)
+    assert (trained["task"], tested["task"]) == ("Train", "Infer")
+    assert tested["training"]["checkpoint"].endswith("CRNN_FP32_1S_1CPU_Train/best.pt")
+    assert (tested["accuracy"]["n"], tested["latency"]) == (40, [])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")} == before
+
+
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
     train.main([*places, *QUICK, "--steps", "1", "--data.width", "32"])  # T = 9
     assert "labels that do not fit in the time steps" in capsys.readouterr().out

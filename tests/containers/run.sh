@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the image and use it as a person would: as another user, read-only, without capabilities or network.
-# usage: bash tests/containers/run.sh
+# usage: bash tests/containers/run.sh [PART...]      (default: all of PARTS, below)
 #   BASE_IMAGE         what to build on (default: the Dockerfile's own)
 #   CONTAINER_HELPERS  a folder whose docker-up.sh starts an engine and whose make-base.sh makes BASE_IMAGE where there
 #                      is none (default: shared/containers beside this checkout)
@@ -175,6 +175,7 @@ compose() {
 
 PARTS=(the_image a_base_without_torch training the_record testing_on_two_processes refusals confinement device_nodes
   stopping compose)
+if (($#)); then PARTS=("$@"); fi
 need_engine
 need_base
 for part in "${PARTS[@]}"; do

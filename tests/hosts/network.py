@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -34,8 +35,10 @@ class Running:
         return self.process.wait(timeout_s)
 
     def end(self) -> None:
+        """As if the host lost power: also the ranks, which torchrun starts in sessions of their own."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            for one in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+                one.kill()
         self.process.wait()
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from network import Cable, Running
 
-from bench.record import Record
+from bench.record import FAILURES, Record
 from bench.verify import faults
 
 pytestmark = [
@@ -45,7 +45,9 @@ def options(folder: Path, steps: int, *more: str) -> list[str]:
 
 
 def records(folder: Path) -> list[Record]:
-    return [Record.load(path) for path in sorted(folder.glob("*.json"))]
+    """The records that measure something: an attempt that failed leaves one of its failure, too."""
+    found = [Record.load(path) for path in sorted(folder.glob("*.json"))]
+    return [record for record in found if record.status not in FAILURES]
 
 
 def finish(hosts: list[Running]) -> None:
@@ -94,7 +96,6 @@ def test_a_slow_cable_slows_the_job_and_nothing_else(cable, env, tmp_path):
 
 
 def test_a_lost_process_restarts_the_job_from_its_last_checkpoint(cable, env, tmp_path):
-    """A checkpoint of an earlier job of the same name is no place to go on from; one of this job is."""
     hosts = cable.run(RUN, *options(tmp_path / "runs", 40, "--save-every", "3"), **env, **PATIENCE)
     checkpoint_of(tmp_path, hosts)
     os.kill(worker_of(hosts[1]), 9)
@@ -134,6 +135,18 @@ def test_a_cable_cut_for_good_ends_both_hosts_in_time_with_one_line(cable, env, 
     assert time.monotonic() - began < 90
     assert "did not meet again within 16 s of a failure; lost: host 1 (node1); start every host" in hosts[0].said()
     assert "host 0 (10.213.77.1:29500) has not answered for 16 s; start every host again" in hosts[1].said()
+
+
+def test_a_host_that_is_replaced_joins_the_job_again(cable, env, tmp_path):
+    """As Kubernetes replaces a pod: another launcher signs in with the job that is waiting for it."""
+    words = options(tmp_path / "runs", 40, "--save-every", "3")
+    first, second = cable.run(RUN, *words, **env, **PATIENCE)
+    checkpoint_of(tmp_path, [first, second])
+    second.end()
+    finish([first, *cable.run(RUN, *words, hosts=(1,), **env, **PATIENCE)])
+    [record] = records(tmp_path / "runs")
+    assert record.training["restarts"] >= 1
+    assert record.training["resumed_from_step"] >= 3
 
 
 def test_a_job_that_was_lost_goes_on_with_resume(cable, env, tmp_path):
