@@ -87,7 +87,7 @@ def test_every_scenario_ends_in_a_verdict_and_leaves_its_logs(scenario, checkpoi
 
 
 def test_accuracy_is_that_of_the_whole_split_from_loadgens_own_log(checkpoint, sample, tmp_path):
-    record = load(checkpoint, sample, tmp_path, "--mode", "accuracy")
+    record = load(checkpoint, sample, tmp_path, "--test", "accuracy")
     assert record.accuracy["n"] == record.dataset["n"] == 40
     assert record.loadgen["mode"] == "AccuracyOnly"
 
