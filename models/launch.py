@@ -63,7 +63,8 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
 
 def ensure_dataset(rest: list[str], place: Place) -> None:
     """With no data set named, render a small sample once and use it."""
-    named = os.environ.get("PYTORCH_TRAIN_DATASET") or any(word.partition("=")[0] == "--dataset" for word in rest)
+    given = {word.partition("=")[0] for word in rest}
+    named = os.environ.get("PYTORCH_TRAIN_DATASET") or given & {"--dataset", "--sets"}
     if named or {"-h", "--help"} & set(rest):
         return
     sample = Path(os.environ.get("CRNN_SAMPLE") or "data/sample")

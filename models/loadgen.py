@@ -1,12 +1,16 @@
 """Inference under MLPerf's load generator: `python -m models.loadgen --scenario Server --dataset DIR`.
 
-LoadGen asks for pictures of a split by number; answers are their texts. The performance mode gives a verdict, VALID or
-INVALID, the accuracy mode reads the whole split. LoadGen's own files are kept beside the record.
+LoadGen asks for pictures of a split by number; answers are their texts. The performance test gives a verdict, VALID or
+INVALID, the accuracy test reads the whole split. LoadGen's own files are kept beside the record.
 """
 
 from __future__ import annotations
 
+import atexit
+import math
+import os
 import queue
+import sys
 import threading
 import time
 import uuid
@@ -24,12 +28,12 @@ from bench.record import Record
 from bench.refusal import Refusal, answer
 from models.data.image import PADDING
 from models.dataset import Batch, WordDataset
-from models.evaluate import recognise
-from models.measure import Instruments, Run, recorded
-from models.metrics import score
+from models.engines import Engine
+from models.evaluate import Read, recognise
+from models.measure import Instruments, recorded
 from models.options import Infer, parse
-from models.recogniser import Recogniser
-from models.test import accuracy_section, weights
+from models.protocol import accuracy_section
+from models.test import Testing, weights
 from models.util import Session
 
 HELD = 1024  # pictures in memory during a performance test, as MLPerf has it for small ones
@@ -41,7 +45,7 @@ class Loaded(Infer):
     """Drive inference with MLPerf's LoadGen; write one record and LoadGen's files."""
 
     scenario: Literal["Offline", "SingleStream", "MultiStream", "Server"] = "Offline"
-    mode: Literal["performance", "accuracy"] = "performance"
+    test: Literal["performance", "accuracy"] = "performance"
     queries_per_s: float = 0.0
     """Expected (Offline) or asked (Server); 0: what a trial reaches, and half of it for Server"""
     latency_ms: float = 100.0
@@ -75,15 +79,16 @@ class Library:
             labels=torch.cat([part.labels for part in parts]),
             lengths=torch.cat([part.lengths for part in parts]),
             texts=[text for part in parts for text in (part.texts or [""])],
+            numbers=indices,
         )
 
 
 @dataclass
 class Server:
-    """The system under test: a thread that reads whatever has been asked for, up to a batch at a time."""
+    """The system under test: reads whatever has been asked for, up to a batch at a time."""
 
     lg: object
-    network: Recogniser
+    reader: Engine
     session: Session
     library: Library
     meter: Meter
@@ -103,16 +108,11 @@ class Server:
             together = [first]
             while len(together) < self.session.options.batch_size and not self.asked.empty():
                 together.append(self.asked.get())
-            ends = together[-1] is None  # LoadGen has every answer before it ends, so None is alone but for bugs
-            yield together[:-1] if ends else together
-            if ends:
-                return
+            yield together  # None is never among them: LoadGen ends when it has every answer
 
     def serve(self) -> None:
-        if self.session.device.kind.type != "cpu":
-            self.session.device.module.set_device(self.session.device.index)  # a thread has its own current device
         for asked in self.meter.steps(self.batches()):
-            texts = recognise(self.network, self.library.batch([index for _, index in asked]), self.session).texts
+            texts = recognise(self.reader, self.library.batch([index for _, index in asked]), self.session).texts
             self.complete([query for query, _ in asked], texts)
 
     def complete(self, queries: list[int], texts: list[str]) -> None:
@@ -124,31 +124,25 @@ class Server:
         )
 
 
-@dataclass
-class Test:
-    """One test under LoadGen."""
+class Driven(Testing):
+    """A test whose pictures LoadGen asks for."""
 
     options: Loaded
-    session: Session
 
     def __post_init__(self):
-        options, session = self.options, self.session
         self.lg = loadgen.library()
-        if session.world.size > 1:
-            raise Refusal(f"LoadGen asks one process; this run has {session.world.size}: name a run with 1 card")
-        self.dataset = session.dataset(options.split, targets=False)
+        if self.session.world.size > 1:
+            raise Refusal(f"LoadGen asks one process; this run has {self.session.world.size}: name a run with 1 card")
+        super().__post_init__()
         self.library = Library(self.dataset)
-        self.network = session.network().eval()
-        self.meter = session.meter(options.warmup_steps)
-        name = session.run_name("Infer")
-        self.measured = Run(session, name, self.meter, self.dataset, options.split, self.network)
         self.id = uuid.uuid4().hex
-        self.folder = options.results / f"{name}.{options.scenario}.{self.id[:8]}.loadgen"
+        self.folder = self.options.results / f"{self.name}.{self.options.scenario}.{self.id[:8]}.loadgen"
 
     def run(self) -> Record:
         options = self.options
-        self.session.say(f"{self.measured.name}: {options.scenario}, {options.mode}, {len(self.dataset):,} pictures")
+        self.session.say(f"{self.name}: {options.scenario}, {options.test}, {len(self.dataset):,} pictures")
         trained = weights(self.network, options, self.session)
+        self.reader = self.engine()
         load = self.load()
         self.folder.mkdir(parents=True)
         self.drive(load)
@@ -157,7 +151,7 @@ class Test:
         return self.measured.record(
             loadgen=section,
             record_id=self.id,
-            accuracy=self.accuracy() if options.mode == "accuracy" and trained else None,
+            accuracy=self.accuracy() if options.test == "accuracy" and trained else None,
             training={"checkpoint": str(trained) if trained else None},
         )
 
@@ -168,7 +162,7 @@ class Test:
         rate = options.queries_per_s or options.batch_size / batch_s / (2 if options.scenario == "Server" else 1)
         return loadgen.Load(
             scenario=options.scenario,
-            mode=options.mode,
+            mode=options.test,
             seconds=options.min_seconds,
             queries=options.min_queries,
             queries_per_s=rate,
@@ -182,31 +176,50 @@ class Test:
         took = []
         for _ in range(TRIALS):
             began = time.perf_counter()
-            recognise(self.network, batch, self.session)
+            recognise(self.reader, batch, self.session)
             self.session.device.synchronize()
             took.append(time.perf_counter() - began)
         return min(took)
 
     def drive(self, load: loadgen.Load) -> None:
-        """Let LoadGen ask, from this thread, until it has seen enough."""
+        """Answer here until LoadGen, in a thread of its own, has seen enough.
+
+        That way round, because LoadGen waits for its answers for ever and hears no signal: a failure or an interruption
+        of the answering ends the run, and the thread with it.
+        """
+        server = Server(self.lg, self.reader, self.session, self.library, self.meter)
+        asking = threading.Thread(target=self.ask, args=(load, server), name="loadgen", daemon=True)
+        atexit.register(abandon, asking)
+        asking.start()
+        server.serve()
+        asking.join()
+
+    def ask(self, load: loadgen.Load, server: Server) -> None:
         lg, total = self.lg, len(self.dataset)
-        server = Server(lg, self.network, self.session, self.library, self.meter)
-        worker = threading.Thread(target=server.serve, name="server", daemon=True)
         sut = lg.ConstructSUT(server.issue, server.flush)
         qsl = lg.ConstructQSL(total, min(total, HELD), self.library.load, self.library.unload)
-        worker.start()
         lg.StartTestWithLogSettings(sut, qsl, loadgen.settings(lg, load), loadgen.log_settings(lg, self.folder))
-        server.asked.put(None)
-        worker.join()
         lg.DestroyQSL(qsl)
         lg.DestroySUT(sut)
+        server.asked.put(None)
 
     def accuracy(self) -> dict:
         """From LoadGen's own log of every answer: the whole split, the exact denominator."""
-        texts = loadgen.answers(self.folder)
-        truths = [self.dataset[index].texts for index in sorted(texts)]
-        pairs = [(truth[0], texts[i].decode()) for i, truth in zip(sorted(texts), truths, strict=True) if truth]
-        return accuracy_section(score([a for a, _ in pairs], [b for _, b in pairs]), self.options.split)
+        reads = []
+        for index, text in sorted(loadgen.answers(self.folder).items()):
+            one = self.dataset[index]
+            if one.weight:  # a picture that cannot be read is not counted, as in models.test
+                reads.append(Read(one.numbers[0], one.texts[0], text.decode(), math.nan))
+        options = self.options
+        return accuracy_section(reads, self.dataset.source, options.split, self.method.name, options.mode)
+
+
+def abandon(asking: threading.Thread) -> None:
+    """At the very end: LoadGen cannot be told to stop, and its thread would abort the interpreter."""
+    if asking.is_alive():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -214,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     session = Session.open(options)
     try:
         session.instruments = Instruments.open(session)
-        test = Test(options, session)
+        test = Driven(options, session)
         with recorded(test.measured, options):
             record = test.run()
         session.say(f"record: {record.save(options.results)}")

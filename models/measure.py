@@ -90,7 +90,7 @@ def cell(session: Session) -> dict:
         "classes": session.charset.classes,
         "workers_per_card": session.workers,
         "threads_per_card": torch.get_num_threads(),
-        "engine": "eager",
+        "engine": session.engine,
         "input": options.input,
         "without": getattr(options, "without", None),
         "scenario": getattr(options, "scenario", None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,16 @@ from models.options import Optimizer
 
 MAX_SKIPS = 20  # steps in a row without a finite gradient; more means that training is lost
 
+READ_EVERY = 50  # steps between readings of what a card has counted; each reading waits for it
+
 OPTIMIZERS = {
-    "adam": lambda p, o, lr: torch.optim.Adam(p, lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay),
-    "adamw": lambda p, o, lr: torch.optim.AdamW(p, lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay),
-    "rmsprop": lambda p, o, lr: torch.optim.RMSprop(p, lr, eps=o.eps, weight_decay=o.weight_decay),
-    "adadelta": lambda p, o, lr: torch.optim.Adadelta(p, lr, rho=0.95, eps=o.eps, weight_decay=o.weight_decay),
-    "sgd": lambda p, o, lr: torch.optim.SGD(p, lr, momentum=o.betas[0], weight_decay=o.weight_decay),
+    "adam": lambda p, o, **k: torch.optim.Adam(p, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay, **k),
+    "adamw": lambda p, o, **k: torch.optim.AdamW(p, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay, **k),
+    "rmsprop": lambda p, o, **k: torch.optim.RMSprop(p, eps=o.eps, weight_decay=o.weight_decay, **k),
+    "adadelta": lambda p, o, **k: torch.optim.Adadelta(p, rho=0.95, eps=o.eps, weight_decay=o.weight_decay, **k),
+    "sgd": lambda p, o, **k: torch.optim.SGD(p, momentum=o.betas[0], weight_decay=o.weight_decay, **k),
 }
+FUSED = ("adam", "adamw")  # one kernel for the whole update, which can be told on the device to change nothing
 # The rate as a share of its peak, a pure function of progress (0..1): nothing to save, nothing to restore.
 SCHEDULES = {
     "constant": lambda progress: 1.0,
@@ -45,6 +48,12 @@ def scaled_rate(options: Optimizer, global_batch: int) -> float:
     return options.lr * math.sqrt(global_batch / options.lr_batch)
 
 
+def fuses(name: str, device: Device) -> bool:
+    """Whether this optimiser has one kernel here: on CUDA, on a CPU since torch 2.4; on MLU only newer releases do."""
+    here = device.kind.type == "cuda" or (device.kind.type == "cpu" and hasattr(torch, "get_autocast_dtype"))
+    return name in FUSED and here
+
+
 class Diverged(Refusal):
     """Training produced nothing finite for MAX_SKIPS steps in a row."""
 
@@ -59,12 +68,15 @@ class Stepper:
     rate: float
     total_steps: int
     step: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = field(default=0, init=False)
 
     def __post_init__(self):
-        self.optimizer = OPTIMIZERS[self.options.name](self.network.parameters(), self.options, self.rate)
+        self.fused = fuses(self.options.name, self.device) or None  # None is torch's own choice
+        parameters, fused = self.network.parameters(), {"fused": True} if self.fused else {}
+        self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=self.rate, **fused)
         self.scaler = self.device.gradient_scaler()
+        # A card goes on by itself where its kernel can skip; elsewhere the host looks at every norm.
+        self.waits = self.device.kind.type == "cpu" or not self.fused
+        self.skips = torch.zeros(3, dtype=torch.long, device=self.device.torch)  # in all, in a row, the longest row
 
     def __call__(self, loss: Tensor) -> None:
         """One update from a scalar loss. Gradients are averaged over ranks by then, so all ranks skip together."""
@@ -74,21 +86,41 @@ class Stepper:
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
-        finite = bool(torch.isfinite(norm))
-        if finite or self.scaler.is_enabled():  # the scaler skips by itself, and must see the step to lower its scale
+        self.update(~torch.isfinite(norm))
+        self.step += 1
+        if self.waits or self.step % READ_EVERY == 0:
+            self.check()
+
+    def update(self, bad: Tensor) -> None:
+        """Change the weights unless `bad`, a truth value on the device, and count it there."""
+        if self.scaler.is_enabled():  # skips by itself, and must see the step to lower its scale
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self.step += 1
-        self.count(finite)
+        elif not self.waits:
+            self.optimizer.grad_scale, self.optimizer.found_inf = None, bad.float()  # read by the fused kernel
+            self.optimizer.step()
+        elif not bad:
+            self.optimizer.step()
+        total, row, longest = self.skips
+        row = (row + 1) * bad
+        self.skips = torch.stack([total + bad, row, torch.maximum(longest, row)])
 
     @property
     def lr(self) -> float:
         return self.rate * SCHEDULES[self.options.schedule](self.step / self.total_steps)
 
-    def count(self, finite: bool) -> None:
-        self.skipped += not finite
-        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
-        if self.skipped_in_a_row >= MAX_SKIPS:
+    @property
+    def skipped(self) -> int:
+        """Steps without a finite gradient; waits for the device."""
+        return int(self.skips[0])
+
+    @property
+    def skipped_in_a_row(self) -> int:
+        return int(self.skips[1])
+
+    def check(self) -> None:
+        """Diverged when MAX_SKIPS steps in a row had nothing finite; waits for the device."""
+        if int(self.skips[2]) >= MAX_SKIPS:
             raise Diverged(
                 f"training diverged: {MAX_SKIPS} steps in a row had a loss or gradient that is not finite; "
                 "lower --optimizer.lr, or look at the data with `python -m models.prepare --audit`"
@@ -103,6 +135,9 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Also of a stepper on another device: whether updates are fused is this one's own affair."""
+        groups = [{**group, "fused": self.fused} for group in state["optimizer"]["param_groups"]]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         self.scaler.load_state_dict(state["scaler"])
-        self.step, self.skipped = state["step"], state["skipped"]
+        self.step = state["step"]
+        self.skips = torch.tensor([state["skipped"], 0, 0], device=self.device.torch)

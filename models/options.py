@@ -135,6 +135,10 @@ class Infer(Common):
     """Write an HTML page of the worst mistakes, with their pictures"""
     warmup_steps: int = 2
     """Batches left out of throughput"""
+    engine: Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] = (
+        "eager"
+    )
+    """What computes the network; auto: the fastest here that agrees with eager"""
     latency_runs: int = 100
     """Timed batches for each latency; 0 is off"""
 

@@ -14,6 +14,7 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.dataset import WordDataset
+from models.engines import Engine, choose
 from models.evaluate import Read, batches_of, evaluate, read, recognise
 from models.measure import Instruments, Run, recorded
 from models.mistakes import page
@@ -22,7 +23,7 @@ from models.protocol import accuracy_section, table
 from models.recogniser import Recogniser
 from models.sets import open_sets
 from models.twins import fed
-from models.util import Session
+from models.util import Session, normalised
 
 LATENCY_WARMUP = 10  # calls before the timed ones
 
@@ -41,7 +42,7 @@ def weights(network: Recogniser, options: Infer, session: Session) -> Path | Non
     return path
 
 
-def measure_latency(network: Recogniser, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
+def measure_latency(network: Engine, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
     """Latency from a decoded picture on the host to its text, for one picture and for a batch."""
     rows = []
     for size in sorted({1, options.batch_size}):
@@ -97,19 +98,28 @@ class Testing:
         options, session, data = self.options, self.session, self.dataset
         session.say(f"{self.name}: {session.world.size} x {session.device.card_name()}, {len(data):,} of {data.name}")
         trained = weights(self.network, options, session)
+        self.reader = self.engine()
         accuracy = self.read(trained)
         self.again()
         with self.meter.phase("latency_s"):
-            latency = measure_latency(self.network, data, session, options) if options.latency_runs else []
+            latency = measure_latency(self.reader, data, session, options) if options.latency_runs else []
         checkpoint_ = str(trained) if trained else None
         return self.measured.record(latency=latency, accuracy=accuracy, training={"checkpoint": checkpoint_})
+
+    def engine(self) -> Engine:
+        """What will compute the network, tried on the first pictures."""
+        some = self.dataset.__getitems__(list(range(min(self.options.batch_size, len(self.dataset)))))
+        images = normalised(some.images, self.session.device.torch)
+        engine = choose(self.options.engine, self.network, self.session, images)
+        self.session.engine = engine.name
+        return engine
 
     def read(self, trained: Path | None) -> dict | None:
         """Read the whole split, timed; a twin reads what it is fed, and nobody asks how well."""
         options, session = self.options, self.session
         if options.input != "real":
             return self.pass_over()
-        _, reads = evaluate(self.network, self.dataset, session, self.meter, self.batches)
+        _, reads = evaluate(self.reader, self.dataset, session, self.meter, self.batches)
         if not trained:
             return None
         accuracy = accuracy_section(reads, self.dataset.source, options.split, self.method.name, options.mode)
@@ -117,7 +127,7 @@ class Testing:
         return accuracy
 
     def pass_over(self) -> None:
-        read(self.network, islice(self.batches, self.steps), self.session, self.meter)
+        read(self.reader, islice(self.batches, self.steps), self.session, self.meter)
 
     def again(self) -> None:
         """Go over the split again, for the clock alone, until enough is measured on every rank."""

@@ -33,6 +33,7 @@ class Session:
     charset: Charset
     opened_s: float = field(default_factory=time.perf_counter)
     instruments: object = None  # models.measure.Instruments, once they are started
+    engine: str = "eager"  # what computes the network, a row of models.engines.ENGINES
 
     @classmethod
     def open(cls, options: Common) -> Session:

@@ -5,4 +5,5 @@ set -euo pipefail
 # shellcheck source=setup.sh
 SETUP=dev source "$(dirname "$0")/setup.sh"
 cd "$ROOT"
-exec "$PYTHON" -m pytest "$@"
+# Two processes; the tests of one file stay together, so that what a file prepares is prepared once.
+exec "$PYTHON" -m pytest --numprocesses 2 --dist loadfile "$@"

@@ -1,6 +1,8 @@
 """MLPerf's own load generator drives the small sample. Without the extra these tests are skipped."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from bench.refusal import Refusal
 from bench.verify import faults
 from models import loadgen, train
 
+ROOT = Path(__file__).resolve().parent.parent
 SUMMARY = """\
 ================================================
 MLPerf Results Summary
@@ -84,6 +87,29 @@ def test_every_scenario_ends_in_a_verdict_and_leaves_its_logs(scenario, checkpoi
 
 
 def test_accuracy_is_that_of_the_whole_split_from_loadgens_own_log(checkpoint, sample, tmp_path):
-    record = load(checkpoint, sample, tmp_path, "--mode", "accuracy")
+    record = load(checkpoint, sample, tmp_path, "--test", "accuracy")
     assert record.accuracy["n"] == record.dataset["n"] == 40
     assert record.loadgen["mode"] == "AccuracyOnly"
+
+
+BROKEN = """
+import subprocess
+import sys
+from pathlib import Path
+from models import loadgen
+def fail(*_): raise RuntimeError("the network broke")
+loadgen.Server.complete = fail
+loadgen.main(sys.argv[1:])
+"""
+
+
+def test_a_failure_while_answering_ends_the_program_and_leaves_a_record(checkpoint, sample, tmp_path):
+    """LoadGen itself would wait for its answers for ever."""
+    pytest.importorskip("mlperf_loadgen")
+    places = ["--dataset", str(sample), "--checkpoint", str(checkpoint), "--results", str(tmp_path), "--device", "CPU"]
+    command = [sys.executable, "-c", BROKEN, *places, "--batch-size", "8"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("RuntimeError: the network broke")
+    [path] = tmp_path.glob("*.json")
+    assert Record.load(path).status == "crash"

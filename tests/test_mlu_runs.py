@@ -37,7 +37,9 @@ def test_one_card_in_fp32_has_the_cpus_losses(on_mlu, script, tmp_path):
     script("CRNN_FP32_30E_1CPU_Train", *QUICK, "--results", str(tmp_path / "cpu"))
     [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
     assert len(card.training["loss"]) == 3
-    assert card.training["loss"] == cpu.training["loss"]
+    # The optimiser is fused on a CPU and not on a card: from the second step on the last bit may differ.
+    assert card.training["loss"][0] == cpu.training["loss"][0]
+    assert card.training["loss"] == pytest.approx(cpu.training["loss"], rel=1e-6)
     assert card.accuracy == cpu.accuracy
     assert card.memory["peak_bytes"][0] > 8_331_301 * 4 * 4  # weights, gradients and Adam's two moments
     assert "+fake" in json.dumps(card.provenance)

@@ -3,7 +3,18 @@ import torch
 from torch import nn
 
 from bench.device import Device
-from models.optimise import MAX_SKIPS, OPTIMIZERS, SCHEDULES, Diverged, Stepper, one_cycle, scaled_rate
+from models import optimise
+from models.optimise import (
+    FUSED,
+    MAX_SKIPS,
+    OPTIMIZERS,
+    READ_EVERY,
+    SCHEDULES,
+    Diverged,
+    Stepper,
+    one_cycle,
+    scaled_rate,
+)
 from models.options import Optimizer
 
 
@@ -78,3 +89,48 @@ def test_a_restored_stepper_goes_on_as_if_it_had_never_stopped():
         step(loss(step))
     assert torch.equal(one.network.weight, other.network.weight)
     assert one.lr == other.lr
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_card_skips_without_being_asked(name, bad):
+    """As on CUDA: the kernel itself reads whether to change anything, and the host looks now and then."""
+    step = stepper(Optimizer(name=name))
+    assert step.fused
+    step.waits = False
+    step(loss(step))
+    before = [p.detach().clone() for p in step.network.parameters()]
+    moments = {k: v.clone() for k, v in step.optimizer.state[step.network.weight].items()}
+    step(loss(step, scale=bad))
+    assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
+    assert all(torch.equal(v, moments[k]) for k, v in step.optimizer.state[step.network.weight].items())
+    step(loss(step))
+    assert not torch.equal(step.network.weight, before[0])
+    assert step.skipped == 1
+
+
+def test_a_card_is_asked_now_and_then_whether_it_has_diverged():
+    step = stepper()
+    step.waits = False
+    for _ in range(MAX_SKIPS):
+        step(loss(step, scale=float("nan")))
+    with pytest.raises(Diverged):
+        for _ in range(READ_EVERY):
+            step(loss(step))
+
+
+@pytest.mark.parametrize("fused", [True, None])
+def test_fused_and_plain_updates_agree_and_read_each_others_checkpoints(fused, monkeypatch):
+    steppers = [stepper()]
+    monkeypatch.setattr(optimise, "FUSED", ())
+    steppers.append(stepper())
+    assert [s.fused for s in steppers] == [True, None]
+    for step in steppers:
+        for _ in range(5):
+            step(loss(step))
+    torch.testing.assert_close(steppers[0].network.weight, steppers[1].network.weight)
+    one, other = steppers if fused else steppers[::-1]
+    other.load_state_dict(one.state_dict())
+    other(loss(other))
+    one(loss(one))
+    torch.testing.assert_close(one.network.weight, other.network.weight)

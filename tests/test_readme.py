@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
-PROGRAMS = ["models.train", "models.test", "models.prepare", "models.render", "bench.report", "bench.verify"]
+PROGRAMS = [
+    *(f"models.{name}" for name in ("train", "test", "prepare", "render", "demo", "convert", "export")),
+    *(f"bench.{name}" for name in ("report", "verify", "gate", "history", "sweep", "attribute")),
+]
 
 
 def test_every_file_it_names_exists():

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from torch import nn
 
 from models.parts.chain import Chain
+from models.parts.winograd import Conv2d
 
 CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 FEATURES = CHANNELS[-1]
@@ -23,7 +24,7 @@ def vgg(channels: int, normed: tuple[int, ...] = (2, 4, 6), padded: bool = True)
     pools = {0: nn.MaxPool2d(2), 1: nn.MaxPool2d(2), 3: halving, 5: halving}
     layers = OrderedDict()
     for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
-        layers[f"conv{i}"] = nn.Conv2d(inputs, outputs, *((2, 1, 0) if i == 6 else (3, 1, 1)))
+        layers[f"conv{i}"] = Conv2d(inputs, outputs, *((2, 1, 0) if i == 6 else (3, 1, 1)))
         if i in normed:
             layers[f"batchnorm{i}"] = nn.BatchNorm2d(outputs)
         if i in pools:  # max commutes with ReLU, and pooling first leaves ReLU a quarter of the work

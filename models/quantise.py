@@ -1,0 +1,63 @@
+"""A recogniser's convolutions in 8-bit integers: symmetric weights by channel, activations by the range that was seen.
+
+Post-training static quantisation (Jacob et al. 2018, arXiv 1712.05877), written by ONNX Runtime as an ONNX file with
+QuantizeLinear and DequantizeLinear around each convolution; recurrent and linear layers stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor
+
+from bench.refusal import Refusal
+from models.export import export
+from models.recogniser import Recogniser
+
+PIECE = 16  # pictures that are calibrated at a time
+
+
+class Pictures:
+    """What ONNX Runtime asks for pictures to see the ranges of."""
+
+    def __init__(self, images: Tensor):
+        self.pieces: Iterator[Tensor] = iter(images.contiguous().cpu().split(PIECE))
+
+    def get_next(self) -> dict | None:
+        piece = next(self.pieces, None)
+        return None if piece is None else {"images": piece.numpy()}
+
+
+def quantised(network: Recogniser, images: Tensor, characters: str) -> bytes:
+    """An ONNX file as models.export writes it, its convolutions in INT8. images (N, C, H, W), normalised: typical ones.
+
+    Refusal when onnxruntime is missing.
+    """
+    try:
+        from onnxruntime import quantization as q
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError:
+        raise Refusal("INT8 needs the package onnxruntime: pip install -r requirements-extra.txt") from None
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        plain, folded, done = (Path(folder) / f"{name}.onnx" for name in ("plain", "folded", "int8"))
+        quant_pre_process(str(export(network, plain, characters)), str(folded), skip_symbolic_shape=True)
+        q.quantize_static(
+            str(folded), str(done), Pictures(images), quant_format=q.QuantFormat.QDQ, op_types_to_quantize=["Conv"],
+            per_channel=True, activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
+        )  # fmt: skip
+        return done.read_bytes()
+
+
+@contextmanager
+def quiet():
+    """It advises to do what is done already, by the root logger."""
+    before = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.root.setLevel(before)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.parts import winograd
+from models.parts.winograd import Conv2d, Winograd, correlate, weight_gradient
+
+
+def made(n=3, channels=5, outputs=4, height=8, width=25):
+    torch.manual_seed(0)
+    x = torch.randn(n, channels, height, width).contiguous(memory_format=torch.channels_last)
+    return x, torch.randn(outputs, channels, 3, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (8, 25), (7, 9), (1, 1)])
+@pytest.mark.parametrize("chunk", [1, 1 << 22])
+def test_it_is_the_convolution(height, width, chunk, monkeypatch):
+    monkeypatch.setattr(winograd, "CHUNK", chunk)
+    x, weight = made(height=height, width=width)
+    y = correlate(x, weight)
+    torch.testing.assert_close(y, F.conv2d(x, weight, padding=1), atol=1e-4, rtol=1e-4)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_gradients_are_those_of_the_convolution():
+    x, weight = (t.double().requires_grad_() for t in made(n=2, height=5, width=6))
+    bias = torch.randn(4, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(Winograd.apply, (x, weight, bias))
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 22])
+def test_the_weights_gradient_is_summed_over_all_chunks(chunk, monkeypatch):
+    monkeypatch.setattr(winograd, "CHUNK", chunk)
+    x, weight = made()
+    gradient = torch.randn(3, 4, 8, 25)
+    expected = torch.nn.grad.conv2d_weight(x, weight.shape, gradient, padding=1)
+    torch.testing.assert_close(weight_gradient(x, gradient), expected, atol=1e-3, rtol=1e-4)
+
+
+def taken(monkeypatch, convolution, x) -> bool:
+    went = []
+    monkeypatch.setattr(winograd.Winograd, "apply", lambda *a: went.append(a) or F.conv2d(*a, padding=1))
+    convolution(x)
+    return bool(went)
+
+
+def test_large_float32_batches_take_the_short_way(monkeypatch):
+    assert taken(monkeypatch, Conv2d(128, 128, 3, padding=1), torch.zeros(16, 128, 8, 25))
+
+
+@pytest.mark.parametrize(
+    ("convolution", "shape"),
+    [
+        (Conv2d(128, 128, 3, padding=1), (1, 128, 8, 25)),
+        (Conv2d(128, 128, 3, padding=1), (64, 128, 2, 26)),
+        (Conv2d(128, 128, 3, stride=2, padding=1), (16, 128, 8, 25)),
+        (Conv2d(128, 128, 1), (16, 128, 8, 25)),
+        (Conv2d(64, 128, 3, padding=1), (16, 64, 8, 25)),
+        (Conv2d(128, 128, 3, padding=1, groups=2), (16, 128, 8, 25)),
+    ],
+)
+def test_others_are_left_to_torch(convolution, shape, monkeypatch):
+    assert not taken(monkeypatch, convolution, torch.zeros(shape))
+
+
+def test_autocast_is_left_to_torch(monkeypatch):
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not taken(monkeypatch, Conv2d(128, 128, 3, padding=1), torch.zeros(16, 128, 8, 25))
+
+
+def test_a_recogniser_reads_the_same_either_way(monkeypatch):
+    from models.model import Model
+    from models.recogniser import build
+
+    torch.manual_seed(0)
+    network, images = build(Model()).eval(), torch.randn(20, 1, 32, 100)
+    with torch.inference_mode():
+        short = network(images)
+        monkeypatch.setattr(winograd, "worth_it", lambda x: False)
+        plain = network(images)
+    assert not torch.equal(short, plain)
+    torch.testing.assert_close(short, plain, atol=1e-4, rtol=0)
