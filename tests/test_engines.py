@@ -87,7 +87,8 @@ def test_integers_come_near(network, images):
     for name in ("onnxruntime", "openvino"):
         pytest.importorskip(name)
     exact, rounded = network(images), choose("openvino_int8", network, session(), images)(images)
-    assert 0 < (exact - rounded).abs().max() < 0.05 * (exact.max() - exact.min())
+    # The root mean square: the largest of thousands of roundings says more of their number than of the engine.
+    assert 0 < (exact - rounded).square().mean().sqrt() < 0.02 * (exact.max() - exact.min())
 
 
 def test_auto_never_loses_accuracy(network, images, monkeypatch):
