@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from bench import cells
+from bench.arithmetic.statistics import t_test
 from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, Tolerance, row
 from bench.record import RUNS
 from bench.refusal import Refusal, answer
-from bench.statistics import t_test
 
 
 @dataclass(frozen=True)

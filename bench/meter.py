@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from bench.packing import ticks
+from bench.arithmetic.packing import ticks
 
 
 def doubles() -> array:

@@ -1,8 +1,8 @@
 """One run, one JSON file: what was run, on what, what was measured, and whether it can be believed. No torch here.
 
 Units are in the names. A value nobody measured is null. `bench/schema.py` describes every field; `results/README.md` is
-made from it. What people read is derived from raw series in the same file (bench/derive.py), long series are packed
-(bench/packing.py), and the whole is sealed (bench/seal.py).
+made from it. What people read is derived from raw series in the same file, long series are packed, the whole is sealed
+(bench/arithmetic/: derive.py, packing.py, seal.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench.packing import packed_tree, unpacked_tree
+from bench.arithmetic.packing import packed_tree, unpacked_tree
+from bench.arithmetic.seal import altered, sealed
 from bench.refusal import Refusal
-from bench.seal import altered, sealed
 
 SCHEMA_VERSION = 2
 RUNS = Path(__file__).resolve().parent.parent / "results" / "runs"
@@ -46,7 +46,7 @@ class Record:
     samples: list[dict] = field(default_factory=list)
     limits: list[dict] = field(default_factory=list)
     memory: dict = field(default_factory=dict)
-    # Derived from them by bench.derive
+    # Derived from them by bench.arithmetic.derive
     throughput: dict = field(default_factory=dict)
     ranks: list[dict] = field(default_factory=list)
     steady: dict = field(default_factory=dict)

@@ -133,7 +133,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "images": "(derived) measured",
     },
     "steady": {
-        "verdict": "(derived) steady, not_steady or too_short: bench/steady.py",
+        "verdict": "(derived) steady, not_steady or too_short: bench/arithmetic/steady.py",
         "blocks": "(derived) of consecutive steps that were compared",
         "split_half_share": "(derived) (second half - first half) / mean step",
         "split_half_bound_share": "(derived) how far from 0 it may be, at 95 %",
@@ -283,8 +283,8 @@ made by `python -m bench.schema > results/README.md` from `bench/schema.py`; a t
 
 Units are in the names: `_s`, `_ms`, `_j`, `_w`, `_bytes`; a `_share` is 0..1. What nobody measured is null, never 0.
 Lists of numbers longer than 63 are packed without loss: `{"packed": ..., "as": "int64", "scale": 10000000, "n": 900}`
-is base64 of zlib of byte planes; `bench.packing.unpack` reads it. `python -m bench.verify FILE...` derives every field
-marked (derived) again and compares the seal.
+is base64 of zlib of byte planes; `bench.arithmetic.packing.unpack` reads it. `python -m bench.verify FILE...` derives
+every field marked (derived) again and compares the seal.
 """
 
 

@@ -1,7 +1,7 @@
 """Sample a card's sensors in a thread, from the start of a run to its end: power, heat, clocks, use, signs of trouble.
 
 A sensor is anything with `name`, `interval_s`, `sample()` (quantities by name, or None when it did not answer),
-`facts()` and `users()`; the table below says which are tried for a device. bench/sensors.py makes numbers of samples.
+`facts()` and `users()`; the table below says which are tried for a device. sensors/summary.py makes numbers of samples.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench.packing import ticks
-from bench.telemetry_host import Host
-from bench.telemetry_mlu import Cnmon, Mlu
-from bench.telemetry_nvml import Nvml
+from bench.arithmetic.packing import ticks
+from bench.sensors.host import Host
+from bench.sensors.mlu import Cnmon, Mlu
+from bench.sensors.nvml import Nvml
 
 # Ways to reach the sensors of a device, the best first. Each opens one card, or gives None where it cannot.
 SENSORS = {"MLU": (Mlu.open, Cnmon.open), "GPU": (Nvml.open,), "CPU": (Host.open,)}
@@ -83,7 +83,7 @@ class Sampler:
 
     def take(self) -> None:
         found = self.sensor.sample()
-        if found is None:  # a gap, which bench.sensors will see
+        if found is None:  # a gap, which bench/sensors/summary.py will see
             return
         self.time_s.append(self.clock())
         for name, values in self.values.items():

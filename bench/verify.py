@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.derive import derived
+from bench.arithmetic.derive import derived
 from bench.record import FAILURES, Record
 from bench.refusal import Refusal, answer
 from bench.schema import unknown

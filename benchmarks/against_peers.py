@@ -32,14 +32,14 @@ from torch import Tensor, nn
 
 from bench.device import Device
 from bench.refusal import Refusal, answer
-from models import engines
 from models.charset import Charset
+from models.engines.table import table as engines
 from models.export import OPSET, exporter
 from models.model import Model
-from models.optimise import Stepper
 from models.options import Optimizer, parse
 from models.recogniser import build
 from models.torchvision_schemas import import_torchvision
+from models.training.optimise import Stepper
 
 HEIGHT, WIDTH, CLASSES, TEXT = 32, 100, 37, 8  # the field's yardstick; characters of a text
 FORWARD_FLOP = 2 * 634e6  # of one picture's convolutions; LSTMs left out

@@ -22,9 +22,9 @@ from bench.device import Device
 from bench.refusal import answer
 from benchmarks.against_peers import CLOCKS, turns
 from models.model import Model
-from models.optimise import Stepper
 from models.options import Optimizer, parse
 from models.recogniser import build
+from models.training.optimise import Stepper
 
 AXES = {
     "batch": (1, 4, 16, 64, 256, 1024),

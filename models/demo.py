@@ -24,8 +24,8 @@ from models.data.source import UnreadableError
 from models.decode import Decoded, best_path, raw_path
 from models.model import Model
 from models.parts.heads import Attention
-from models.reading import GREEDY, Method
 from models.recogniser import Recogniser, build
+from models.scoring.reading import GREEDY, Method
 
 
 @dataclass

@@ -28,11 +28,11 @@ from bench.record import Record
 from bench.refusal import Refusal, answer
 from models.data.image import PADDING
 from models.dataset import Batch, WordDataset
-from models.engines import Engine
-from models.evaluate import Read, recognise
+from models.engines.table import Engine
 from models.measure import Instruments, recorded
 from models.options import Infer, parse
-from models.protocol import accuracy_section
+from models.scoring.evaluate import Read, recognise
+from models.scoring.protocol import accuracy_section
 from models.test import Testing, weights
 from models.util import Session
 

@@ -14,15 +14,15 @@ import torch
 from torch import nn
 
 from bench import limits, preflight, provenance, telemetry
-from bench.derive import completed
+from bench.arithmetic.derive import completed
+from bench.arithmetic.packing import ticks
 from bench.meter import Meter
-from bench.packing import ticks
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models.dataset import WordDataset
-from models.optimise import Diverged
 from models.options import Common, recipe_path
+from models.training.optimise import Diverged
 from models.util import Session
 
 

@@ -73,7 +73,7 @@ class Common:
     strict: bool = False
     """Refuse to run where a check before the run warns"""
     input: Literal["real", "memory", "synthetic"] = "real"
-    """memory: the same few batches again and again; synthetic: random pictures, no data set (twins, models/twins.py)"""
+    """memory: the same few batches again and again; synthetic: random pictures, no data set (training/twins.py)"""
     min_steps: int = 20
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
     min_seconds: float = 10.0
@@ -104,7 +104,7 @@ class Train(Common):
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     without: Literal["validation", "compute", "sync"] | None = None
-    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (models/twins.py)"""
+    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (training/twins.py)"""
     profile_steps: int = 0
     """After training, profile so many steps: which kinds of operation take the time"""
     warmup_steps: int = 20

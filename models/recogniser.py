@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.refusal import Refusal
-from models.imagenet import load_imagenet
 from models.model import Model
 from models.parts import heads
 from models.parts.backbones import BACKBONES
 from models.parts.chain import HEIGHT, Chain
 from models.parts.rectifier import Rectifier
 from models.parts.sequence import Recurrent, sequence
+from models.training.imagenet import load_imagenet
 
 
 class ModelError(Refusal):

@@ -14,15 +14,15 @@ from bench.record import Record
 from bench.refusal import answer
 from models import checkpoint
 from models.dataset import WordDataset
-from models.engines import Engine, choose
-from models.evaluate import Read, batches_of, evaluate, read, recognise
+from models.engines.table import Engine, choose
 from models.measure import Instruments, Run, recorded
-from models.mistakes import page
 from models.options import Infer, checkpoint_root, parse
-from models.protocol import accuracy_section, table
 from models.recogniser import Recogniser
-from models.sets import open_sets
-from models.twins import fed
+from models.scoring.evaluate import Read, batches_of, evaluate, read, recognise
+from models.scoring.mistakes import page
+from models.scoring.protocol import accuracy_section, table
+from models.scoring.sets import open_sets
+from models.training.twins import fed
 from models.util import Session, normalised
 
 LATENCY_WARMUP = 10  # calls before the timed ones

@@ -21,15 +21,15 @@ from models import checkpoint, test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
 from models.dataset import Batch, Unfit, WordDataset, loader
-from models.evaluate import evaluate, images_of
-from models.finetune import start_from
 from models.measure import Instruments, Run, recorded
-from models.optimise import Stepper, scaled_rate
 from models.options import Common, Infer, Train, checkpoint_root, parse
 from models.parts.heads import pad
-from models.progress import Progress
 from models.recogniser import parameters
-from models.twins import KINDS, Kept, fed, is_twin, synchronised
+from models.scoring.evaluate import evaluate, images_of
+from models.training.finetune import start_from
+from models.training.optimise import Stepper, scaled_rate
+from models.training.progress import Progress
+from models.training.twins import KINDS, Kept, fed, is_twin, synchronised
 from models.util import Session, normalised
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length

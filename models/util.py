@@ -19,8 +19,8 @@ from models.charset import Charset
 from models.data.synthetic import Synthetic
 from models.dataset import Shape, WordDataset, open_dataset
 from models.options import Common, Infer, dataset_root
-from models.reading import GREEDY, Method
 from models.recogniser import Recogniser, build
+from models.scoring.reading import GREEDY, Method
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Session:
     charset: Charset
     opened_s: float = field(default_factory=time.perf_counter)
     instruments: object = None  # models.measure.Instruments, once they are started
-    engine: str = "eager"  # what computes the network, a row of models.engines.ENGINES
+    engine: str = "eager"  # what computes the network, a row of models/engines/table.py
 
     @classmethod
     def open(cls, options: Common) -> Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.derive import completed
+from bench.arithmetic.derive import completed
 from bench.meter import Series
 from bench.record import Record
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from bench.breakdown import profiled, shares
 from bench.device import Device
-from models.twins import KINDS
+from models.training.twins import KINDS
 
 TIMES = {"aten::conv2d": 6.0, "aten::convolution_backward": 2.0, "aten::lstm": 1.0, "aten::relu": 1.0}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import cndev
-from bench.cndev import Cndev
-from bench.cnmon import Reading
+from bench.sensors import cndev
+from bench.sensors.cndev import Cndev
+from bench.sensors.cnmon import Reading
 
 SOURCE = Path(__file__).parent / "fake_mlu/cndev.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from bench import cnmon
-from bench.cnmon import Reading, parse_info, parse_json, parse_table
+from bench.sensors import cnmon
+from bench.sensors.cnmon import Reading, parse_info, parse_json, parse_table
 
 # PaddlePaddle's install page for MLU: two chips of one MLU370-X8 board.
 TABLE_5_10 = """\
@@ -200,5 +200,5 @@ def test_no_tool_is_none(monkeypatch, tmp_path):
 
 
 def test_the_readers_do_not_import_torch():
-    code = "import sys, bench.cnmon, bench.cndev; print('torch' in sys.modules)"
+    code = "import sys, bench.sensors.cnmon, bench.sensors.cndev; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

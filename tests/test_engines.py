@@ -7,9 +7,10 @@ import torch
 from bench.device import Device
 from bench.record import Record
 from bench.refusal import Refusal
-from models import engines, test
+from models import test
 from models.charset import Charset
-from models.engines import cast_once, choose, make
+from models.engines.table import cast_once, choose, make
+from models.engines.table import table as engines
 from models.model import Model
 from models.recogniser import build
 

@@ -6,9 +6,9 @@ import torch
 from bench.refusal import Refusal
 from models.charset import Charset
 from models.crnn import CRNN
-from models.finetune import start_from
 from models.model import Model
 from models.recogniser import build
+from models.training.finetune import start_from
 
 OLD, NEW = Charset("abc"), Charset("xyzw")
 HEADS = {

@@ -10,8 +10,8 @@ from bench.record import Record
 from bench.refusal import Refusal
 from bench.verify import faults
 from models import measure, test, train
-from models.optimise import Diverged
 from models.train import Training
+from models.training.optimise import Diverged
 
 QUICK = ["--device", "CPU", "--batch-size", "8", "--warmup-steps", "1"]
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from bench.arithmetic.rates import Latency, rank_share, throughput
 from bench.meter import Meter, Series, latencies
-from bench.rates import Latency, rank_share, throughput
 
 
 class Machine:

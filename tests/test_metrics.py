@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.metrics import breakdown, by_length, confusions, score, wilson, worst
+from models.scoring.metrics import breakdown, by_length, confusions, score, wilson, worst
 
 
 def test_modes_differ_by_case_and_punctuation():

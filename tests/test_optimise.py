@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from bench.device import Device
-from models import optimise
-from models.optimise import (
+from models.options import Optimizer
+from models.training import optimise
+from models.training.optimise import (
     FUSED,
     MAX_SKIPS,
     OPTIMIZERS,
@@ -15,7 +16,6 @@ from models.optimise import (
     one_cycle,
     scaled_rate,
 )
-from models.options import Optimizer
 
 
 def stepper(options=None, steps=100):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.packing import SHORTEST, pack, packed_tree, ticks, unpack, unpacked_tree
+from bench.arithmetic.packing import SHORTEST, pack, packed_tree, ticks, unpack, unpacked_tree
 
 LONG = st.integers(SHORTEST, SHORTEST + 9)
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.imagenet import features_of
 from models.parts.backbones import BACKBONES
 from models.parts.chain import HEIGHT, Chain, blank
 from models.parts.heads import CTC, END, Attention, pad
 from models.parts.sequence import Recurrent, sequence
 from models.recogniser import parameters
+from models.training.imagenet import features_of
 
 
 def settled(network: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from records import make_record, make_samples
 
-from bench.sensors import card_telemetry
+from bench.sensors.summary import card_telemetry
 from bench.verify import faults
 
 

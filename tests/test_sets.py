@@ -13,14 +13,15 @@ from PIL import Image
 from bench.record import Record
 from bench.refusal import Refusal
 from bench.verify import faults
-from models import mistakes, test, train
+from models import test, train
 from models.charset import Charset
 from models.data.formats import open_source
 from models.dataset import Shape, WordDataset
-from models.evaluate import Read
 from models.options import Infer, parse
-from models.protocol import accuracy_section
-from models.sets import called
+from models.scoring import mistakes
+from models.scoring.evaluate import Read
+from models.scoring.protocol import accuracy_section
+from models.scoring.sets import called
 
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench import statistics as st
+from bench.arithmetic import statistics as st
 
 
 @pytest.mark.parametrize(  # Abramowitz and Stegun, table 26.10

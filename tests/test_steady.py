@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.steady import FEWEST, T, steady
+from bench.arithmetic.steady import FEWEST, T, steady
 
 DRAW = np.random.default_rng(1)
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.cnmon import Reading
-from bench.sensors import card_telemetry
+from bench.sensors.cnmon import Reading
+from bench.sensors.host import Host
+from bench.sensors.mlu import Cnmon, Mlu
+from bench.sensors.nvml import Nvml
+from bench.sensors.summary import card_telemetry
 from bench.telemetry import Sampler, open_sensor, physical
-from bench.telemetry_host import Host
-from bench.telemetry_mlu import Cnmon, Mlu
-from bench.telemetry_nvml import Nvml
 
 
 class Meter230:

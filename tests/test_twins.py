@@ -8,11 +8,12 @@ from torch import nn
 
 from bench.record import Record
 from bench.verify import faults
-from models import train, twins
+from models import train
 from models.charset import Charset
 from models.data.image import Shape
 from models.data.synthetic import Synthetic
 from models.dataset import WordDataset
+from models.training import twins
 
 QUICK = ["--device", "CPU", "--batch-size", "8", "--warmup-steps", "1", "--steps", "4"]
 

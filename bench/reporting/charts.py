@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from bench import cells, history
+from bench.arithmetic.statistics import median_interval
 from bench.judging import baselines
 from bench.record import Record
 from bench.reporting.rows import Row, accuracy
 from bench.reporting.svg import Plot, room, thinned
-from bench.statistics import median_interval
 
 
 def series_name(row: Row) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 
 from bench import cells
+from bench.arithmetic.statistics import detectable, median_interval
 from bench.record import Record
 from bench.refusal import Refusal
-from bench.statistics import detectable, median_interval
 
 
 @dataclass

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from models.data.source import Source
-from models.evaluate import Read
-from models.metrics import Score, breakdown, by_length, confusions, score
-from models.sets import names_of, sets_of
+from models.scoring.evaluate import Read
+from models.scoring.metrics import Score, breakdown, by_length, confusions, score
+from models.scoring.sets import names_of, sets_of
 
 CONFUSIONS = 30  # pairs kept, the commonest
 

@@ -17,9 +17,9 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from models.dataset import WordDataset
-from models.evaluate import Read
-from models.metrics import worst
-from models.protocol import COLUMNS, percent, rows
+from models.scoring.evaluate import Read
+from models.scoring.metrics import worst
+from models.scoring.protocol import COLUMNS, percent, rows
 
 SHOWN = 200  # cards on a page: about half a megabyte
 

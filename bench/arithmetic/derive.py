@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from bench.arithmetic.rates import Latency, rank_share, ratio, throughput
+from bench.arithmetic.steady import Steady, steady
 from bench.meter import Series
-from bench.rates import Latency, rank_share, ratio, throughput
 from bench.record import FAILURES, Record
-from bench.sensors import card_telemetry
-from bench.steady import Steady, steady
+from bench.sensors.summary import card_telemetry
 
 # Work of a step in forward passes: the backward pass computes a gradient for each input and each weight.
 PASSES = {"Train": 3, "Infer": 1}

@@ -13,7 +13,7 @@ import os
 from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
 
-from bench.cnmon import Reading
+from bench.sensors.cnmon import Reading
 
 VERSIONS = (6, 5)  # of the API, newest first; a library refuses one it does not know
 LIBRARIES = ("libcndev.so", "{neuware}/lib64/libcndev.so", "{neuware}/lib/libcndev.so")
@@ -186,5 +186,5 @@ def read() -> list[Reading] | None:
         cndev.close()
 
 
-if __name__ == "__main__":  # python -m bench.cndev
+if __name__ == "__main__":  # python -m bench.sensors.cndev
     print(*(read() or ["no libcndev here, or it names no card"]), sep="\n")

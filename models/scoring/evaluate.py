@@ -10,8 +10,8 @@ import torch
 from bench.meter import Meter
 from models.dataset import Batch, EpochSampler, Loader, WordDataset, loader
 from models.decode import Decoded
-from models.metrics import Score, score
 from models.recogniser import Recogniser
+from models.scoring.metrics import Score, score
 from models.util import Session, normalised
 
 

@@ -1,13 +1,13 @@
-"""The sensors of an MLU: libcndev by ctypes (bench/cndev.py), else the vendor's `cnmon` (bench/cnmon.py)."""
+"""The sensors of an MLU: libcndev by ctypes (cndev.py), else the vendor's `cnmon` (cnmon.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import cnmon
-from bench.cndev import Cndev
-from bench.cnmon import Reading
+from bench.sensors import cnmon
+from bench.sensors.cndev import Cndev
+from bench.sensors.cnmon import Reading
 
 MIB = 1 << 20
 

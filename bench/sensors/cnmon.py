@@ -170,5 +170,5 @@ def read() -> list[Reading] | None:
     return None
 
 
-if __name__ == "__main__":  # python -m bench.cnmon
+if __name__ == "__main__":  # python -m bench.sensors.cnmon
     print(*(read() or ["no cnmon here, or it names no card"]), sep="\n")

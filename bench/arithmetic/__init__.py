@@ -1,0 +1,1 @@
+"""The numbers of a record: series, rates, what follows from what."""

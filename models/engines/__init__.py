@@ -1,0 +1,1 @@
+"""What computes a network when it reads: torch in several ways, ONNX Runtime, OpenVINO."""
