@@ -135,9 +135,9 @@ FIELDS: dict[str, dict[str, str]] = {
     "steady": {
         "verdict": "(derived) steady, not_steady or too_short: bench/arithmetic/steady.py",
         "blocks": "(derived) of consecutive steps that were compared",
-        "split_half_share": "(derived) (second half - first half) / mean step",
+        "split_half_share": "(derived) (second half - first half) / mean, of time per image",
         "split_half_bound_share": "(derived) how far from 0 it may be, at 95 %",
-        "drift_share": "(derived) climb of a straight line over the whole span / mean step",
+        "drift_share": "(derived) climb of a straight line over the whole span / mean, of time per image",
         "drift_bound_share": "(derived) how far from 0 it may be, at 95 %",
         "slope_share_per_min": "(derived) the same climb a minute",
     },

@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from bench.arithmetic.steady import FEWEST, T, steady
+from bench.arithmetic import steady as module
+from bench.arithmetic.steady import FEWEST, T
 
 DRAW = np.random.default_rng(1)
+
+
+def steady(step_s):
+    return module.steady(step_s, np.full(len(step_s), 32))
 
 
 def steps(n=1000, noise=0.05, drift=0.0):
@@ -39,6 +44,12 @@ def test_a_warm_up_that_was_too_short_is_found_and_said():
 
 def test_a_step_change_in_the_middle_is_found():
     assert steady(np.r_[steps(500), steps(500) * 1.1]).verdict == "not_steady"
+
+
+def test_the_smaller_last_batch_of_each_epoch_does_not_disturb():
+    images = np.resize([32] * 12 + [19], 104)
+    assert module.steady(images * 0.011, images).verdict == "steady"
+    assert steady(images * 0.011).verdict == "not_steady"  # what it would be by the step
 
 
 @pytest.mark.parametrize("n", range(FEWEST))

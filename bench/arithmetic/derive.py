@@ -46,7 +46,10 @@ def derived(record: Record) -> dict:
 
 
 def proof_of(ranks: list[Series], slowest: int | None, warmup_steps: int) -> Steady:
-    return steady(np.asarray(ranks[slowest or 0].step_s)[warmup_steps:]) if ranks else Steady("too_short")
+    if not ranks:
+        return Steady("too_short")
+    one = ranks[slowest or 0]
+    return steady(np.asarray(one.step_s)[warmup_steps:], np.asarray(one.images)[warmup_steps:])
 
 
 def step_phases(ranks: list[Series], slowest: int | None, warmup_steps: int) -> dict:

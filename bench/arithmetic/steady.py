@@ -1,6 +1,6 @@
 """Is a measured span steady? Proven from its own steps, not assumed after a fixed warm-up.
 
-Two questions, each asked of the means of up to 20 blocks of consecutive steps (neighbouring steps are alike, blocks
+Two questions, each asked of the time per image in up to 20 blocks of steps (neighbouring steps are alike, blocks
 hardly): does the second half differ from the first, and does a straight line through them climb? Steady means that the
 95 % interval of both answers lies within limits: a span too short or too noisy to show that is not steady either. This
 is an equivalence test (Schuirmann 1987), with Student's t; the reader need not trust the warm-up.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Shares of the mean step. A straight drift of 10 % from end to end moves the halves 5 % apart: one limit, seen twice.
+# Shares of the mean. A straight drift of 10 % from end to end moves the halves 5 % apart: one limit, seen twice.
 LIMITS = {"split_half": 0.05, "drift": 0.10}
 BLOCKS = 20
 FEWEST = 8  # blocks; with fewer the interval says nothing
@@ -28,7 +28,7 @@ T = dict(
 
 @dataclass(frozen=True)
 class Steady:
-    """Shares are of the mean step; a bound is the end of the 95 % interval that is farther from 0."""
+    """Shares are of the mean time per image; a bound is the end of the 95 % interval that is farther from 0."""
 
     verdict: str  # steady | not_steady | too_short
     blocks: int = 0
@@ -52,12 +52,16 @@ class Steady:
         ]
 
 
-def steady(step_s: np.ndarray) -> Steady:
-    """The verdict over the steps after the warm-up, in seconds, in the order they were made."""
+def steady(step_s: np.ndarray, images: np.ndarray) -> Steady:
+    """The verdict over the steps after the warm-up, in the order they were made: seconds, and images of each.
+
+    Time per image is judged, since the last batch of an epoch is smaller than the others.
+    """
     count = min(BLOCKS, len(step_s)) // 2 * 2
     if count < FEWEST:
         return Steady("too_short", count)
-    blocks = np.array([block.mean() for block in np.array_split(step_s, count)])
+    blocks = np.array([block.sum() for block in np.array_split(step_s, count)])
+    blocks /= [max(1, block.sum()) for block in np.array_split(images, count)]
     blocks /= blocks.mean()
     split, split_bound = split_half(blocks)
     drift, drift_bound = line(blocks)
