@@ -180,7 +180,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "init_s": "from the start of the process to the first batch asked for",
         "first_batch_s": "(derived) wait for the first batch",
         "first_step_s": "(derived) the first step without that wait: kernels are chosen, memory is found",
-        "compile_s": "compiling the network, when it is",
+        "compile_s": "making the engine of a test and checking it against torch; a part of init_s",
         "warmup_s": "(derived) the warm-up steps",
         "measured_s": "(derived) the steps after them, slowest rank",
         "evaluation_s": "validation, when training",

@@ -110,7 +110,8 @@ class Testing:
         """What will compute the network, tried on the first pictures."""
         some = self.dataset.__getitems__(list(range(min(self.options.batch_size, len(self.dataset)))))
         images = normalised(some.images, self.session.device.torch)
-        engine = choose(self.options.engine, self.network, self.session, images)
+        with self.meter.phase("compile_s"):
+            engine = choose(self.options.engine, self.network, self.session, images)
         self.session.engine = engine.name
         return engine
 

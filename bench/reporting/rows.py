@@ -109,6 +109,11 @@ def loadgen(row: Row) -> str | None:
     return ", ".join(sorted({f"{one['scenario']} {one['verdict']}" for one in said})) or None
 
 
+def skew(record: Record) -> float | None:
+    """How much longer the slowest rank took than the fastest; says nothing of one rank."""
+    return record.throughput.get("skew_share") if record.cell["cards"] > 1 else None
+
+
 def percent(value: float | None) -> float | None:
     return None if value is None else value * 100
 
@@ -147,6 +152,9 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], object]]] = {
     "x FP32": (".2f", lambda row: row.speedup),
     "step p50 ms": (".2f", lambda row: row.middle(lambda r: r.throughput.get("step_p50_ms"))),
     "step p99 ms": (".2f", lambda row: row.middle(lambda r: r.throughput.get("step_p99_ms"))),
+    "core images/s": (".1f", lambda row: row.middle(lambda r: r.throughput.get("images_per_s_core"))),
+    "whole run images/s": (".1f", lambda row: row.middle(lambda r: r.throughput.get("images_per_s_end_to_end"))),
+    "slowest rank behind %": (".1f", lambda row: percent(row.middle(skew))),
     "data wait %": (".2f", lambda row: percent(row.middle(lambda r: r.throughput.get("data_wait_share")))),
     "batch-1 p50 ms": (".2f", lambda row: row.middle(lambda r: latency(r, 1, "p50_ms"))),
     "batch-1 p99 ms": (".2f", lambda row: row.middle(lambda r: latency(r, 1, "p99_ms"))),
@@ -174,9 +182,15 @@ def printed(name: str, value: object) -> str:
     return "" if value is None else format(value, COLUMNS[name][0])
 
 
+def warned(records: list[Record]) -> list[str]:
+    """A footnote when a check before a run warned; the record has its words."""
+    checks = sorted({found["check"] for r in records for found in r.preflight if found["level"] == "warning"})
+    return [f"warned before the run: {', '.join(checks)}"] if checks else []
+
+
 def rows_of(records: list[Record], every_commit: bool = True) -> list[Row]:
     """A row for each cell and commit; or, for each cell, of its newest commit alone."""
-    rows = [Row(group) for group in cells.grouped(records)]
+    rows = [Row(group, notes=warned(group)) for group in cells.grouped(records)]
     if not every_commit:
         rows = list({cells.key(row.first): row for row in sorted(rows, key=newest)}.values())
     return sorted(rows, key=place)
