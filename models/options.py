@@ -54,6 +54,16 @@ class Optimizer:
 
 
 @dataclass
+class Exchange:
+    """How ranks share their gradients."""
+
+    gradients: Literal["float32", "bfloat16"] = "float32"
+    """What travels; bfloat16 is half the bytes"""
+    bucket_mb: int = 25
+    """MiB of gradients that travel together, while others are being computed"""
+
+
+@dataclass
 class Common:
     """What training and testing share."""
 
@@ -119,6 +129,7 @@ class Train(Common):
     save_every: int = 2000
     """Steps between checkpoints inside an epoch"""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    exchange: Exchange = field(default_factory=Exchange)
 
 
 @dataclass

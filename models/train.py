@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from bench.breakdown import profiled
 from bench.record import Record
@@ -25,6 +24,7 @@ from models.measure import Instruments, Run, recorded
 from models.options import Common, Infer, Train, checkpoint_root, parse
 from models.recogniser import parameters
 from models.scoring.evaluate import batches_of, evaluate, images_of
+from models.training.exchange import shared
 from models.training.finetune import start_from
 from models.training.graph import Graphed
 from models.training.optimise import Stepper, fuses, scaled_rate
@@ -122,8 +122,7 @@ class Training:
         """The network as it is trained: shared among the ranks, compiled if that was asked for."""
         device, network = self.session.device, self.network
         if self.session.world.size > 1:
-            cards = [device.index] if device.kind.type != "cpu" else None
-            network = DistributedDataParallel(network, device_ids=cards, gradient_as_bucket_view=True)
+            network = shared(network, device, self.options.exchange)
         return torch.compile(network, dynamic=False) if self.options.compile else network
 
     def epoch(self) -> None:
