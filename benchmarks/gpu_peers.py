@@ -1,4 +1,4 @@
-"""Training steps of ours and of the peers' own code on one card, in turns: `python -m benchmarks.gpu_peers --peers DIR`.
+"""Training steps of ours and of the peers' own code on one card, in turns: `python -m benchmarks.gpu_peers`.
 
 Everybody gets the same pictures, on the card already. The peers train as their train.py does it, in float32 with the
 switches that torch has by itself; ours in every precision, plainly and, on a GPU, as one recorded step.
