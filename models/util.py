@@ -81,12 +81,11 @@ class Session:
         return Method.asked(options.model, self.charset, options.decode, options.beam, options.lexicon)
 
     def batches(self, dataset: WordDataset, sampler: EpochSampler) -> Iterable[Batch]:
-        """Batches in the sampler's order, made while those before them are worked on where a card does that work."""
+        """Batches in the sampler's order, those of a card made while it works: by workers, else by a thread."""
         if self.options.input == "resident":
-            made: Iterable[Batch] = ResidentLoader(dataset, sampler, self.device.torch)
-        else:
-            made = loader(dataset, sampler, self.workers, self.device.kind.type)
-        return made if self.device.kind.type == "cpu" else Ahead(made)
+            made = ResidentLoader(dataset, sampler, self.device.torch)
+            return made if self.device.kind.type == "cpu" else Ahead(made)
+        return loader(dataset, sampler, self.workers, self.device.kind.type)
 
     @property
     def workers(self) -> int:
