@@ -43,13 +43,17 @@ class Options:
 def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "benchmarks/full_size.py")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
-        if not (folder / "data.mdb").exists():
-            make(folder, options.records)
-        # a fresh process, as a data loader's worker is
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            rows = pool.submit(measure, folder, options.batch_size).result()
+        rows = measured(options.folder or Path(temporary), options.records, options.batch_size)
     print(tabulate(rows, ["a made data set", "measured", "unit"], floatfmt=",.3f"))
+
+
+def measured(folder: Path, records: int, batch_size: int) -> list[tuple[str, float, str]]:
+    """What a set costs that is made in the folder, or lies there: (what, how much, unit)."""
+    if not (folder / "data.mdb").exists():
+        make(folder, records)
+    # a fresh process, as a data loader's worker is
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, folder, batch_size).result()
 
 
 def make(folder: Path, records: int) -> None:

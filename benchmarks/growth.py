@@ -1,13 +1,15 @@
-"""How cost grows: images/s against batch, threads, width and alphabet: `python benchmarks/growth.py --out growth.png`.
+"""How cost grows, an axis a command: `python -m benchmarks.growth batch` prints a table and draws it to docs/growth.
 
-One axis at a time, the others as the field has them (batch 64, 32 x 100, 37 classes, all threads). With --clock cpu the
-rates are a CPU second's, which a busy machine changes less.
+One axis moves, the others stay as the field has them (batch 64, 32 x 100, 37 classes, all threads). With --clock cpu
+the rates are a CPU second's, which a busy machine changes less. `processes` and `buckets` train over gloo on this
+machine, `dataset` makes sets of tiny values (benchmarks/full_size.py).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,36 +21,40 @@ import torch.nn.functional as F
 from tabulate import tabulate
 
 from bench.device import Device
-from bench.refusal import answer
+from bench.refusal import Refusal, answer
+from benchmarks import full_size
 from benchmarks.against_peers import CLOCKS, turns
+from benchmarks.ranks import Together, trained
 from models.model import Model
 from models.options import Optimizer, parse
 from models.recogniser import build
 from models.training.optimise import Stepper
 
-AXES = {
+DRAWINGS = Path(__file__).resolve().parent.parent / "docs" / "growth"
+SIZES = {
     "batch": (1, 4, 16, 64, 256, 1024),
     "threads": (1, 2, 4, 8, 16),
     "width": (32, 100, 200, 400, 800),
     "classes": (37, 95, 1000, 6000, 30000),
 }
+PROCESSES = (1, 2, 4)
+BUCKETS_MB = (1, 5, 25, 100)
+RECORDS = (1_000, 10_000, 100_000, 1_000_000, 9_000_000)
 
 
 @dataclass
 class Options:
-    """Measure how cost grows."""
+    """Measure how cost grows along one axis."""
 
-    axes: str = ",".join(AXES)
-    """Some of the axes, with commas between"""
-    most: int = 1024
-    """Leave out batches larger than this"""
+    most: int = 9_000_000
+    """Leave out sizes larger than this"""
     batch: int = 64
     rounds: int = 3
     precision: str = "FP32"
     clock: str = "wall"
     """wall, or cpu for CPU seconds on a busy machine"""
-    out: Path | None = None
-    """Plot to this file"""
+    out: Path = DRAWINGS
+    """Folder of the drawing"""
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,20 @@ class Point:
     classes: int = 37
 
 
+@dataclass(frozen=True)
+class Table:
+    """Rows of a size and what was measured there. `lines` are the columns that are drawn."""
+
+    headers: tuple[str, ...]
+    rows: list[list]
+    unit: str = "images/s"
+    lines: tuple[int, ...] = (1, 2)
+
+
 def points(axis: str, options: Options) -> list[Point]:
     here = {"batch": options.batch, "threads": torch.get_num_threads()}
-    limit = {"batch": options.most, "threads": here["threads"]}.get(axis, max(AXES[axis]))
-    return [Point(**{**here, axis: value}) for value in AXES[axis] if value <= limit]
+    most = min(options.most, here["threads"] if axis == "threads" else options.most)
+    return [Point(**{**here, axis: value}) for value in SIZES[axis] if value <= most]
 
 
 def work(point: Point, precision: str) -> dict[str, Callable[[], object]]:
@@ -103,28 +119,78 @@ def grown(axis: str, options: Options) -> list[list]:
     return rows
 
 
-def plot(tables: dict[str, list[list]], path: Path) -> None:
+def sizes(axis: str) -> Callable[[Options], Table]:
+    return lambda options: Table((axis, "train images/s", "infer images/s"), grown(axis, options))
+
+
+def exchanged(options: Options, ranks: int, **asked) -> list[float]:
+    """Images/s of all these processes together, and their share of what they do when none waits for another."""
+    together = Together(batch=options.batch, steps=options.rounds, **asked)
+    with tempfile.TemporaryDirectory() as folder:
+        found = trained(together, Path(folder), ranks)
+    return [ranks * options.batch / found["together_s"], found["alone_s"] / found["together_s"]]
+
+
+def processes(options: Options) -> Table:
+    """More processes, a thread each; gradients as float32 and as bfloat16."""
+    rows = []
+    for ranks in (count for count in PROCESSES if count <= options.most):
+        rate, share = exchanged(options, ranks)
+        half, half_share = exchanged(options, ranks, gradients="bfloat16")
+        rows.append([ranks, rate, half, share, half_share])
+    return Table(("processes", "float32 images/s", "bfloat16 images/s", "share alone", "share alone, bfloat16"), rows)
+
+
+def buckets(options: Options) -> Table:
+    """Two processes, and how many gradients travel together."""
+    rows = [[size, *exchanged(options, 2, bucket_mb=size)] for size in BUCKETS_MB if size <= options.most]
+    return Table(("bucket MiB", "images/s", "share alone"), rows, lines=(1,))
+
+
+def dataset(options: Options) -> Table:
+    """A set of so many records: to open it, to shuffle it, to read 100 batches, in seconds."""
+    rows = []
+    for records in (count for count in RECORDS if count <= options.most):
+        with tempfile.TemporaryDirectory() as folder:
+            found = {name: value for name, value, _ in full_size.measured(Path(folder), records, batch_size=256)}
+        rows.append([records, *(found[name] for name in ("open", "shuffle an epoch", "100 shuffled batches"))])
+    return Table(("records", "open s", "shuffle s", "100 batches s"), rows, "s", (1, 2, 3))
+
+
+AXES: dict[str, Callable[[Options], Table]] = {
+    **{axis: sizes(axis) for axis in SIZES},
+    "processes": processes,
+    "buckets": buckets,
+    "dataset": dataset,
+}
+
+
+def draw(table: Table, path: Path) -> None:
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * len(tables), 3), layout="constrained")
-    for axes, (axis, rows) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
-        sizes, *rates = zip(*rows, strict=True)
-        for name, rate in zip(("train", "infer"), rates, strict=True):
-            axes.loglog(sizes, rate, "o-", label=name)
-        axes.set(xlabel=axis, ylabel="images/s")
-        axes.legend()
-    figure.savefig(path, dpi=120)
+    matplotlib.rcParams["svg.fonttype"] = "none"  # letters as text: small, and found by a search
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    columns = list(zip(*table.rows, strict=True))
+    for line in table.lines:
+        axes.loglog(columns[0], columns[line], "o-", label=table.headers[line])
+    axes.set(xlabel=table.headers[0], ylabel=table.unit)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
 
 
-def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks/growth.py", example="--out growth.png")
-    tables = {}
-    for axis in options.axes.split(","):
-        tables[axis] = grown(axis, options)
-        print(tabulate(tables[axis], [axis, "train images/s", "infer images/s"], "github", floatfmt=".1f") + "\n")
-    if options.out:
-        plot(tables, options.out)
+def main(argv: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if argv is None else argv)
+    axis = words.pop(0) if words and not words[0].startswith("-") else None
+    options = parse(Options, words, f"benchmarks.growth {axis or 'AXIS'}", example="--rounds 5")
+    if axis not in AXES:
+        raise Refusal(f"want an axis, not {axis}; there are {', '.join(AXES)}")
+    table = AXES[axis](options)
+    print(tabulate(table.rows, table.headers, "github", floatfmt=("", *[".3g"] * len(table.headers))))
+    draw(table, options.out / f"{axis}.svg")
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/growth.py")
+    answer(main, "benchmarks.growth")

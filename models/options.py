@@ -54,6 +54,16 @@ class Optimizer:
 
 
 @dataclass
+class Exchange:
+    """How ranks share their gradients."""
+
+    gradients: Literal["float32", "bfloat16"] = "float32"
+    """What travels; bfloat16 is half the bytes"""
+    bucket_mb: int = 25
+    """MiB of gradients that travel together, while others are being computed"""
+
+
+@dataclass
 class Common:
     """What training and testing share."""
 
@@ -72,8 +82,9 @@ class Common:
     """Loader processes per card; -1: none on CPU, 4 on cards"""
     strict: bool = False
     """Refuse to run where a check before the run warns"""
-    input: Literal["real", "memory", "synthetic"] = "real"
-    """memory: the same few batches again and again; synthetic: random pictures, no data set (training/twins.py)"""
+    input: Literal["real", "resident", "memory", "synthetic"] = "real"
+    """resident: a packed data set whole in the device's memory; memory: the same few batches again and again;
+    synthetic: random pictures, no data set (training/twins.py)"""
     min_steps: int = 20
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
     min_seconds: float = 10.0
@@ -95,6 +106,10 @@ class Train(Common):
     epochs: int = 30
     steps: int | None = None
     """Stop after so many steps, instead of epochs"""
+    compile: bool = False
+    """torch.compile the network: kernels of its own, after a minute of making them"""
+    graph: bool = False
+    """Replay the whole step as one CUDA graph: GPU, one card, pictures of one width"""
     augment: bool = False
     """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
@@ -114,6 +129,7 @@ class Train(Common):
     save_every: int = 2000
     """Steps between checkpoints inside an epoch"""
     optimizer: Optimizer = field(default_factory=Optimizer)
+    exchange: Exchange = field(default_factory=Exchange)
 
 
 @dataclass

@@ -22,7 +22,7 @@ from models.scoring.evaluate import Read, batches_of, evaluate, read, recognise
 from models.scoring.mistakes import page
 from models.scoring.protocol import accuracy_section, table
 from models.scoring.sets import open_sets
-from models.training.twins import fed
+from models.training.twins import STAND_INS, fed
 from models.util import Session, normalised
 
 LATENCY_WARMUP = 10  # calls before the timed ones
@@ -118,7 +118,7 @@ class Testing:
     def read(self, trained: Path | None) -> dict | None:
         """Read the whole split, timed; a twin reads what it is fed, and nobody asks how well."""
         options, session = self.options, self.session
-        if options.input != "real":
+        if options.input in STAND_INS:
             return self.pass_over()
         _, reads = evaluate(self.reader, self.dataset, session, self.meter, self.batches)
         if not trained:

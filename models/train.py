@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from bench.breakdown import profiled
 from bench.record import Record
@@ -20,15 +19,17 @@ from bench.refusal import Refusal, answer
 from models import checkpoint, test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
-from models.dataset import Batch, Unfit, WordDataset, loader
+from models.dataset import Batch, Unfit, WordDataset
 from models.measure import Instruments, Run, recorded
 from models.options import Common, Infer, Train, checkpoint_root, parse
-from models.parts.heads import pad
 from models.recogniser import parameters
-from models.scoring.evaluate import evaluate, images_of
+from models.scoring.evaluate import batches_of, evaluate, images_of
+from models.training.exchange import shared
 from models.training.finetune import start_from
-from models.training.optimise import Stepper, scaled_rate
+from models.training.graph import Graphed
+from models.training.optimise import Stepper, fuses, scaled_rate
 from models.training.progress import Progress
+from models.training.staging import Staged, stage
 from models.training.twins import KINDS, Kept, fed, is_twin, synchronised
 from models.util import Session, normalised
 
@@ -57,6 +58,7 @@ class Training:
 
     def __post_init__(self):
         options, session = self.options, self.session
+        refuse_graph(options, session)
         self.network = session.network()
         self.train_set, self.unfit = self.fitting(session.dataset("train"))
         self.val_set = session.dataset("val", targets=False)
@@ -66,9 +68,14 @@ class Training:
         self.name = session.run_name("Train", None if options.steps else options.epochs, options.steps)
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
-        self.stepper = Stepper(self.network, session.device, options.optimizer, rate, self.total_steps)
+        self.stepper = Stepper(
+            self.network, session.device, options.optimizer, rate, self.total_steps, recordable=options.graph
+        )
+        self.learner = Graphed(self.learn) if options.graph else self.learn
         self.sampler = self.sampling()
-        self.batches = fed(loader(self.train_set, self.sampler, session.workers, session.device.kind.type), options)
+        self.batches = fed(session.batches(self.train_set, self.sampler), options)
+        # A set that stays on the device is brought there once, and not anew for every validation.
+        self.val_batches = batches_of(self.val_set, session) if options.input == "resident" else None
         self.meter = session.meter(min(options.warmup_steps, max(1, self.total_steps // 4)))
         self.measured = Run(session, self.name, self.meter, self.train_set, "train", self.network, self.evidence)
 
@@ -105,17 +112,18 @@ class Training:
     def profile(self) -> dict:
         """Which kinds of operation a step is made of; what these steps learn is forgotten with the process."""
         batches, steps = iter(Kept(self.batches)), self.stepper.step
+        self.learner = self.learn  # a replayed graph does not say which operation launched a kernel
         next(batches)
         found = profiled(lambda: self.update(next(batches)), self.options.profile_steps, self.session.device, KINDS)
         self.stepper.step = steps
         return found
 
     def distributed(self) -> nn.Module:
-        if self.session.world.size == 1:
-            return self.network
-        device = self.session.device
-        cards = [device.index] if device.kind.type != "cpu" else None
-        return DistributedDataParallel(self.network, device_ids=cards, gradient_as_bucket_view=True)
+        """The network as it is trained: shared among the ranks, compiled if that was asked for."""
+        device, network = self.session.device, self.network
+        if self.session.world.size > 1:
+            network = shared(network, device, self.options.exchange)
+        return torch.compile(network, dynamic=False) if self.options.compile else network
 
     def epoch(self) -> None:
         """The rest of this epoch, or as much of it as the number of steps allows."""
@@ -137,9 +145,16 @@ class Training:
 
     def update(self, batch: Batch) -> Tensor:
         """Learn from one batch; its share of the loss."""
+        self.stepper.set_rate()
+        loss = self.learner(self.staged(batch))
+        self.stepper.count()
+        return loss
+
+    def learn(self, batch: Staged) -> Tensor:
+        """What the device does of a step; its share of the loss."""
         with synchronised(self.trained, self.options.without):
             loss = self.loss(batch)
-            self.stepper(loss * self.session.world.size)  # DDP averages over ranks; the loss is already a global mean
+            self.stepper.learn(loss * self.session.world.size)  # DDP averages over ranks; this is a global mean already
         return loss.detach()
 
     def step(self, batch: Batch) -> None:
@@ -149,19 +164,21 @@ class Training:
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
         self.progress.advance()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """This rank's share of the mean loss over the global batch, in float32."""
-        device, head = self.session.device, self.network.head
-        # Lengths stay on the host: devices would copy them back, and wait for it.
-        labels = batch.labels.to(device.torch, non_blocking=True)
-        targets = pad(batch.labels, batch.lengths).to(device.torch) if self.options.model.head == "attention" else None
-        images = normalised(batch.images, device.torch)
+    def staged(self, batch: Batch) -> Staged:
+        """The batch on the device, its pictures normalised and, if that was asked for, distorted."""
+        images = normalised(batch.images, self.session.device.torch)
         if self.options.augment:
             images = augment(images, MODERATE)
-        with device.autocast():
-            logits = self.trained(images, batch.widths, targets)
-        loss = head.loss(logits, self.network.time_steps(batch.widths), labels, batch.lengths)
-        return loss * batch.weight * len(batch.texts) / self.global_batch
+        return stage(batch, images, self.session.device, self.network)
+
+    def loss(self, batch: Staged) -> Tensor:
+        """This rank's share of the mean loss over the global batch, in float32."""
+        images, head = batch.images, self.network.head
+        with self.session.device.autocast():
+            logits = self.trained(images, batch.widths, batch.targets)
+        widths = torch.full((len(images),), images.shape[-1]) if batch.widths is None else batch.widths
+        loss = head.loss(logits, self.network.time_steps(widths), batch.labels, batch.lengths)
+        return loss * batch.weight * batch.count / self.global_batch
 
     def read_losses(self) -> None:
         """Bring the losses that are still on the device to the host, in one wait."""
@@ -172,7 +189,7 @@ class Training:
 
     def validate(self) -> None:
         with self.meter.phase("evaluation_s"):
-            score, _ = evaluate(self.network, self.val_set, self.session)
+            score, _ = evaluate(self.network, self.val_set, self.session, batches=self.val_batches)
         self.validation = asdict(score)
         self.progress.validated(self.stepper.step, self.position.epoch, score)
         if score.word_accuracy > self.position.best:
@@ -277,6 +294,19 @@ class Training:
             **evidence,
         )
         return record if self.session.world.leads else None
+
+
+def refuse_graph(options: Train, session: Session) -> None:
+    """Raises Refusal with what a CUDA graph of the whole step cannot be made of."""
+    for wrong, reason in (
+        (session.device.kind.type != "cuda", f"a GPU, and this is {session.device.kind.name}"),
+        (session.world.size > 1, "one card: leave --graph out, large batches gain little from it"),
+        (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
+        (options.data.keep_ratio, "pictures of one width: --data.keep_ratio gives every batch its own"),
+        (not fuses(options.optimizer.name, session.device), "--optimizer.name adam or adamw: others ask the host"),
+    ):
+        if options.graph and wrong:
+            raise Refusal(f"--graph needs {reason}")
 
 
 def main(argv: list[str] | None = None) -> None:

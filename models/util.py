@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,8 +17,10 @@ from bench.meter import Meter
 from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
+from models.data.ahead import Ahead
+from models.data.resident import ResidentLoader
 from models.data.synthetic import Synthetic
-from models.dataset import Shape, WordDataset, open_dataset
+from models.dataset import Batch, EpochSampler, Shape, WordDataset, loader, open_dataset
 from models.options import Common, Infer, dataset_root
 from models.recogniser import Recogniser, build
 from models.scoring.reading import GREEDY, Method
@@ -42,6 +45,7 @@ class Session:
         device = Device.open(options.device or best(), options.precision, world.local_rank)
         world.join(device)
         seed(options.seed + world.rank)
+        choose_kernels(device, options)
         return cls(options, device, world, Charset.named(options.data.charset), opened_s)
 
     def dataset(self, split: str, targets: bool = True) -> WordDataset:
@@ -76,6 +80,13 @@ class Session:
             return GREEDY
         return Method.asked(options.model, self.charset, options.decode, options.beam, options.lexicon)
 
+    def batches(self, dataset: WordDataset, sampler: EpochSampler) -> Iterable[Batch]:
+        """Batches in the sampler's order, those of a card made while it works: by workers, else by a thread."""
+        if self.options.input == "resident":
+            made = ResidentLoader(dataset, sampler, self.device.torch)
+            return made if self.device.kind.type == "cpu" else Ahead(made)
+        return loader(dataset, sampler, self.workers, self.device.kind.type)
+
     @property
     def workers(self) -> int:
         """Loader processes: none on a CPU, whose cores compute; 4 a card elsewhere."""
@@ -98,6 +109,13 @@ class Session:
     def say(self, *words) -> None:
         if self.world.leads:
             print(*words, flush=True)
+
+
+def choose_kernels(device: Device, options: Common) -> None:
+    """Let cuDNN try its convolutions and keep the fastest, where pictures of one width let it do so only once."""
+    if device.kind.type == "cuda":
+        torch.backends.cudnn.benchmark = not options.data.keep_ratio
+        device.switches["cudnn_benchmark"] = torch.backends.cudnn.benchmark
 
 
 def seed(number: int) -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
 PROGRAMS = [
     *(f"models.{name}" for name in ("train", "test", "prepare", "render", "demo", "convert", "export")),
-    *(f"bench.{name}" for name in ("report", "verify", "gate", "history", "sweep", "attribute")),
+    *(f"bench.{name}" for name in ("report", "verify", "gate", "history", "sweep", "attribute", "project")),
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.refusal import Refusal
-from models import checkpoint, train
+from models import checkpoint, prepare, train
 from models.options import Train, parse
 from models.train import Training
 from models.util import Session
@@ -81,9 +81,33 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
     training = Training(options, Session.open(options))
     training.trained = training.network.eval()
     with torch.no_grad():
-        whole = training.loss(training.train_set.__getitems__([0, 1, 2, 3, 4, 5]))
-        shares = [training.loss(training.train_set.__getitems__(share)) for share in ([0, 2, 4], [1, 3, 5])]
+        whole = training.loss(training.staged(training.train_set.__getitems__([0, 1, 2, 3, 4, 5])))
+        shares = [
+            training.loss(training.staged(training.train_set.__getitems__(share))) for share in ([0, 2, 4], [1, 3, 5])
+        ]
     torch.testing.assert_close(sum(shares), whole)
+
+
+@pytest.fixture(scope="module")
+def packed(sample, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed")
+    prepare.main(["--source", str(sample), "--out", str(out), "--packed=true", "--workers", "1"])
+    return out
+
+
+def test_a_resident_set_trains_the_very_same_weights(places, packed, tmp_path, capsys):
+    weights = []
+    for kind in ("real", "resident"):
+        there = ["--dataset", str(packed), "--checkpoints", str(tmp_path / kind), *places[4:]]
+        train.main([*there, *QUICK, "--steps", "3", "--input", kind])
+        weights.append(checkpoint.read(tmp_path / kind / "CRNN_FP32_3S_1CPU_Train" / "last.pt")["network"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert {record["accuracy"]["n"] for record in records(tmp_path)} == {40}
+
+
+def test_a_resident_set_that_is_not_packed_is_refused_with_the_command_that_packs(places):
+    with pytest.raises(Refusal, match=r"not packed; `python -m models\.prepare --packed` first"):
+        train.main([*places, *QUICK, "--steps", "1", "--input", "resident"])
 
 
 def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):

@@ -50,9 +50,9 @@ def augment(images: Tensor, strength: Augment) -> Tensor:
         return images
     kind, images = images.dtype, images.float()
     if strength.moves:
-        images = move(images, homographies(len(images), strength, images.shape[2] / images.shape[3]).to(images.device))
+        images = move(images, beside(images, homographies(len(images), strength, images.shape[2] / images.shape[3])))
     if strength.blur:
-        images = blur(images, (torch.rand(len(images)) * strength.blur).to(images.device))
+        images = blur(images, beside(images, torch.rand(len(images)) * strength.blur))
     images = relight(images, strength)
     if strength.noise:
         images = images + torch.randn_like(images) * uniform(images, 0, strength.noise)
@@ -117,4 +117,11 @@ def relight(images: Tensor, strength: Augment) -> Tensor:
 
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
     """One number for each picture, (N, 1, 1, 1), on the device."""
-    return (torch.rand(len(images), 1, 1, 1) * (high - low) + low).to(images.device)
+    return beside(images, torch.rand(len(images), 1, 1, 1) * (high - low) + low)
+
+
+def beside(images: Tensor, drawn: Tensor) -> Tensor:
+    """What the host drew, where the pictures are; sent from pinned memory, so that nobody waits for it."""
+    if images.device.type == "cpu":
+        return drawn
+    return drawn.pin_memory().to(images.device, non_blocking=True)

@@ -34,10 +34,16 @@ class ResidentLoader:
         for indices in self.sampler:
             numbers, placeholder = self.dataset.numbers(indices)
             widths, texts = self.dataset.source.words(numbers)
-            images = self.images.index_select(0, torch.as_tensor(numbers).long().to(self.device))
+            images = self.images.index_select(0, self.sent(torch.as_tensor(numbers).long()))
             batch = self.dataset.batch(Rows(images, widths, texts, numbers.tolist()), placeholder)
             self.dataset.note(batch.skipped)
             yield batch
+
+    def sent(self, places: torch.Tensor) -> torch.Tensor:
+        """Places on the device; from memory that is not pinned the host would wait until the device is idle."""
+        if self.device.type == "cpu":
+            return places
+        return places.pin_memory().to(self.device, non_blocking=True)
 
 
 def copied(images: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.parts import ctc
+
 END = 0
 
 
@@ -25,8 +27,11 @@ class CTC(nn.Linear):
     def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         """Mean over pictures of -log p(text). Texts too long for their columns count 0.
 
-        steps (N,): columns of each picture. labels (sum of lengths,): the texts one after another.
+        steps (N,): columns of each picture. labels (sum of lengths,): the texts one after another; or one a row,
+        (N, L) and zeros behind them, where all columns are a picture's own and nothing may wait for the host.
         """
+        if labels.dim() == 2:
+            return ctc.losses(logits.float(), labels, lengths).mean()
         logs = logits.float().log_softmax(dim=-1)
         return F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True).mean()
 

@@ -68,11 +68,15 @@ class Stepper:
     rate: float
     total_steps: int
     step: int = 0
+    recordable: bool = False  # the update may become part of a CUDA graph: nothing of it is then read on the host
 
     def __post_init__(self):
         self.fused = fuses(self.options.name, self.device) or None  # None is torch's own choice
-        parameters, fused = self.network.parameters(), {"fused": True} if self.fused else {}
-        self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=self.rate, **fused)
+        self.kind = {"fused": True} if self.fused else {}
+        if self.recordable:
+            self.kind["capturable"] = True
+        parameters, rate = self.network.parameters(), self.own_rate(self.rate)
+        self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=rate, **self.kind)
         self.scaler = self.device.gradient_scaler()
         # A card goes on by itself where its kernel can skip; elsewhere the host looks at every norm.
         self.waits = self.device.kind.type == "cpu" or not self.fused
@@ -80,13 +84,30 @@ class Stepper:
 
     def __call__(self, loss: Tensor) -> None:
         """One update from a scalar loss. Gradients are averaged over ranks by then, so all ranks skip together."""
+        self.set_rate()
+        self.learn(loss)
+        self.count()
+
+    def set_rate(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.lr)  # where a recorded update reads it
+            else:
+                group["lr"] = self.lr
+
+    def own_rate(self, rate: float) -> float | Tensor:
+        return torch.tensor(rate, device=self.device.torch) if self.recordable else rate
+
+    def learn(self, loss: Tensor) -> None:
+        """What the device does of a step."""
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
         self.update(~torch.isfinite(norm))
+
+    def count(self) -> None:
+        """What the host does of a step, when the device has been given its part."""
         self.step += 1
         if self.waits or self.step % READ_EVERY == 0:
             self.check()
@@ -103,7 +124,7 @@ class Stepper:
             self.optimizer.step()
         total, row, longest = self.skips
         row = (row + 1) * bad
-        self.skips = torch.stack([total + bad, row, torch.maximum(longest, row)])
+        self.skips.copy_(torch.stack([total + bad, row, torch.maximum(longest, row)]))
 
     @property
     def lr(self) -> float:
@@ -136,8 +157,14 @@ class Stepper:
 
     def load_state_dict(self, state: dict) -> None:
         """Also of a stepper on another device: whether updates are fused is this one's own affair."""
-        groups = [{**group, "fused": self.fused} for group in state["optimizer"]["param_groups"]]
+        own = {"fused": self.fused, "capturable": self.recordable, "lr": self.rate}
+        groups = [
+            {**group, **{name: value for name, value in own.items() if name in group}}
+            for group in state["optimizer"]["param_groups"]
+        ]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.own_rate(self.rate)
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.skips = torch.tensor([state["skipped"], 0, 0], device=self.device.torch)

@@ -16,6 +16,7 @@ from torch import nn
 from models.dataset import Batch
 from models.options import Common
 
+STAND_INS = ("memory", "synthetic")  # what stands in for the data set under --input
 KEPT = 8  # batches: enough that none is still in a processor's cache when its turn comes again
 
 # Whose time a profiled operation is, by a pattern of its name. The first that matches counts.
@@ -44,7 +45,7 @@ class Kept:
 
 def fed(batches: Iterable[Batch], options: Common) -> Iterable[Batch]:
     """What the loop gets to eat under --input."""
-    return batches if options.input == "real" else Kept(batches)
+    return Kept(batches) if options.input in STAND_INS else batches
 
 
 def synchronised(network: nn.Module, without: str | None):
@@ -54,4 +55,4 @@ def synchronised(network: nn.Module, without: str | None):
 
 def is_twin(options: Common) -> bool:
     """A twin is neither validated nor saved: it learns nothing that anybody wants."""
-    return options.input != "real" or getattr(options, "without", None) is not None
+    return options.input in STAND_INS or getattr(options, "without", None) is not None

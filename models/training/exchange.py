@@ -1,0 +1,29 @@
+"""How ranks share gradients: torch's DistributedDataParallel, bucket by bucket while the backward pass goes on."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.device import Device
+from models.options import Exchange
+
+
+def shared(network: nn.Module, device: Device, options: Exchange) -> DistributedDataParallel:
+    """The network with its gradients averaged over all ranks.
+
+    As bfloat16 they are half the bytes and keep eight bits each; weights and their updates stay what they are.
+    """
+    cards = [device.index] if device.kind.type != "cpu" else None
+    made = DistributedDataParallel(
+        network, device_ids=cards, gradient_as_bucket_view=True, bucket_cap_mb=options.bucket_mb
+    )
+    if options.gradients == "bfloat16":
+        made.register_comm_hook(None, as_bfloat16)
+    return made
+
+
+def as_bfloat16(state, bucket):  # no annotations: torch wants to see types, and here they would be text
+    """torch's own hook under another name: by its own it is refused to all but NCCL, though gloo sums bfloat16, too."""
+    return bf16_compress_hook(state, bucket)
