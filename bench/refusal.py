@@ -14,6 +14,8 @@ FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the
 class Refusal(ValueError):
     """Something the user can mend. The message is the whole story: no traceback is shown."""
 
+    status: str | None = None  # of the record of a run that ends in it; None: it leaves no record
+
 
 def answer(main: Callable[[], object], program: str) -> None:
     """Run `main`; turn a Refusal into one line on stderr and exit code 2.

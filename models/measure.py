@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
-import signal
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +17,15 @@ from torch import nn
 from bench import limits, preflight, provenance, telemetry
 from bench.arithmetic.derive import completed
 from bench.arithmetic.packing import ticks
+from bench.disk import refuse_unwritable
 from bench.meter import Meter
+from bench.processes import OUT_OF_MEMORY
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models.dataset import WordDataset
 from models.options import Common, recipe_path
-from models.training.optimise import Diverged
+from models.training.stop import Interrupted, handled, interrupt
 from models.util import Session
 
 
@@ -135,6 +138,7 @@ class Run:
     split: str
     network: nn.Module
     evidence: Callable[[], dict] = dict  # sections that a failed run has, too
+    trial: Callable[[int], object] | None = None  # needs as much memory as a step of so many pictures
 
     def record(self, **sections) -> Record:
         """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
@@ -197,40 +201,59 @@ def watched(sampled: dict, session: Session) -> bool:
     return sampled["sensor"] is not None or session.device.kind.name != "CPU"
 
 
-class Interrupted(SystemExit):
-    """Somebody asked the run to end (SIGTERM): a scheduler, torchrun when another rank has failed, or a person.
-
-    Its code is what a shell says of a process that a signal ended.
-    """
-
-
 def verdict(failure: BaseException) -> str | None:
     """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
-    if isinstance(failure, Diverged):
-        return "diverged"
     if isinstance(failure, Refusal):
-        return None
-    if isinstance(failure, MemoryError) or "out of memory" in str(failure).lower():
+        return failure.status
+    if out_of_memory(failure):
         return "oom"
     return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
 
 
-def interrupt(number: int, _) -> None:
-    raise Interrupted(128 + number)
+def out_of_memory(failure: BaseException) -> bool:
+    return isinstance(failure, MemoryError) or any(words in str(failure).lower() for words in OUT_OF_MEMORY)
+
+
+def largest_that_fits(trial: Callable[[int], object], batch: int, free: Callable[[], object]) -> int:
+    """The first of a half, a quarter, ... of a batch whose trial does not run out of memory; 0: none does."""
+    while batch := batch // 2:
+        gc.collect()
+        free()
+        try:
+            trial(batch)
+        except (RuntimeError, MemoryError) as failure:
+            if not out_of_memory(failure):
+                raise
+            traceback.clear_frames(failure.__traceback__)  # they hold what is to be freed
+        else:
+            break
+    return batch
+
+
+def advice(run: Run, failure: BaseException) -> str:
+    """One line on a run that ran out of memory: which batch fits, found by trying, here and now."""
+    batch, device = run.session.options.batch_size, run.session.device
+    traceback.clear_frames(failure.__traceback__)
+    free = getattr(device.module, "empty_cache", lambda: None)
+    fits = run.trial and largest_that_fits(run.trial, batch, free)
+    tried = f"--batch-size {fits} fits, as a trial has just shown" if fits else "not even a batch of 1 fits"
+    return f"out of memory with --batch-size {batch}: " + (tried if run.trial else "try half of it")
 
 
 @contextmanager
 def recorded(run: Run, options: Common):
     """Leave a record of a failure of what happens inside, and let it pass on; out of memory becomes one line."""
-    before = signal.signal(signal.SIGTERM, interrupt)
+    if run.session.world.leads:
+        refuse_unwritable(options.results, "--results")
     try:
-        yield
+        with handled(interrupt):
+            yield
     except BaseException as failure:
         record = run.failed(failure)
+        if isinstance(failure, Interrupted):
+            run.session.say(failure)
         if record and run.session.world.leads:
             run.session.say(f"record of a failed run ({record.status}): {record.save(options.results)}")
-        if record and record.status == "oom":
-            raise Refusal(f"out of memory with --batch-size {options.batch_size}: try half of it") from failure
+        if record and record.status == "oom" and not isinstance(failure, Refusal):
+            raise Refusal(advice(run, failure)) from None
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
