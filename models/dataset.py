@@ -233,6 +233,8 @@ def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_typ
         num_workers=workers,
         pin_memory=device_type != "cpu",  # torch_mlu pins for the MLU under the same switch
         persistent_workers=workers > 0,
+        # Its own generator: from the global one every iterator would draw, and a resumed epoch makes one more of them.
+        generator=torch.Generator(),
         timeout=TIMEOUT.total_seconds() if workers else 0,  # a worker that hangs would be waited for without end
         worker_init_fn=one_thread,
     )
