@@ -68,7 +68,10 @@ def test_out_of_memory_is_one_line_with_advice(places, monkeypatch):
         raise OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Training, "step", full)
-    with pytest.raises(Refusal, match="--batch-size 8: try half of it"):
+    with pytest.raises(Refusal, match=r"with --batch-size 8: --batch-size 4 fits, as a trial has just shown"):
+        train.main([*places, *QUICK, "--steps", "2"])
+    monkeypatch.setattr(Training, "trial", lambda self, pictures: full(self, None))
+    with pytest.raises(Refusal, match=r"not even a batch of 1 fits"):
         train.main([*places, *QUICK, "--steps", "2"])
 
 

@@ -33,7 +33,12 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
     assert record["accuracy"]["n"] == 40
     assert record["precision_evidence"]["autocast_dtype"] == "float32"
-    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {"last.pt", "best.pt", "tensorboard"}
+    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "lock",
+        "tensorboard",
+    }
     assert "a rendered sample, not Synth90k" in capsys.readouterr().out
 
 

@@ -22,7 +22,7 @@ def is_store(folder: Path) -> bool:
     return (folder / "data.mdb").is_file()
 
 
-_needed: dict[str, int] = {}  # bytes of a data.mdb that is whole, by folder
+_files: dict[str, tuple[int, int]] = {}  # by folder: a descriptor of its data.mdb, and the bytes of it when whole
 _environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
 _stores: WeakSet[Store] = WeakSet()  # those that hold a transaction of this process
 
@@ -36,18 +36,26 @@ def shared_environment(folder: str) -> lmdb.Environment:
             environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
             raise DataError(f"{folder}: not a readable LMDB: {error}") from None
-        _needed[folder] = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+        forget(folder)
+        descriptor = os.open(Path(folder, "data.mdb"), os.O_RDONLY)
+        _files[folder] = descriptor, (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         _environments[folder] = environment
-    refuse_cut(folder, environment)
+    refuse_cut(folder)
     return environment
 
 
-def refuse_cut(folder: str, environment: lmdb.Environment) -> None:
+def forget(folder: str) -> None:
+    if folder in _files:
+        os.close(_files.pop(folder)[0])
+
+
+def refuse_cut(folder: str) -> None:
     """A page that the tree has and the file lacks kills the process (SIGBUS) when it is touched: compare sizes.
 
-    Asked before every read (0.5 us), because a file may be cut while it is open.
+    Asked before every read (1 us), because a file may be cut while it is open.
     """
-    there, needed = os.fstat(environment.fd()).st_size, _needed[folder]
+    descriptor, needed = _files[folder]
+    there = os.fstat(descriptor).st_size
     if there < needed:
         raise DataError(f"{folder}: data.mdb is cut short: {there:,} bytes where {needed:,} are needed; copy it again")
 
@@ -62,6 +70,8 @@ def close_before_fork() -> None:
     for environment in list(_environments.values()):
         environment.close()
     _environments.clear()
+    for folder in list(_files):
+        forget(folder)
 
 
 os.register_at_fork(before=close_before_fork)
@@ -81,8 +91,7 @@ class Store:
     def _open(self) -> Callable[..., memoryview | None]:
         """Open in this process; gives the function that gets a value without copying it."""
         self._place = str(self.folder.resolve())
-        self._environment = shared_environment(self._place)
-        self._transaction = self._environment.begin(buffers=True)
+        self._transaction = shared_environment(self._place).begin(buffers=True)
         self._get = self._transaction.get
         _stores.add(self)
         return self._get
@@ -90,14 +99,14 @@ class Store:
     def _value(self, key: bytes) -> memoryview | None:
         """The value of a key, not copied. Raises DataError when the file was cut short or altered under the run."""
         get = self._get or self._open()
-        refuse_cut(self._place, self._environment)
+        refuse_cut(self._place)
         try:
             return get(key)
         except lmdb.Error as error:
             raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
 
     def close(self) -> None:
-        self._transaction = self._get = self._environment = None
+        self._transaction = self._get = None
 
     def _count(self) -> int:
         """`num-samples`, checked against the number of keys and the last sample."""
@@ -119,7 +128,7 @@ class Store:
         return count
 
     def __getstate__(self):
-        return {**self.__dict__, "_transaction": None, "_get": None, "_environment": None}
+        return {**self.__dict__, "_transaction": None, "_get": None}
 
     def __len__(self) -> int:
         return self.count

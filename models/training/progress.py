@@ -17,7 +17,7 @@ LINE_EVERY_S = 15  # in a log a line now and then; a terminal has the bar
 class Board:
     """Scalars for TensorBoard, written by this thread.
 
-    tensorboardX's own SummaryWriter has a thread that a full disk ends, and then a queue that holds the run up for ever.
+    tensorboardX's SummaryWriter has a thread that a full disk ends, and then a queue that holds the run up for ever.
     """
 
     def __init__(self, folder: Path):

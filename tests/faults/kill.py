@@ -1,7 +1,7 @@
 """kill -9 at random moments: `python -m tests.faults.kill --times 100`.
 
-A training (or with --what prepare the writing of an LMDB) is killed, started again with the same command and --resume,
-killed again, until it ends by itself. What it leaves must then be, to the last bit, what a run leaves that nobody killed.
+A training (or with --what prepare the writing of an LMDB) is killed, started again by the same command, killed again,
+until it ends by itself. What it leaves must then be, to the last bit, what a run leaves that nobody killed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
 
 import lmdb
 

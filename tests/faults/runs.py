@@ -1,7 +1,7 @@
 """Runs small enough to be spoiled a hundred times, in processes of their own, and the count of how they ended.
 
-A process is forked from one that has imported torch, so that a run costs a second and not ten; kill -9 does not know the
-difference. The network is the CRNN with a sixteenth of its widths unless `full` is asked for.
+A process is forked from one that has imported torch, so that a run costs a second and not ten; kill -9 does not know
+the difference. The network is the CRNN with a sixteenth of its widths unless `full` is asked for.
 """
 
 from __future__ import annotations
