@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +15,13 @@ from torch import nn
 from bench import limits, preflight, provenance, telemetry
 from bench.arithmetic.derive import completed
 from bench.arithmetic.packing import ticks
-from bench.disk import refuse_unwritable
+from bench.disk import refuse_unwritable, warn
 from bench.meter import Meter
-from bench.processes import OUT_OF_MEMORY
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
 from bench.run_name import RunName
-from models.dataset import WordDataset
+from models.dataset import DataError, WordDataset
+from models.failures import one_line, verdict
 from models.options import Common, recipe_path
 from models.training.stop import Interrupted, handled, interrupt
 from models.util import Session
@@ -104,13 +102,18 @@ def cell(session: Session) -> dict:
 def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
     """What was read. A picture that several ranks could not read counts once."""
     skipped = set().union(*gather(set(dataset.reasons)))
+    try:
+        manifest = dataset.manifest_hash
+    except DataError as error:  # it was there when it was read: no reason to lose what was measured
+        manifest = None
+        warn(f"the record has no hash of the data set: {error}")
     return {
         "name": dataset.name,
         "split": split,
         "is_sample": dataset.is_sample,
         "n": len(dataset),
         "skipped": len(skipped),
-        "manifest_sha256": dataset.manifest_hash,
+        "manifest_sha256": manifest,
     }
 
 
@@ -201,48 +204,9 @@ def watched(sampled: dict, session: Session) -> bool:
     return sampled["sensor"] is not None or session.device.kind.name != "CPU"
 
 
-def verdict(failure: BaseException) -> str | None:
-    """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
-    if isinstance(failure, Refusal):
-        return failure.status
-    if out_of_memory(failure):
-        return "oom"
-    return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
-
-
-def out_of_memory(failure: BaseException) -> bool:
-    return isinstance(failure, MemoryError) or any(words in str(failure).lower() for words in OUT_OF_MEMORY)
-
-
-def largest_that_fits(trial: Callable[[int], object], batch: int, free: Callable[[], object]) -> int:
-    """The first of a half, a quarter, ... of a batch whose trial does not run out of memory; 0: none does."""
-    while batch := batch // 2:
-        gc.collect()
-        free()
-        try:
-            trial(batch)
-        except (RuntimeError, MemoryError) as failure:
-            if not out_of_memory(failure):
-                raise
-            traceback.clear_frames(failure.__traceback__)  # they hold what is to be freed
-        else:
-            break
-    return batch
-
-
-def advice(run: Run, failure: BaseException) -> str:
-    """One line on a run that ran out of memory: which batch fits, found by trying, here and now."""
-    batch, device = run.session.options.batch_size, run.session.device
-    traceback.clear_frames(failure.__traceback__)
-    free = getattr(device.module, "empty_cache", lambda: None)
-    fits = run.trial and largest_that_fits(run.trial, batch, free)
-    tried = f"--batch-size {fits} fits, as a trial has just shown" if fits else "not even a batch of 1 fits"
-    return f"out of memory with --batch-size {batch}: " + (tried if run.trial else "try half of it")
-
-
 @contextmanager
 def recorded(run: Run, options: Common):
-    """Leave a record of a failure of what happens inside, and let it pass on; out of memory becomes one line."""
+    """Leave a record of a failure of what happens inside, and let it pass on, as one line where one says it all."""
     if run.session.world.leads:
         refuse_unwritable(options.results, "--results")
     try:
@@ -254,6 +218,7 @@ def recorded(run: Run, options: Common):
             run.session.say(failure)
         if record and run.session.world.leads:
             run.session.say(f"record of a failed run ({record.status}): {record.save(options.results)}")
-        if record and record.status == "oom" and not isinstance(failure, Refusal):
-            raise Refusal(advice(run, failure)) from None
+        free = getattr(run.session.device.module, "empty_cache", lambda: None)
+        if line := one_line(failure, options.batch_size, run.trial, free):
+            raise Refusal(line) from None
         raise

@@ -34,6 +34,7 @@ from models.training.optimise import Stepper, scaled_rate
 from models.training.progress import Progress
 from models.training.stop import Asked, Interrupted, handled
 from models.training.twins import KINDS, Kept, fed, is_twin, synchronised
+from models.training.watch import Watch
 from models.util import Session, normalised
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
@@ -56,6 +57,7 @@ class Training:
     session: Session
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
     validation: dict | None = None
     resumed_from: int | None = None  # step
     saved: int | None = None  # step of the newest checkpoint
@@ -178,8 +180,13 @@ class Training:
         self.losses.append(self.update(batch))
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
+            self.tell(self.watch.losses(self.losses, self.stepper.skipped))
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
         self.progress.advance()
+
+    def tell(self, noticed: str | None) -> None:
+        if noticed:
+            self.session.say(f"  warning: step {self.stepper.step:,}: {noticed}")
 
     def loss(self, batch: Batch) -> Tensor:
         """This rank's share of the mean loss over the global batch, in float32."""
@@ -211,9 +218,10 @@ class Training:
 
     def validate(self) -> None:
         with self.meter.phase("evaluation_s"):
-            score, _ = evaluate(self.network, self.val_set, self.session)
+            score, reads = evaluate(self.network, self.val_set, self.session)
         self.validation = asdict(score)
         self.progress.validated(self.stepper.step, self.position.epoch, score)
+        self.tell(self.watch.texts([one.text for one in reads]))
         if score.word_accuracy > self.position.best:
             self.position.best = score.word_accuracy
             self.write(self.folder / "best.pt")
@@ -309,6 +317,7 @@ class Training:
             "steps": self.stepper.step,
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
+            "noticed": list(self.watch.noticed.values()),
             "resumed_from_step": self.resumed_from,
             "restarts": max(self.session.world.gather(self.session.world.restarts)),
         }
