@@ -11,16 +11,21 @@ from pathlib import Path
 
 from bench.refusal import Refusal
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def size(bytes_: int) -> str:
-    return f"{bytes_ / 1e6:,.1f} MB" if bytes_ >= 1e5 else f"{bytes_:,} bytes"
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if bytes_ >= unit / 10:
+            return f"{bytes_ / unit:,.1f} {name}"
+    return f"{bytes_:,} bytes"
 
 
 def lacking(error: OSError, needed: int, folder: Path) -> str:
     """The reason of a failed write of so many bytes; where room is what lacks, how much of it."""
     reason = error.strerror or str(error)
+    if error.errno == errno.EFBIG:
+        return f"{reason}: {size(needed)} are needed in {folder}, and `ulimit -f` or the file system allows less"
     if error.errno not in FULL:
         return reason
     return f"{reason}: {size(needed)} are needed in {folder}, {size(shutil.disk_usage(folder).free)} are free"

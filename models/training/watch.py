@@ -25,9 +25,7 @@ class Watch:
         said = None
         if skipped > self.skipped:
             self.skipped = skipped
-            said = self.notice(
-                "skipped", f"{skipped} steps so far had a loss or gradient that is not finite, and taught nothing"
-            )
+            said = self.notice("skipped", f"{skipped} steps so far taught nothing: a loss or gradient was not finite")
         while self.seen + WINDOW <= len(losses):
             self.seen += WINDOW
             said = self.window([loss for loss in losses[self.seen - WINDOW : self.seen] if math.isfinite(loss)]) or said

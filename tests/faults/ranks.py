@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from models import checkpoint
@@ -29,7 +30,7 @@ ALONE = "import runpy, sys; sys.argv[1:2] = []; runpy.run_module('tests.faults.r
 
 
 def begin(where: Place, cards: int, environment: dict | None = None, **options) -> subprocess.Popen:
-    """The launcher and its ranks, in a process group of their own. One card runs without torchrun, as in models.launch."""
+    """The launcher and its ranks, in a process group of their own; one card runs without torchrun."""
     settings = {
         **os.environ, "OMP_NUM_THREADS": "1", "CRNN_TIMEOUT_S": str(TIMEOUT_S), "TORCH_CPP_LOG_LEVEL": "ERROR",
         "FAULT_DONE": str(where.folder / "done"), **(environment or {}),
@@ -44,10 +45,8 @@ def finish(process: subprocess.Popen, timeout_s: float = 400) -> int:
     try:
         return process.wait(timeout_s)
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def newest_record(where: Place) -> dict:
@@ -140,7 +139,7 @@ def other_cards(first: int, second: int) -> Callable[[], tuple[bool, str]]:
             record = newest_record(where)
             n, once = record["dataset"]["n"], all(set(one.values()) == {1} for one in counts.values())
             every = all(len(one) == n for one in counts.values()) and not list(Path(seen).glob("2.*"))
-            said = f"stopped ({stopped_with}) after {at['consumed']} of {n} samples of epoch {at['epoch']}; each once: {once and every}"
+            said = f"stopped ({stopped_with}) after {at['consumed']} of {n} samples; all seen once: {once and every}"
             return code == 0 and once and every and record["training"]["epochs"] == 2, said
 
     return case
