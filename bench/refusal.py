@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ def answer(main: Callable[[], object], program: str) -> None:
     Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
     launcher is told, because starting again would not help.
     """
+    faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
     except Refusal as refusal:

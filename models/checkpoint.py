@@ -68,6 +68,7 @@ def write(content: dict, path: Path, before: Path | None = None) -> None:
         os.replace(partial, path)
         sync_folder(path.parent)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         reason = lacking(error, len(serialized.getbuffer()), path.parent)
         raise Refusal(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
     finally:

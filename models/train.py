@@ -181,6 +181,8 @@ class Training:
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
             self.tell(self.watch.losses(self.losses, self.stepper.skipped))
+            if self.stepper.skipped:
+                self.tell(self.watch.statistics(self.network))
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
         self.progress.advance()
 

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, field
 from statistics import fmean
 
+import torch
+from torch import nn
+
 WINDOW = 50  # steps whose mean loss is compared
 CLIMB, SLACK = 2.0, 0.5  # times the lowest mean so far, and above it: what overfits moves from 0.01 to 0.02 unharmed
 
@@ -52,6 +55,15 @@ class Watch:
             f"all {len(texts):,} validation words are read as empty; usual early in training,"
             " but when it stays so the network has collapsed to blanks: lower --optimizer.lr",
         )
+
+    def statistics(self, network: nn.Module) -> str | None:
+        """Start running statistics anew that are not finite: one bad batch would spoil every validation to come."""
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+        bad = [layer for layer in layers if not torch.isfinite(layer.running_mean + layer.running_var).all()]
+        for layer in bad:
+            layer.reset_running_stats()
+        sentence = f"the running statistics of {len(bad)} layers of batch norm were not finite and start anew"
+        return self.notice("statistics", sentence) if bad else None
 
     def notice(self, kind: str, sentence: str) -> str:
         self.noticed[kind] = sentence
