@@ -88,6 +88,8 @@ def test_a_scheduler_that_ends_the_run_leaves_a_record_and_the_old_handler(place
     with pytest.raises(measure.Interrupted) as ending:
         train.main([*places, *QUICK, "--steps", "6"])
     assert ending.value.code == 143
+    assert str(ending.value) == "stopped by SIGTERM after step 2; --resume goes on there"
+    assert checkpoint.read(next((tmp_path / "ck").glob("*/last.pt")))["stepper"]["step"] == 2
     assert only_record(tmp_path).status == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -28,7 +28,7 @@ class Watch:
         said = None
         if skipped > self.skipped:
             self.skipped = skipped
-            said = self.notice("skipped", f"{skipped} steps so far taught nothing: a loss or gradient was not finite")
+            said = self.notice("skipped", f"skipped so far, for a loss or gradient that is not finite: {skipped} steps")
         while self.seen + WINDOW <= len(losses):
             self.seen += WINDOW
             said = self.window([loss for loss in losses[self.seen - WINDOW : self.seen] if math.isfinite(loss)]) or said
