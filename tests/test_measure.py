@@ -9,7 +9,7 @@ from bench import preflight
 from bench.record import Record
 from bench.refusal import Refusal
 from bench.verify import faults
-from models import measure, test, train
+from models import checkpoint, measure, test, train
 from models.train import Training
 from models.training.optimise import Diverged
 

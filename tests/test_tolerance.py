@@ -44,5 +44,5 @@ def test_a_file_that_is_cut_under_the_run_is_told_and_not_a_bus_error(tmp_path):
     assert len(next(batches).texts) == 20
     with (tmp_path / "data.mdb").open("r+b") as file:
         file.truncate(8192)
-    with pytest.raises(TooManyMissing, match="data.mdb is cut short: 8,192 bytes where"):
+    with pytest.raises(TooManyMissing, match=r"data\.mdb is cut short: 8,192 bytes where"):
         next(batches)
