@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from bench.arithmetic.packing import packed_tree, unpacked_tree
 from bench.arithmetic.seal import altered, sealed
+from bench.disk import lacking
 from bench.refusal import Refusal
 
 SCHEMA_VERSION = 3
@@ -73,14 +75,22 @@ class Record:
     altered: list[str] = field(default_factory=list, compare=False)
 
     def save(self, folder: Path = RUNS) -> Path:
-        """Write the record whole or not at all; names never collide, whoever else writes to the folder."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the record whole or not at all; names never collide, whoever else writes to the folder.
+
+        Raises Refusal where that cannot be done; hours of measuring are then not lost but in the folder it names.
+        """
         stamp = self.started_utc.replace(":", "").replace("-", "").partition("+")[0]
-        path = folder / f"{self.run}.{stamp}.{self.record_id[:8]}.json"
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(sealed(self.body()), indent=1, allow_nan=False) + "\n", encoding="utf8")
-        os.replace(partial, path)
-        return path
+        name = f"{self.run}.{stamp}.{self.record_id[:8]}.json"
+        text = json.dumps(sealed(self.body()), indent=1, allow_nan=False) + "\n"
+        try:
+            return write_whole(text, folder / name)
+        except OSError as error:
+            refusal = f"cannot write the record to {folder}: {lacking(error, len(text), folder)}"
+        try:
+            rescued = write_whole(text, Path(tempfile.gettempdir()) / name)
+        except OSError as error:
+            raise Refusal(f"{refusal}; nor to {tempfile.gettempdir()}: {error.strerror}") from None
+        raise Refusal(f"{refusal}; it is {rescued}: move it there")
 
     def body(self) -> dict:
         """As JSON has it: long series packed, paths and the like as text."""
@@ -107,6 +117,18 @@ class Record:
             return cls(**unpacked_tree(content))
         except (ValueError, KeyError, TypeError) as error:
             raise Refusal(f"{path}: not a record ({error})") from None
+
+
+def write_whole(text: str, path: Path) -> Path:
+    """Write a file so that a reader sees all of it or none. Raises OSError."""
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def other_schema(version) -> str:

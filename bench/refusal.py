@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -14,6 +15,8 @@ FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the
 class Refusal(ValueError):
     """Something the user can mend. The message is the whole story: no traceback is shown."""
 
+    status: str | None = None  # of the record of a run that ends in it; None: it leaves no record
+
 
 def answer(main: Callable[[], object], program: str) -> None:
     """Run `main`; turn a Refusal into one line on stderr and exit code 2.
@@ -21,6 +24,7 @@ def answer(main: Callable[[], object], program: str) -> None:
     Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
     launcher is told, because starting again would not help.
     """
+    faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
     except Refusal as refusal:

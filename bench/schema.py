@@ -222,6 +222,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "total_steps": "asked for",
         "loss": "of each step, mean over ranks",
         "skipped_steps": "whose gradient was not finite",
+        "noticed[]": "what was wrong without ending the run: skipped steps, a climbing loss, nothing but blanks",
         "resumed_from_step": "null when from the start",
         "restarts": "times that torchrun started the ranks again",
         "checkpoint": "file of the weights that were tested; null: random weights",

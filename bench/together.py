@@ -96,8 +96,17 @@ def explain(failure: ChildFailedError, place: Place) -> int:
     if first.exitcode == 2:  # a refusal has said its line already
         return 2
     where = f" on host {place.rank}" if place.hosts > 1 else ""
-    print(f"rank {rank}{where} ended with exit code {first.exitcode}; the run is over", file=sys.stderr)
+    print(
+        f"rank {rank}{where} {ending(first.exitcode)}; the run is over; start it again with --resume to go on",
+        file=sys.stderr,
+    )
     return first.exitcode if first.exitcode > 0 else 1
+
+
+def ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "was killed (SIGKILL): by hand, or by the kernel when memory runs out, as `dmesg` tells"
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def run(program: str, cards: int, words: list[str], place: Place) -> None:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
+import torch
 import torch.distributed as dist
 
 from bench.device import Device
@@ -85,3 +86,26 @@ class World:
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()
+
+
+class Vote:
+    """Whether any rank has said yes, told to all of them at the same step.
+
+    The answer is that of the call before: the exchange runs beside the work of a step, and nobody waits for it. It goes
+    through gloo on every device, which also notices at once when a rank is gone. Make it on all ranks together.
+    """
+
+    def __init__(self, world: World):
+        self.alone = world.size == 1
+        self.group = None if self.alone else dist.new_group(backend="gloo", timeout=TIMEOUT)
+        self.pending: tuple[dist.Work, torch.Tensor] | None = None
+
+    def __call__(self, yes: bool) -> bool:
+        if self.alone:
+            return yes
+        ballot, before = torch.tensor([int(yes)]), self.pending
+        self.pending = dist.all_reduce(ballot, dist.ReduceOp.MAX, self.group, async_op=True), ballot
+        if before is None:
+            return False
+        before[0].wait()
+        return bool(before[1])

@@ -6,15 +6,19 @@ best validation accuracy. All are read with `weights_only=True`: a checkpoint fr
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import pickle
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from bench.disk import lacking
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models import convert
@@ -25,28 +29,64 @@ UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.B
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
-def write(content: dict, path: Path) -> None:
-    """Save atomically: a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def claim(folder: Path) -> None:
+    """Keep the folder to this process for as long as it lives. Raises Refusal while another one trains there.
+
+    A POSIX lock: the kernel drops it with the process, however that ends, and no forked worker inherits it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)  # never closed: closing would drop it
+    except OSError as error:
+        raise Refusal(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refusal(f"{folder}: another process trains there; wait for it, or choose other --checkpoints") from None
+    except OSError:
+        print(f"warning: {folder}: its file system has no locks; see to it that one run at a time trains there")
+    for partial in folder.glob("*.partial*"):
+        partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
+
+
+def write(content: dict, path: Path, before: Path | None = None) -> None:
+    """Save atomically: a reader sees the old file or the new one, never half of one.
+
+    `before` is a name for the file that is replaced, under which it stays. Raises Refusal when the disk is full.
+    """
+    serialized = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, serialized)
     partial = path.with_suffix(f".partial{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
+            file.write(serialized.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+        if before and path.exists():
+            os.replace(path, before)
         os.replace(partial, path)
+        sync_folder(path.parent)
     except OSError as error:
-        raise Refusal(f"cannot write {path}: {error.strerror}; the checkpoint before it is untouched") from error
+        partial.unlink(missing_ok=True)
+        reason = lacking(error, len(serialized.getbuffer()), path.parent)
+        raise Refusal(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_last(content: dict, folder: Path) -> None:
     """Write `last.pt`, keeping the one it replaces as `previous.pt`."""
-    last = folder / "last.pt"
-    if last.exists():
-        os.replace(last, folder / "previous.pt")
-    write(content, last)
+    write(content, folder / "last.pt", folder / "previous.pt")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read(path: Path) -> dict:
@@ -84,7 +124,11 @@ def checked(content: dict, path: Path, *parts: str) -> dict:
 
 
 def read_last(folder: Path) -> tuple[dict, Path] | None:
-    """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back."""
+    """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back.
+
+    A damaged one is set aside, so that it never becomes the previous one. Raises Refusal when none can be read.
+    """
+    damaged = []
     for name in ("last.pt", "previous.pt"):
         path = folder / name
         if not path.exists():
@@ -92,8 +136,28 @@ def read_last(folder: Path) -> tuple[dict, Path] | None:
         try:
             return read(path), path
         except Refusal as refusal:
-            print(f"warning: {refusal}; falling back to the checkpoint before it")
+            damaged.append(path.replace(path.with_suffix(".damaged")))
+            print(f"warning: {refusal}; kept as {damaged[-1].name}; falling back to the checkpoint before it")
+    if damaged:
+        raise Refusal(
+            f"{folder}: no checkpoint there can be read ({', '.join(path.name for path in damaged)});"
+            " start again without --resume, or from the weights of best.pt with --start-from"
+        )
     return None
+
+
+def newest_folder(name: RunName, own: Path) -> Path:
+    """Of the folders of this run, on whatever number of cards, the one that was written to last."""
+    alike = [folder for folder in own.parent.glob("*") if is_like(name, folder.name)]
+    written = {file.stat().st_mtime: folder for folder in alike for file in folder.glob("[lp]*.pt")}
+    return written[max(written)] if written else own
+
+
+def is_like(name: RunName, folder: str) -> bool:
+    try:
+        return replace(RunName.parse(folder), cards=name.cards) == name
+    except Refusal:
+        return False
 
 
 def newest_best(root: Path, recipe: str) -> Path | None:

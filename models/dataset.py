@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from bench.world import TIMEOUT
 from models.charset import Charset, CharsetError
 from models.data.formats import Reading, open_source
 from models.data.image import Shape, decode
@@ -24,6 +25,7 @@ from models.data.packed import Packed
 from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import DataError, Source
+from models.data.tolerance import WINDOW, Tolerance
 from models.data.unfit import Unfit, find_unfit
 
 __all__ = [
@@ -32,6 +34,12 @@ __all__ = [
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
+
+
+class TooManyMissing(DataError):
+    """More pictures cannot be used than the run tolerates."""
+
+    status = "crash"
 
 
 @dataclass
@@ -69,6 +77,7 @@ class WordDataset(Dataset):
         self.source, self.shape, self.charset, self.kept, self.foreign = source, shape, charset, kept, foreign
         self.name, self.is_sample = source.name, source.is_sample
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
+        self.tolerance = Tolerance(window=min(WINDOW, len(self)))
         if isinstance(source, Packed) and source.shape != shape:
             raise DataError(f"{source.folder}: packed as {source.shape}, asked for as {shape}; pack it again")
 
@@ -98,7 +107,9 @@ class WordDataset(Dataset):
         kept = np.flatnonzero(fits).astype(np.uint32)
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {unfit}")
-        return WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
+        fitting = WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
+        fitting.tolerance.share = self.tolerance.share
+        return fitting
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
@@ -145,11 +156,18 @@ class WordDataset(Dataset):
             rows.drop({i: located(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
             return self.charset.encode_all(rows.texts)
 
-    def note(self, skipped: dict[int, str]) -> None:
-        """Count and log samples that a batch left out."""
-        for number in skipped.keys() - self.reasons.keys():
-            log.warning("skipped: %s", skipped[number])
-        self.reasons.update(skipped)
+    def note(self, batch: Batch) -> None:
+        """Count and log samples that a batch left out. Raises TooManyMissing above the share that is tolerated."""
+        for number in batch.skipped.keys() - self.reasons.keys():
+            log.warning("skipped: %s", batch.skipped[number])
+        self.reasons.update(batch.skipped)
+        found = self.tolerance
+        found.count(len(batch.skipped), len(batch.skipped) + len(batch.numbers))
+        if found.exceeded:
+            raise TooManyMissing(
+                f"{self.name}: {found.missing:,} of the last {found.asked:,} pictures could not be used, more than"
+                f" --tolerate {found.share:g} of {found.window:,}; the last: {list(self.reasons.values())[-1]}"
+            )
 
     def widths(self) -> np.ndarray:
         """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
@@ -199,7 +217,7 @@ class Loader(DataLoader):
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in super().__iter__():
-            self.dataset.note(batch.skipped)
+            self.dataset.note(batch)
             yield batch
 
 
@@ -215,6 +233,9 @@ def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_typ
         num_workers=workers,
         pin_memory=device_type != "cpu",  # torch_mlu pins for the MLU under the same switch
         persistent_workers=workers > 0,
+        # Its own generator: from the global one every iterator would draw, and a resumed epoch makes one more of them.
+        generator=torch.Generator(),
+        timeout=TIMEOUT.total_seconds() if workers else 0,  # a worker that hangs would be waited for without end
         worker_init_fn=one_thread,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -16,13 +15,15 @@ from torch import nn
 from bench import limits, preflight, provenance, telemetry
 from bench.arithmetic.derive import completed
 from bench.arithmetic.packing import ticks
+from bench.disk import refuse_unwritable, warn
 from bench.meter import Meter
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
 from bench.run_name import RunName
-from models.dataset import WordDataset
+from models.dataset import DataError, WordDataset
+from models.failures import one_line, verdict
 from models.options import Common, recipe_path
-from models.training.optimise import Diverged
+from models.training.stop import Interrupted, handled, interrupt
 from models.util import Session
 
 
@@ -101,13 +102,18 @@ def cell(session: Session) -> dict:
 def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
     """What was read. A picture that several ranks could not read counts once."""
     skipped = set().union(*gather(set(dataset.reasons)))
+    try:
+        manifest = dataset.manifest_hash
+    except DataError as error:  # it was there when it was read: no reason to lose what was measured
+        manifest = None
+        warn(f"the record has no hash of the data set: {error}")
     return {
         "name": dataset.name,
         "split": split,
         "is_sample": dataset.is_sample,
         "n": len(dataset),
         "skipped": len(skipped),
-        "manifest_sha256": dataset.manifest_hash,
+        "manifest_sha256": manifest,
     }
 
 
@@ -135,6 +141,7 @@ class Run:
     split: str
     network: nn.Module
     evidence: Callable[[], dict] = dict  # sections that a failed run has, too
+    trial: Callable[[int], object] | None = None  # needs as much memory as a step of so many pictures
 
     def record(self, **sections) -> Record:
         """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
@@ -197,40 +204,21 @@ def watched(sampled: dict, session: Session) -> bool:
     return sampled["sensor"] is not None or session.device.kind.name != "CPU"
 
 
-class Interrupted(SystemExit):
-    """Somebody asked the run to end (SIGTERM): a scheduler, torchrun when another rank has failed, or a person.
-
-    Its code is what a shell says of a process that a signal ended.
-    """
-
-
-def verdict(failure: BaseException) -> str | None:
-    """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
-    if isinstance(failure, Diverged):
-        return "diverged"
-    if isinstance(failure, Refusal):
-        return None
-    if isinstance(failure, MemoryError) or "out of memory" in str(failure).lower():
-        return "oom"
-    return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
-
-
-def interrupt(number: int, _) -> None:
-    raise Interrupted(128 + number)
-
-
 @contextmanager
 def recorded(run: Run, options: Common):
-    """Leave a record of a failure of what happens inside, and let it pass on; out of memory becomes one line."""
-    before = signal.signal(signal.SIGTERM, interrupt)
+    """Leave a record of a failure of what happens inside, and let it pass on, as one line where one says it all."""
+    if run.session.world.leads:
+        refuse_unwritable(options.results, "--results")
     try:
-        yield
+        with handled(interrupt):
+            yield
     except BaseException as failure:
         record = run.failed(failure)
+        if isinstance(failure, Interrupted):
+            run.session.say(failure)
         if record and run.session.world.leads:
             run.session.say(f"record of a failed run ({record.status}): {record.save(options.results)}")
-        if record and record.status == "oom":
-            raise Refusal(f"out of memory with --batch-size {options.batch_size}: try half of it") from failure
+        free = getattr(run.session.device.module, "empty_cache", lambda: None)
+        if line := one_line(failure, options.batch_size, run.trial, free):
+            raise Refusal(line) from None
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -80,6 +80,8 @@ class Common:
     """Per card"""
     workers: int = -1
     """Loader processes per card; -1: none on CPU, 4 on cards"""
+    tolerate: float = 0.01
+    """Share of unusable pictures (of 10,000, or of a smaller set; ten always pass) above which the run stops"""
     strict: bool = False
     """Refuse to run where a check before the run warns"""
     input: Literal["real", "resident", "memory", "synthetic"] = "real"
@@ -161,6 +163,7 @@ class Infer(Common):
 
 LEAST = {
     "batch_size": 1, "epochs": 1, "steps": 1, "log_every": 1, "save_every": 1, "warmup_steps": 0, "latency_runs": 0,
+    "tolerate": 0,
 }  # fmt: skip
 
 

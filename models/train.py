@@ -6,6 +6,7 @@ all ranks; the loss is the mean over the global batch, so that the number of car
 
 from __future__ import annotations
 
+import signal
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from bench.breakdown import profiled
 from bench.record import Record
 from bench.refusal import Refusal, answer
+from bench.world import Vote
 from models import checkpoint, test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
+from models.data.synthetic import Synthetic
 from models.dataset import Batch, Unfit, WordDataset
 from models.measure import Instruments, Run, recorded
 from models.options import Common, Infer, Train, checkpoint_root, parse
@@ -30,7 +33,9 @@ from models.training.graph import Graphed
 from models.training.optimise import Stepper, fuses, scaled_rate
 from models.training.progress import Progress
 from models.training.staging import Staged, stage
+from models.training.stop import Asked, Interrupted, handled
 from models.training.twins import KINDS, Kept, fed, is_twin, synchronised
+from models.training.watch import Watch
 from models.util import Session, normalised
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
@@ -53,8 +58,10 @@ class Training:
     session: Session
     position: Position = field(default_factory=Position)
     losses: list[float] = field(default_factory=list)
+    watch: Watch = field(default_factory=Watch)
     validation: dict | None = None
     resumed_from: int | None = None  # step
+    saved: int | None = None  # step of the newest checkpoint
 
     def __post_init__(self):
         options, session = self.options, self.session
@@ -63,8 +70,7 @@ class Training:
         self.train_set, self.unfit = self.fitting(session.dataset("train"))
         self.val_set = session.dataset("val", targets=False)
         self.global_batch = options.batch_size * session.world.size
-        per_epoch = -(-len(self.train_set) // self.global_batch)
-        self.total_steps = options.steps or options.epochs * per_epoch
+        self.total_steps = options.steps or options.epochs * self.batches_left(0)
         self.name = session.run_name("Train", None if options.steps else options.epochs, options.steps)
         self.folder = checkpoint_root(options) / str(self.name)
         rate = scaled_rate(options.optimizer, self.global_batch)
@@ -76,8 +82,14 @@ class Training:
         self.batches = fed(session.batches(self.train_set, self.sampler), options)
         # A set that stays on the device is brought there once, and not anew for every validation.
         self.val_batches = batches_of(self.val_set, session) if options.input == "resident" else None
+        self.asked, self.vote = Asked(), Vote(session.world)
         self.meter = session.meter(min(options.warmup_steps, max(1, self.total_steps // 4)))
-        self.measured = Run(session, self.name, self.meter, self.train_set, "train", self.network, self.evidence)
+        place = (session, self.name, self.meter, self.train_set, "train", self.network)
+        self.measured = Run(*place, evidence=self.evidence, trial=self.trial)
+
+    def batches_left(self, consumed: int) -> int:
+        """In an epoch of which so many samples are consumed."""
+        return -(-(len(self.train_set) - consumed) // self.global_batch)
 
     def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
         """The samples whose labels the head can learn, and what was left out."""
@@ -96,18 +108,33 @@ class Training:
 
     def run(self) -> Record | None:
         """Train to the end, validating after each epoch. Returns the record on the leading rank."""
+        if self.session.world.leads:
+            checkpoint.claim(self.folder)
         self.start()
         self.resume()
         self.announce()
         self.trained = self.distributed()
-        with Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads) as self.progress:
-            while self.stepper.step < self.total_steps:
-                self.epoch()
-                if not is_twin(self.options):
-                    self.validate()
-                    self.save()
+        progress = Progress(self.total_steps, self.stepper.step, self.folder, self.session.world.leads)
+        with handled(self.asked), progress as self.progress:
+            while not self.epoch():
+                continue
             breakdown = self.profile() if self.options.profile_steps else None
         return self.record(breakdown)
+
+    def epoch(self) -> bool:
+        """The rest of an epoch and its validation. Whether training is over.
+
+        The checkpoint is written before the validation, and stands at the end of the epoch: a run that is stopped while
+        it validates goes on there, so that nothing is validated twice or never.
+        """
+        self.steps()
+        if not is_twin(self.options):
+            self.save()
+            with self.asked.at_once():
+                self.validate()
+        if self.position.consumed >= len(self.train_set):
+            self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
+        return self.stepper.step >= self.total_steps
 
     def profile(self) -> dict:
         """Which kinds of operation a step is made of; what these steps learn is forgotten with the process."""
@@ -125,18 +152,25 @@ class Training:
             network = shared(network, device, self.options.exchange)
         return torch.compile(network, dynamic=False) if self.options.compile else network
 
-    def epoch(self) -> None:
-        """The rest of this epoch, or as much of it as the number of steps allows."""
+    def steps(self) -> None:
+        """The steps of this epoch that are left, or as many as the number of steps allows."""
         self.network.train()
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
         left = islice(self.batches, self.total_steps - self.stepper.step)
         for batch in self.meter.steps(left, images=images_of):
             self.step(batch) if self.options.without != "compute" else self.skip()
             self.position.consumed = min(self.position.consumed + self.global_batch, len(self.train_set))
+            if self.vote(bool(self.asked.number)):
+                self.stop()
             if self.stepper.step % self.options.save_every == 0:
                 self.save()
-        if self.position.consumed >= len(self.train_set):
-            self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
+
+    def stop(self) -> None:
+        """Somebody asked one of the ranks to end: all do, after the same step."""
+        if not is_twin(self.options):
+            self.save()
+        number = self.asked.number or signal.SIGTERM
+        raise Interrupted(number, f" after step {self.stepper.step}; --resume goes on there")
 
     def skip(self) -> None:
         """A step of a twin that only loads."""
@@ -161,8 +195,15 @@ class Training:
         self.losses.append(self.update(batch))
         if self.stepper.step % self.options.log_every == 0:
             self.read_losses()
+            self.tell(self.watch.losses(self.losses, self.stepper.skipped))
+            if self.stepper.skipped:
+                self.tell(self.watch.statistics(self.network))
             self.progress.say(self.stepper.step, loss=self.losses[-1], lr=self.stepper.lr)
         self.progress.advance()
+
+    def tell(self, noticed: str | None) -> None:
+        if noticed:
+            self.session.say(f"  warning: step {self.stepper.step:,}: {noticed}")
 
     def staged(self, batch: Batch) -> Staged:
         """The batch on the device, its pictures normalised and, if that was asked for, distorted."""
@@ -180,6 +221,13 @@ class Training:
         loss = head.loss(logits, self.network.time_steps(widths), batch.labels, batch.lengths)
         return loss * batch.weight * batch.count / self.global_batch
 
+    def trial(self, pictures: int) -> None:
+        """What a step of so many pictures needs in memory, without its learning and without the other ranks."""
+        self.trained = self.network
+        shape, charset = self.session.shape, self.session.charset
+        widest = WordDataset(Synthetic(shape, charset), shape, charset)
+        self.loss(self.staged(widest.__getitems__(list(range(pictures))))).backward()
+
     def read_losses(self) -> None:
         """Bring the losses that are still on the device to the host, in one wait."""
         pending = [i for i, loss in enumerate(self.losses) if isinstance(loss, Tensor)]
@@ -189,16 +237,20 @@ class Training:
 
     def validate(self) -> None:
         with self.meter.phase("evaluation_s"):
-            score, _ = evaluate(self.network, self.val_set, self.session, batches=self.val_batches)
+            score, reads = evaluate(self.network, self.val_set, self.session, batches=self.val_batches)
         self.validation = asdict(score)
         self.progress.validated(self.stepper.step, self.position.epoch, score)
+        self.tell(self.watch.texts([one.text for one in reads]))
         if score.word_accuracy > self.position.best:
             self.position.best = score.word_accuracy
             self.write(self.folder / "best.pt")
 
     def save(self) -> None:
+        if self.saved == self.stepper.step:
+            return
         with self.meter.phase("checkpoint_s"):
             self.write(None)
+        self.saved = self.stepper.step
 
     def write(self, path: Path | None) -> None:
         """Write a checkpoint, as `last.pt` when no path is given. The generators of all ranks are in it."""
@@ -217,6 +269,7 @@ class Training:
             "run": str(self.name),
             "job": self.session.world.job,
             "dataset": self.train_set.name,
+            "global_batch": self.global_batch,
         }
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
 
@@ -239,8 +292,10 @@ class Training:
         world = self.session.world
         if not world.leads or not (self.options.resume or world.job):
             return None
+        if self.options.resume:
+            return checkpoint.read_last(checkpoint.newest_folder(self.name, self.folder))
         found = checkpoint.read_last(self.folder)
-        return found if found and (self.options.resume or found[0].get("job") == world.job) else None
+        return found if found and found[0].get("job") == world.job else None
 
     def resume(self) -> None:
         """Go on where a checkpoint stands. The leader reads it for all: hosts need not share a disk."""
@@ -251,9 +306,13 @@ class Training:
         checkpoint.load_network(self.network, content, path, self.session.charset.characters, self.options.recipe)
         self.stepper.load_state_dict(content["stepper"])
         self.position = Position(**content["position"])
+        if content.get("global_batch", self.global_batch) != self.global_batch and not self.options.steps:
+            # Other batches make another number of steps; what counts is how much of the epochs is left.
+            left = (self.options.epochs - self.position.epoch - 1) * self.batches_left(0)
+            self.stepper.step = self.total_steps - left - self.batches_left(self.position.consumed)
         if len(content["random"]) == self.session.world.size:
             checkpoint.restore_random_state(content["random"][self.session.world.rank], self.session.device)
-        self.resumed_from = self.stepper.step
+        self.resumed_from = self.saved = self.stepper.step
         self.session.say(f"resuming from {path}: step {self.stepper.step} of {self.total_steps}")
 
     def announce(self) -> None:
@@ -277,6 +336,7 @@ class Training:
             "steps": self.stepper.step,
             "total_steps": self.total_steps,
             "skipped_steps": self.stepper.skipped,
+            "noticed": list(self.watch.noticed.values()),
             "resumed_from_step": self.resumed_from,
             "restarts": max(self.session.world.gather(self.session.world.restarts)),
         }

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.device import Device, best
+from bench.disk import say
 from bench.meter import Meter
 from bench.run_name import RunName
 from bench.world import World
@@ -53,7 +54,9 @@ class Session:
         if self.options.input == "synthetic":
             return WordDataset(Synthetic(self.shape, self.charset), self.shape, self.charset)
         foreign = "drop" if targets else "strip"
-        return open_dataset(dataset_root(self.options), split, self.shape, self.charset, foreign=foreign)
+        data = open_dataset(dataset_root(self.options), split, self.shape, self.charset, foreign=foreign)
+        data.tolerance.share = self.options.tolerate
+        return data
 
     @property
     def shape(self) -> Shape:
@@ -108,7 +111,7 @@ class Session:
 
     def say(self, *words) -> None:
         if self.world.leads:
-            print(*words, flush=True)
+            say(*words)
 
 
 def choose_kernels(device: Device, options: Common) -> None:

@@ -1,13 +1,19 @@
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench.device import Device
 from bench.refusal import Refusal
+from bench.run_name import RunName
 from models import checkpoint
 from models.crnn import CRNN
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -23,9 +29,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(Refusal, match="No space left on device; the checkpoint before it is untouched"):
-        checkpoint.write({"step": 2}, path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        Refusal, match=r"No space left on device: [\d,]+ bytes are needed in .*, .* are free; the checkp"
+    ):
+        checkpoint.write_last({"step": 2}, tmp_path)
     assert checkpoint.read(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
@@ -38,6 +46,38 @@ def test_a_damaged_newest_falls_back_to_the_one_before(tmp_path, damage, capsys)
     content, path = checkpoint.read_last(tmp_path)
     assert (content["step"], path.name) == (1, "previous.pt")
     assert "last.pt: not a readable checkpoint" in capsys.readouterr().out
+    checkpoint.write_last({"step": 3}, tmp_path)
+    assert checkpoint.read(tmp_path / "previous.pt")["step"] == 1  # the damaged one did not become it
+
+
+def test_when_none_can_be_read_the_run_does_not_quietly_begin_again(tmp_path):
+    checkpoint.write_last({"step": 1}, tmp_path)
+    (tmp_path / "last.pt").write_bytes(b"")
+    with pytest.raises(
+        Refusal, match=r"no checkpoint there can be read \(last.damaged\); start again without --resume"
+    ):
+        checkpoint.read_last(tmp_path)
+
+
+def test_a_folder_is_trained_in_by_one_process_and_cleared_of_what_a_killed_one_left(tmp_path):
+    (tmp_path / "last.partial77").write_bytes(b"half")
+    checkpoint.claim(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+    other = f"from pathlib import Path; from models import checkpoint; checkpoint.claim(Path({str(tmp_path)!r}))"
+    done = subprocess.run([sys.executable, "-c", other], cwd=ROOT, capture_output=True, text=True)
+    assert "another process trains there" in done.stderr
+
+
+def test_the_newest_folder_of_a_run_is_found_whatever_its_number_of_cards(tmp_path):
+    name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
+    own = tmp_path / str(name)
+    assert checkpoint.newest_folder(name, own) == own
+    for i, run in enumerate(
+        [str(name), "CRNN_FP32_2E_4CPUs_Train", "CRNN_FP32_3E_1CPU_Train", "CRNN_AMP_2E_1CPU_Train"]
+    ):
+        checkpoint.write({}, tmp_path / run / "last.pt")
+        os.utime(tmp_path / run / "last.pt", (i, i))
+    assert checkpoint.newest_folder(name, own).name == "CRNN_FP32_2E_4CPUs_Train"
 
 
 def test_a_truncated_checkpoint_is_one_line(tmp_path):

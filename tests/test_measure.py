@@ -9,7 +9,7 @@ from bench import preflight
 from bench.record import Record
 from bench.refusal import Refusal
 from bench.verify import faults
-from models import measure, test, train
+from models import checkpoint, measure, test, train
 from models.train import Training
 from models.training.optimise import Diverged
 
@@ -68,7 +68,10 @@ def test_out_of_memory_is_one_line_with_advice(places, monkeypatch):
         raise OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Training, "step", full)
-    with pytest.raises(Refusal, match="--batch-size 8: try half of it"):
+    with pytest.raises(Refusal, match=r"with --batch-size 8: --batch-size 4 fits, as a trial has just shown"):
+        train.main([*places, *QUICK, "--steps", "2"])
+    monkeypatch.setattr(Training, "trial", lambda self, pictures: full(self, None))
+    with pytest.raises(Refusal, match=r"not even a batch of 1 fits"):
         train.main([*places, *QUICK, "--steps", "2"])
 
 
@@ -85,6 +88,8 @@ def test_a_scheduler_that_ends_the_run_leaves_a_record_and_the_old_handler(place
     with pytest.raises(measure.Interrupted) as ending:
         train.main([*places, *QUICK, "--steps", "6"])
     assert ending.value.code == 143
+    assert str(ending.value) == "stopped by SIGTERM after step 2; --resume goes on there"
+    assert checkpoint.read(next((tmp_path / "ck").glob("*/last.pt")))["stepper"]["step"] == 2
     assert only_record(tmp_path).status == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench.run_name import RunName
 from bench.world import World
 from models import checkpoint
 from models.train import Training
@@ -24,6 +25,7 @@ def newest(tmp_path, monkeypatch):
             session=SimpleNamespace(world=World(rank=rank, size=2)),
             options=SimpleNamespace(resume=resume),
             folder=tmp_path,
+            name=RunName.parse("CRNN_FP32_2E_2CPUs_Train"),
         )
         found = Training.newest(training)
         return found and found[0]["step"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -33,7 +35,12 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
     assert record["accuracy"]["n"] == 40
     assert record["precision_evidence"]["autocast_dtype"] == "float32"
-    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {"last.pt", "best.pt", "tensorboard"}
+    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "lock",
+        "tensorboard",
+    }
     assert "a rendered sample, not Synth90k" in capsys.readouterr().out
 
 
@@ -73,6 +80,27 @@ def test_a_killed_run_resumes_to_the_very_same_weights(places, tmp_path, monkeyp
     assert resumed["stepper"]["step"] == 6
     for name, tensor in undisturbed["network"].items():
         assert torch.equal(tensor, resumed["network"][name]), name
+
+
+def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(places, tmp_path, monkeypatch):
+    """As after a change in the number of cards: what is left of the epochs is counted in the new batches."""
+    step, small = Training.step, [*places, *QUICK, "--epochs", "2", "--data.width", "32", "--model.hidden", "8"]
+
+    def stopped(self, batch):
+        step(self, batch)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", stopped)
+        with pytest.raises(SystemExit) as ending:
+            train.main([*small, "--batch-size", "32"])
+        assert ending.value.code == 130
+    train.main([*small, "--batch-size", "16", "--resume"])
+    record = max(records(tmp_path), key=lambda record: record["training"]["steps"])
+    n, steps = record["dataset"]["n"], -(-record["dataset"]["n"] // 16)
+    assert sum(record["series"][0]["images"]) == 2 * n - 32
+    assert record["training"]["resumed_from_step"] == 2
+    assert (record["training"]["epochs"], record["training"]["steps"]) == (2, 2 * steps)
 
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import lmdb
 import numpy as np
 from tqdm import tqdm
 
+from bench.disk import size
 from models.data.image import PADDING, Shape, decode
 from models.data.packed import PackedWriter
 from models.data.parallel import in_chunks
 from models.data.rows import Rows, located, read_encoded
-from models.data.source import Source, UnreadableError
+from models.data.source import DataError, Source, UnreadableError
 from models.data.writer import Writer, check_space, stored_bytes
 
 
@@ -70,11 +73,18 @@ def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: C
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))
         done = {"total": len(source), "initial": progress.consumed}
-        with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
-            for chunk in in_chunks(work, source, workers, progress.consumed):
-                writer.add(chunk.consumed, *chunk.content, chunk.skipped)
-                bar.update(chunk.consumed)
-        writer.finish()
+        try:
+            with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
+                for chunk in in_chunks(work, source, workers, progress.consumed):
+                    writer.add(chunk.consumed, *chunk.content, chunk.skipped)
+                    bar.update(chunk.consumed)
+            writer.finish()
+        except (OSError, lmdb.Error) as error:
+            left, free = space_needed(source, writer.progress.consumed, cost), shutil.disk_usage(writer.folder).free
+            raise DataError(
+                f"cannot write {writer.folder}: {error}: about {size(left)} more are needed, {size(free)} are free;"
+                f" the {writer.progress.written:,} samples written stay: make room, and the same command goes on"
+            ) from None
     writer.close()
     return {"samples": writer.progress.written, "skipped": writer.progress.skipped}
 

@@ -36,7 +36,7 @@ class ResidentLoader:
             widths, texts = self.dataset.source.words(numbers)
             images = self.images.index_select(0, self.sent(torch.as_tensor(numbers).long()))
             batch = self.dataset.batch(Rows(images, widths, texts, numbers.tolist()), placeholder)
-            self.dataset.note(batch.skipped)
+            self.dataset.note(batch)
             yield batch
 
     def sent(self, places: torch.Tensor) -> torch.Tensor:

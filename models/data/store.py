@@ -22,6 +22,7 @@ def is_store(folder: Path) -> bool:
     return (folder / "data.mdb").is_file()
 
 
+_files: dict[str, tuple[int, int]] = {}  # by folder: a descriptor of its data.mdb, and the bytes of it when whole
 _environments: WeakValueDictionary[str, lmdb.Environment] = WeakValueDictionary()
 _stores: WeakSet[Store] = WeakSet()  # those that hold a transaction of this process
 
@@ -35,17 +36,27 @@ def shared_environment(folder: str) -> lmdb.Environment:
             environment = lmdb.open(folder, readonly=True, lock=False, readahead=False, meminit=False)
         except lmdb.Error as error:
             raise DataError(f"{folder}: not a readable LMDB: {error}") from None
-        refuse_cut(folder, environment)
+        forget(folder)
+        descriptor = os.open(Path(folder, "data.mdb"), os.O_RDONLY)
+        _files[folder] = descriptor, (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
         _environments[folder] = environment
+    refuse_cut(folder)
     return environment
 
 
-def refuse_cut(folder: str, environment: lmdb.Environment) -> None:
-    """A page that the tree has and the file lacks kills the process (SIGBUS) when it is touched: compare sizes."""
-    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    there = Path(folder, "data.mdb").stat().st_size
+def forget(folder: str) -> None:
+    if folder in _files:
+        os.close(_files.pop(folder)[0])
+
+
+def refuse_cut(folder: str) -> None:
+    """A page that the tree has and the file lacks kills the process (SIGBUS) when it is touched: compare sizes.
+
+    Asked before every read (1 us), because a file may be cut while it is open.
+    """
+    descriptor, needed = _files[folder]
+    there = os.fstat(descriptor).st_size
     if there < needed:
-        environment.close()
         raise DataError(f"{folder}: data.mdb is cut short: {there:,} bytes where {needed:,} are needed; copy it again")
 
 
@@ -59,6 +70,8 @@ def close_before_fork() -> None:
     for environment in list(_environments.values()):
         environment.close()
     _environments.clear()
+    for folder in list(_files):
+        forget(folder)
 
 
 os.register_at_fork(before=close_before_fork)
@@ -77,10 +90,20 @@ class Store:
 
     def _open(self) -> Callable[..., memoryview | None]:
         """Open in this process; gives the function that gets a value without copying it."""
-        self._transaction = shared_environment(str(self.folder.resolve())).begin(buffers=True)
+        self._place = str(self.folder.resolve())
+        self._transaction = shared_environment(self._place).begin(buffers=True)
         self._get = self._transaction.get
         _stores.add(self)
         return self._get
+
+    def _value(self, key: bytes) -> memoryview | None:
+        """The value of a key, not copied. Raises DataError when the file was cut short or altered under the run."""
+        get = self._get or self._open()
+        refuse_cut(self._place)
+        try:
+            return get(key)
+        except lmdb.Error as error:
+            raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
 
     def close(self) -> None:
         self._transaction = self._get = None
@@ -111,13 +134,13 @@ class Store:
         return self.count
 
     def encoded(self, index: int) -> memoryview:
-        content = (self._get or self._open())(b"image-%09d" % (index + 1))
+        content = self._value(b"image-%09d" % (index + 1))
         if not content:
             raise UnreadableError(f"{self.where(index)}: {'missing' if content is None else 'zero bytes'}")
         return content
 
     def label(self, index: int) -> str:
-        content = (self._get or self._open())(b"label-%09d" % (index + 1))
+        content = self._value(b"label-%09d" % (index + 1))
         if content is None:
             raise DataError(f"{self.folder}: label-{index + 1:09d} is missing")
         try:

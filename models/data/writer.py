@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lmdb
 
+from bench.disk import size
 from models.data.source import DataError
 from models.data.store import PROGRESS
 
@@ -94,6 +95,4 @@ def check_space(folder: Path, needed: int) -> None:
     place = next(p for p in [folder, *folder.resolve().parents] if p.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
-        raise DataError(
-            f"{place}: about {needed / 1e9:,.1f} GB are needed and {free / 1e9:,.1f} GB are free; choose another --out"
-        )
+        raise DataError(f"{place}: about {size(needed)} are needed and {size(free)} are free; choose another --out")

@@ -57,6 +57,8 @@ def fuses(name: str, device: Device) -> bool:
 class Diverged(Refusal):
     """Training produced nothing finite for MAX_SKIPS steps in a row."""
 
+    status = "diverged"
+
 
 @dataclass
 class Stepper:
