@@ -7,9 +7,7 @@ best validation accuracy. All are read with `weights_only=True`: a checkpoint fr
 from __future__ import annotations
 
 import os
-import pickle
 import random
-import zipfile
 from pathlib import Path
 
 import torch
@@ -18,10 +16,9 @@ from torch import nn
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models import convert
+from models.loading import UNREADABLE, load
 
 FORMAT = 1
-# What torch.load raises for a file that is not a checkpoint, or half of one, or wants to run code.
-UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
@@ -57,7 +54,7 @@ def read(path: Path) -> dict:
     if path.suffix == ".safetensors":
         return convert.load(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load(path)
     except FileNotFoundError:
         raise Refusal(f"no checkpoint at {path}") from None
     except UNREADABLE as error:
@@ -80,6 +77,8 @@ def checked(content: dict, path: Path, *parts: str) -> dict:
         if not isinstance(content[part], KINDS[part]):
             kind = type(content[part]).__name__
             raise Refusal(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
+    if not all(isinstance(name, str) for name in content.get("network", ())):
+        raise Refusal(f"{path}: not a trained recogniser: its weights have names that are no strings")
     return content
 
 
@@ -116,7 +115,7 @@ def load_network(network: nn.Module, content: dict, path: Path, charset: str, re
     checked(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
         raise Refusal(
-            f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"
+            f"{path}: trained with the recipe {content['recipe']!r}, not '{recipe}': pass the matching --recipe"
         )
     if content["charset"] != charset:
         theirs = content["charset"]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from bench.reporting.text import one_line
 from models.charset import Charset, CharsetError
 from models.data.formats import Reading, open_source
 from models.data.image import Shape, decode
@@ -148,7 +149,7 @@ class WordDataset(Dataset):
     def note(self, skipped: dict[int, str]) -> None:
         """Count and log samples that a batch left out."""
         for number in skipped.keys() - self.reasons.keys():
-            log.warning("skipped: %s", skipped[number])
+            log.warning("skipped: %s", one_line(skipped[number]))
         self.reasons.update(skipped)
 
     def widths(self) -> np.ndarray:

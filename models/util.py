@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bench.device import Device, best
 from bench.meter import Meter
+from bench.reporting.text import plain
 from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
@@ -97,7 +98,7 @@ class Session:
 
     def say(self, *words) -> None:
         if self.world.leads:
-            print(*words, flush=True)
+            print(*map(plain, words), flush=True)
 
 
 def seed(number: int) -> None:
