@@ -21,8 +21,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from models.data.image import MAX_PIXELS, decode, picture_size  # noqa: E402
-from models.data.source import UnreadableError  # noqa: E402
+from models.data.image import MAX_PIXELS, decode, picture_size
+from models.data.source import UnreadableError
 
 KINDS = {
     "JPEG": {}, "JPEG progressive": {"progressive": True}, "PNG": {}, "PNG colours": {"colours": True}, "GIF": {},
@@ -62,7 +62,9 @@ def tiles(count: int) -> bytes:
     tags = ((256, 4, 1, 2048), (257, 4, 1, 2048), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1),
             (322, 3, 1, 16), (323, 3, 1, 16), (324, 4, count, 134), (325, 4, count, 134 + 4 * count))  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
-    return struct.pack("<2sHI", b"II", 42, 8) + directory + struct.pack("<I", 8) * count + struct.pack("<I", 256) * count
+    return (
+        struct.pack("<2sHI", b"II", 42, 8) + directory + struct.pack("<I", 8) * count + struct.pack("<I", 256) * count
+    )
 
 
 BOMBS = {
@@ -73,7 +75,7 @@ BOMBS = {
     "JPEG of 20,000 scans": lambda: scans(20_000),
     "TIFF of 100,000 tiles": lambda: tiles(100_000),
     "GIF with a screen of 65,000 x 65,000 px": lambda: with_size(saved(Image.new("L", (9, 9)), "GIF"), 6),
-    "WebP of 16,000 x 300 px": lambda: saved(Image.new("L", (16_000, 300)), "WEBP"),
+    "WebP of 16,000 x 200 px": lambda: saved(Image.new("L", (16_000, 200)), "WEBP"),
     "PostScript, which Pillow gives to Ghostscript": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
     "17 MB of nothing": lambda: bytes(17_000_000),
 }
