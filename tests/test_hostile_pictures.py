@@ -1,4 +1,4 @@
-"""Pictures of strangers: bounded in time and memory, read or refused; in files and in LMDB. `python tests/mutated.py`."""
+"""Pictures of strangers, in files and in LMDB: bounded in time and memory. `python tests/mutated.py` tries more."""
 
 from __future__ import annotations
 

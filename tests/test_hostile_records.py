@@ -84,7 +84,7 @@ def test_a_lie_anywhere_is_a_line_or_a_row(program, programs, body, tmp_path, ca
 @pytest.mark.parametrize("name", ["../../ESCAPED", "/tmp/ESCAPED", "CRNN_FP32_1CPU_Infer/../../x", FORGED, "", 3])
 def test_a_run_name_becomes_no_path(name, body, tmp_path):
     (tmp_path / "a.json").write_text(told(body, ("run",), name))
-    with pytest.raises(Refusal, match="not a r(un name|ecord)"):
+    with pytest.raises(Refusal, match=r"not a r(un name|ecord)"):
         Record.load(tmp_path / "a.json")
 
 
