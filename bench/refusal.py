@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from bench.reporting.text import one_line
+
 FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the launcher ends the others
 
 
@@ -30,7 +32,7 @@ def answer(main: Callable[[], object], program: str) -> None:
     except Refusal as refusal:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(FIRST_SPEAKS_S)
-        print(f"{program}: error: {refusal}", file=sys.stderr, flush=True)
+        print(f"{program}: error: {one_line(refusal)}", file=sys.stderr, flush=True)
         if launcher := os.environ.get("CRNN_LAUNCHER"):
             os.kill(int(launcher), signal.SIGUSR1)
         sys.exit(2)

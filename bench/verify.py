@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.arithmetic.derive import derived
 from bench.record import FAILURES, Record
 from bench.refusal import Refusal, answer
+from bench.reporting.text import one_line
 from bench.schema import unknown
 
 # Derived numbers are recomputed from the very doubles they were made of; other versions of numpy may add in another
@@ -31,7 +32,7 @@ def faults(record: Record) -> list[str]:
         found = [*edited(record), *undescribed(record)]
         broken = list(series_faults(record))
         return found + (broken or [*(fault for rule in RULES for fault in rule(record))])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         return [f"a section is not as results/README.md says: {type(error).__name__} {error}"]
 
 
@@ -154,7 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     for path in parser.parse_args(argv).files:
         found = judged(path)
         failed |= bool(found)
-        print(f"{path}: {'; '.join(found) or 'holds'}")
+        print(one_line(f"{path}: {'; '.join(found) or 'holds'}"))
     sys.exit(1 if failed else 0)
 
 

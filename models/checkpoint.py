@@ -9,9 +9,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-import pickle
 import random
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +20,9 @@ from bench.disk import lacking
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models import convert
+from models.loading import UNREADABLE, load
 
 FORMAT = 1
-# What torch.load raises for a file that is not a checkpoint, or half of one, or wants to run code.
-UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
@@ -97,7 +94,7 @@ def read(path: Path) -> dict:
     if path.suffix == ".safetensors":
         return convert.load(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load(path)
     except FileNotFoundError:
         raise Refusal(f"no checkpoint at {path}") from None
     except UNREADABLE as error:
@@ -120,6 +117,8 @@ def checked(content: dict, path: Path, *parts: str) -> dict:
         if not isinstance(content[part], KINDS[part]):
             kind = type(content[part]).__name__
             raise Refusal(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
+    if not all(isinstance(name, str) for name in content.get("network", ())):
+        raise Refusal(f"{path}: not a trained recogniser: its weights have names that are no strings")
     return content
 
 
@@ -180,7 +179,7 @@ def load_network(network: nn.Module, content: dict, path: Path, charset: str, re
     checked(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
         raise Refusal(
-            f"{path}: trained with the recipe '{content['recipe']}', not '{recipe}': pass the matching --recipe"
+            f"{path}: trained with the recipe {content['recipe']!r}, not '{recipe}': pass the matching --recipe"
         )
     if content["charset"] != charset:
         theirs = content["charset"]

@@ -14,7 +14,6 @@ import json
 import pickle
 import re
 import sys
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,8 @@ from torch import Tensor
 
 from bench.refusal import Refusal, answer
 from models.charset import Charset
+from models.loading import UNREADABLE
+from models.loading import load as load_file
 from models.model import Model
 from models.recogniser import Recogniser, build
 
@@ -177,8 +178,8 @@ def convert(state: State) -> Converted:
             f"known are {', '.join(p.name for p in PEERS)}"
         )
     for key in (peer.head, peer.recurrent, peer.first):
-        if key not in state:
-            raise Refusal(f"looks like a file of {peer.name}, but {key} is missing")
+        if key not in state or state[key].ndim < 2:
+            raise Refusal(f"looks like a file of {peer.name}, but {key} is missing, or no matrix")
     changes = {"hidden": state[peer.recurrent].shape[1]}
     if peer.model.rectifier == "tps":
         changes["fiducials"] = len(state[peer.known_by]) // 2
@@ -223,7 +224,7 @@ def completed(state: State) -> State:
 def read_peer(path: Path) -> State:
     """The tensors of a peer's file, wherever they are in it. Raises Refusal when more than tensors must be built."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path)
     except FileNotFoundError:
         raise Refusal(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
@@ -232,7 +233,7 @@ def read_peer(path: Path) -> State:
         raise Refusal(
             f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
         ) from None
-    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
     return tensors(content, path)
 
@@ -241,9 +242,13 @@ def tensors(content, path: Path) -> State:
     """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
     inside = content.values() if isinstance(content, dict) else ()
     for candidate in (content, *inside):
-        if isinstance(candidate, dict) and candidate and all(isinstance(v, Tensor) for v in candidate.values()):
+        if isinstance(candidate, dict) and candidate and all(map(is_weight, candidate.items())):
             return dict(candidate)
     raise Refusal(f"{path}: holds no table of weights")
+
+
+def is_weight(item: tuple) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def save(made: Converted, charset: Charset, path: Path) -> None:
@@ -274,7 +279,7 @@ def load(path: Path) -> dict:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         options = {key: json.loads(about[key]) for key in ("data", "model")}
         return {"network": state, "charset": about["charset"], "recipe": None, **options}
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
         raise Refusal(

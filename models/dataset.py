@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from bench.reporting.text import one_line
 from bench.world import TIMEOUT
 from models.charset import Charset, CharsetError
 from models.data.formats import Reading, open_source
@@ -159,7 +160,7 @@ class WordDataset(Dataset):
     def note(self, batch: Batch) -> None:
         """Count and log samples that a batch left out. Raises TooManyMissing above the share that is tolerated."""
         for number in batch.skipped.keys() - self.reasons.keys():
-            log.warning("skipped: %s", batch.skipped[number])
+            log.warning("skipped: %s", one_line(batch.skipped[number]))
         self.reasons.update(batch.skipped)
         found = self.tolerance
         found.count(len(batch.skipped), len(batch.skipped) + len(batch.numbers))

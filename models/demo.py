@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.refusal import Refusal, answer
+from bench.reporting.text import one_line
 from models import checkpoint
 from models.charset import Charset
 from models.data.image import Shape, resize
@@ -41,8 +42,12 @@ class Reader:
         """From a checkpoint of this project or converted weights. Raises Refusal when it cannot be used."""
         content = checkpoint.trained(path, "data", "model")
         charset, data = Charset(content["charset"]), content["data"]
-        shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
-        network = build(Model(**{**content["model"], "pretrained": ""}), charset.classes, shape.height, shape.channels)
+        try:
+            shape = Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
+            model = Model(**{**content["model"], "pretrained": ""})
+            network = build(model, charset.classes, shape.height, shape.channels)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Refusal(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
         checkpoint.load_network(network, content, path, charset.characters)
         return cls(network.eval(), charset, shape)
 
@@ -96,10 +101,10 @@ def draw(picture: np.ndarray, reading: Reading, charset: Charset, path: Path) ->
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     extent = (0, picture.shape[1], picture.shape[0], 0)
     above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent, aspect="auto")
-    above.set_title(f"{reading.text!r}  {reading.decoded.confidences[0]:.1%}")
+    above.set_title(f"{reading.text!r}  {reading.decoded.confidences[0]:.1%}", parse_math=False)
     labels, seen = alignment(reading, charset)
     below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, picture.shape[1], len(labels), 0))
-    below.set_yticks(np.arange(len(labels)) + 0.5, labels)
+    below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
     below.set_xlabel("px")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
@@ -146,7 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     for path in options.images:
         picture = reader.picture(path)
         reading = reader.read(picture, method)
-        print(f"{path}: {reading.line(reader.charset)}")
+        print(one_line(f"{path}: {reading.line(reader.charset)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
             draw(picture, reading, reader.charset, options.show / f"{path.stem}.png")

@@ -184,7 +184,7 @@ def flatten(tree: dict, prefix: str = "") -> dict:
 
 def recipe_path(name: str) -> Path:
     path = RECIPES / f"{name}.yaml"
-    if path.is_file():
+    if "/" not in name and path.is_file():
         return path
     known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=1)

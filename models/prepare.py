@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.refusal import answer
+from bench.reporting.text import one_line
 from models.charset import Charset
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
 from models.data.conversion import write_lmdb, write_packed
@@ -93,11 +94,10 @@ def splits_of(options: Options) -> tuple[str, ...]:
 def open_split(options: Options, split: str) -> Source:
     """Open one split and show how it was understood: wrong labels are seen here or after a week."""
     source = open_source(options.source, split, options.reading)
-    print(
-        f"{split}: {len(source):,} samples of {source.name}, format {describe(options.source, split, options.reading)}"
-    )
+    how = describe(options.source, split, options.reading)
+    print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {how}"))
     for index in range(min(3, len(source))):
-        print(f"  {source.where(index)}  {shown(source, index)}")
+        print(one_line(f"  {source.where(index)}  {shown(source, index)}"))
     return source
 
 
@@ -144,7 +144,7 @@ def audit_all(options: Options) -> None:
     hashes = {}
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
-        print("\n".join(report(split, found, options.foreign)))
+        print("\n".join(map(one_line, report(split, found, options.foreign))))
         hashes[split] = np.concatenate(found.hashes)
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} pictures are in {pair[0]} and in {pair[1]}")

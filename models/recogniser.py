@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,11 @@ from models.parts.chain import HEIGHT, Chain
 from models.parts.rectifier import Rectifier
 from models.parts.sequence import Recurrent, sequence
 from models.training.imagenet import load_imagenet
+
+# Sizes beyond all sense: a network of the largest takes some gigabytes.
+LARGEST = {
+    "hidden": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096, "classes": 1 << 16,
+}  # fmt: skip
 
 
 class ModelError(Refusal):
@@ -130,9 +136,23 @@ def build(model: Model, classes: int = 37, height: int = 32, channels: int = 1) 
 
 def refuse(model: Model, classes: int, height: int, channels: int) -> None:
     """Raises ModelError for the first thing that cannot work."""
-    reason = next((reason for wrong, reason in objections(model, classes, height, channels) if wrong), None)
+    every = itertools.chain(oddities(model, classes), objections(model, classes, height, channels))
+    reason = next((reason for wrong, reason in every if wrong), None)
     if reason:
         raise ModelError(reason)
+
+
+def oddities(model: Model, classes: int):
+    """(whether it is so, what to say) for settings that only a file from elsewhere can bring: no such part, or sizes
+    that would take all memory before the weights are found not to fit.
+    """
+    for name, kind in get_type_hints(Model).items():
+        value, choices = getattr(model, name), get_args(kind)
+        yield choices and value not in choices, f"no {name} {value!r}; there are {', '.join(choices)}"
+        yield kind is int and not isinstance(value, int), f"{name} is a whole number, not {value!r}"
+    for name, most in LARGEST.items():
+        value = classes if name == "classes" else getattr(model, name)
+        yield value > most, f"{name} is at most {most:,}, not {value:,}"
 
 
 def objections(model: Model, classes: int, height: int, channels: int):

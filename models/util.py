@@ -15,6 +15,7 @@ from torch import Tensor
 from bench.device import Device, best
 from bench.disk import say
 from bench.meter import Meter
+from bench.reporting.text import plain
 from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
@@ -111,7 +112,7 @@ class Session:
 
     def say(self, *words) -> None:
         if self.world.leads:
-            say(*words)
+            say(*map(plain, words))
 
 
 def choose_kernels(device: Device, options: Common) -> None:

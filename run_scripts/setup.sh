@@ -2,6 +2,7 @@
 # Sourced: sets ROOT and PYTHON, and makes the virtual environment when it is missing or its requirements have changed.
 # usage: SETUP=dev source setup.sh      (dev: what the tests need, too)
 # Where the Python at hand already has a torch (a vendor's image), that torch is kept and only the rest is installed.
+# CRNN_LOCKED=1: everything but torch by the hashes of requirements.lock; only where no vendor's torch wants its own numpy.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -58,6 +59,11 @@ install() { # <python> <stamp>
   if ((${#options[@]})); then
     keep_torch "$python"
     files+=(-c "$CRNN_VENV/kept.txt")
+  fi
+  if [[ -n ${CRNN_LOCKED:-} ]]; then # what follows finds all of it there, and adds torch
+    ((${#options[@]} == 0)) || fail "CRNN_LOCKED=$CRNN_LOCKED is for a Python without torch; $python has one"
+    "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps \
+      -r "$ROOT/requirements${SETUP:+-dev}.lock"
   fi
   # One line a package is progress enough; pip's own exit code passes through the pipe.
   "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check "${files[@]}" |

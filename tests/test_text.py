@@ -6,7 +6,7 @@ import pytest
 from bench.reporting import text
 
 
-@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "=cmd|' /C calc'!A0"])
+@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1+1", "\uff1d1+1"])
 def test_a_spreadsheet_gets_no_formula(formula):
     assert text.spreadsheet(formula) == "'" + formula
 
@@ -20,10 +20,15 @@ def test_a_terminal_gets_nothing_that_acts():
     assert text.plain("\x1b[31mred\x1b[0m \x1b]0;title\x07 a\x08b\x9bc") == "red  abc"
     assert text.one_line("a\nb\tc") == "a bc"
     assert text.plain("GPU\u202eUPG") == "GPUUPG"
+    assert text.one_line("a\u2028b\ud800") == "a b\ufffd"
 
 
 def test_a_markdown_cell_stays_one_cell_and_only_text():
     assert text.markdown("a|b\n<script>*x*[l](u)`") == r"a\|b &lt;script&gt;\*x\*\[l\](u)\`"
+
+
+def test_a_bare_address_is_no_link():
+    assert text.markdown("https://evil.example www.evil.example") == r"https\://evil.example www\.evil.example"
 
 
 def test_csv_still_parses(tmp_path):

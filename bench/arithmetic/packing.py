@@ -14,6 +14,7 @@ import numpy as np
 
 TICKS_PER_S = 10_000_000  # times are kept to 0.1 us: the steps measured here take 1 ms and more
 SHORTEST = 64  # shorter lists stay readable
+LONGEST = 1 << 24  # longer ones are no series: 30 epochs of Synth90k are 7 million steps at batch 32
 
 
 def ticks(seconds) -> float | list[float]:
@@ -52,12 +53,16 @@ def unpack(packed: dict) -> list:
     """The list that `pack` was given. Raises ValueError (also KeyError, TypeError) for what `pack` did not write."""
     if packed["as"] not in ("int64", "float32", "float64"):
         raise ValueError(f"a series packed as {packed['as']!r}")
-    kind = np.dtype(packed["as"]).newbyteorder("<")
-    try:
-        planes = zlib.decompress(base64.b64decode(packed["packed"], validate=True))
+    kind, count = np.dtype(packed["as"]).newbyteorder("<"), packed["n"]
+    if not 0 < count <= LONGEST:
+        raise ValueError(f"a series of {count} numbers")
+    try:  # a few bytes can say gigabytes: no more is unpacked than the numbers take, and one byte to notice it
+        planes = zlib.decompressobj().decompress(
+            base64.b64decode(packed["packed"], validate=True), count * kind.itemsize + 1
+        )
     except zlib.error as error:
         raise ValueError(f"a damaged series ({error})") from None
-    kept = np.frombuffer(planes, np.uint8).reshape(kind.itemsize, packed["n"]).T.copy().view(kind)[:, 0]
+    kept = np.frombuffer(planes, np.uint8).reshape(kind.itemsize, count).T.copy().view(kind)[:, 0]
     return (kept / packed["scale"] if packed["scale"] != 1 else kept).tolist()
 
 
@@ -77,6 +82,13 @@ def packed_tree(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def numbers(value) -> int:
+    """How many numbers the packed lists of a JSON value say they hold."""
+    if isinstance(value, dict):
+        return value["n"] if "packed" in value else sum(map(numbers, value.values()))
+    return sum(map(numbers, value)) if isinstance(value, list) else 0
 
 
 def unpacked_tree(value):

@@ -6,18 +6,19 @@ jinja2 escapes everything that a record says; style and script are inlined, and 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from bench.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
 from bench.reporting.tables import footnotes, notes
-from bench.reporting.text import plain
+from bench.reporting.text import printable
 
 TEMPLATES = Path(__file__).resolve().parent
 FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values
@@ -33,6 +34,7 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf8")
     measured = [row for row in rows if isinstance(row, Row)]
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
     table = [(values(row), [numbered[note] for note in notes(row)], row) for row in rows]
@@ -50,17 +52,13 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
         evidence=evidence,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         style=(TEMPLATES / "page.css").read_text(encoding="utf8"),
-        script=(TEMPLATES / "page.js").read_text(encoding="utf8"),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
 
 
 def choices(table: list[tuple], name: str) -> list[str]:
     return sorted({shown(name, cells[name]) for cells, *_ in table} - {""})
-
-
-def printable(value: object) -> object:
-    """Markup is ours; all other text loses what is not to be seen, before jinja2 escapes it."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else plain(value)
 
 
 def shown(name: str, value: object) -> str:

@@ -64,8 +64,9 @@ class Failure:
     @classmethod
     def load(cls, path: Path) -> Failure:
         try:
-            return cls(**json.loads(path.read_text(encoding="utf8")))
-        except (OSError, ValueError, TypeError) as error:
+            said = json.loads(path.read_text(encoding="utf8"))
+            return cls(**{name: str(value) for name, value in said.items()})
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Refusal(f"{path}: not the note of a failed run ({error})") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from csv import QUOTE_ALL
 
 import pandas as pd
 
@@ -103,5 +104,5 @@ def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
 
 
 def csv(rows: list[Row | Failure]) -> str:
-    """Cells as printed, none of which a spreadsheet would run."""
-    return table(rows).map(text.spreadsheet).to_csv(index=False)
+    """Cells as printed, none of which a spreadsheet would run; all quoted, because some part cells at semicolons."""
+    return table(rows).map(text.spreadsheet).to_csv(index=False, quoting=QUOTE_ALL)

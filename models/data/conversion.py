@@ -35,12 +35,12 @@ def encoded_chunk(source: Source, numbers: range) -> Chunk:
     samples, skipped = [], []
     for number in numbers:
         try:
-            encoded, text = bytes(source.encoded(number)), source.label(number)
+            encoded, text = source.encoded(number), source.label(number)
             decode(encoded)
         except UnreadableError as error:
             skipped.append(located(str(error), source.where(number)))
             continue
-        samples.append((encoded, text))
+        samples.append((bytes(encoded), text))
     return Chunk(len(numbers), (samples,), skipped)
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+from bench.reporting.text import HALVES
 from models.data.listing import PICTURE, Row, picture_folder
 from models.data.source import DataError, read_inside
 
@@ -66,6 +67,8 @@ def open_doctr(path: Path) -> Table:
 def strings(row: tuple, where: str) -> Row:
     if not all(isinstance(value, str) for value in row):
         raise DataError(f"{where}: a path and a label must be strings, not {row}")
+    if HALVES.search("".join(row)):
+        raise DataError(f"{where}: half of a surrogate pair, which is no text: {row}")
     return row
 
 
@@ -76,4 +79,5 @@ def open_named(folder: Path) -> Table:
 
 
 def label_of(path: str) -> str:
-    return re.sub(r"_\d+$", "", Path(path).stem)
+    """From the name of a file, which need not be text."""
+    return re.sub(r"_\d+$", "", HALVES.sub("\ufffd", Path(path).stem))

@@ -76,7 +76,7 @@ def candidates(root: Path, patterns: tuple[str, ...]) -> list[Path]:
     if root.is_file():
         return [root] if any(root.match(p) for p in patterns) else []
     found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
-    return [path for path in found if path.name.lower() not in NOT_LISTS]
+    return [path for path in found if path.is_file() and path.name.lower() not in NOT_LISTS]
 
 
 def first_lines_are(path: Path, shape: Callable[[str], object], reading: Reading, looks: int = 50) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,9 +15,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from models.data.source import DataError, UnreadableError
+from models.data.source import LARGEST, DataError, UnreadableError
 
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
+MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest picture that word pictures can need
+MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
+SMALL = 1 << 14  # bytes in which a JPEG cannot hide enough scans to matter
 NARROWEST = 16  # px; the recogniser's smallest width
 PADDING = 128  # the grey that normalises to nearly 0
 # Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second by Pillow.
@@ -38,10 +44,12 @@ class Shape:
     keep_ratio: bool = False
 
     def __post_init__(self):
-        if self.channels not in COLOURS or self.height < 1 or self.width < NARROWEST:
+        sizes = self.height, self.width, self.channels
+        possible = all(isinstance(size, int) for size in sizes) and self.height >= 1 and self.width >= NARROWEST
+        if not possible or self.channels not in COLOURS or self.height * self.width > MAX_PIXELS:
             raise DataError(
                 f"pictures of {self.height} x {self.width} px with {self.channels} channels cannot be used: "
-                f"channels are 1 or 3, height at least 1, width at least {NARROWEST}"
+                f"channels are 1 or 3, height at least 1, width at least {NARROWEST}, pixels at most {MAX_PIXELS:,}"
             )
 
     def fitted(self, height: int, width: int) -> int:
@@ -57,24 +65,50 @@ def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
     JPEGs go through libjpeg-turbo, which decodes to grey without ever making colours; all else through Pillow.
     Raises UnreadableError.
     """
+    if len(encoded) > SMALL:
+        refuse_bomb(encoded)
     try:
         return simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded)
     except ValueError:  # not a JPEG, a broken one, CMYK or too large: Pillow knows which
         return decode_with_pillow(encoded, channels)
 
 
+def refuse_bomb(encoded: bytes | memoryview) -> None:
+    """What a few bytes make libjpeg do: 20,000 scans in 345 kB kept it busy for 100 s."""
+    if len(encoded) > LARGEST:
+        raise UnreadableError(f"{len(encoded):,} bytes is more than {LARGEST:,}")
+    if encoded[:2] == b"\xff\xd8" and (scans := bytes(encoded).count(b"\xff\xda")) > MOST_SCANS:
+        raise UnreadableError(f"a JPEG of {scans:,} scans, more than {MOST_SCANS}")
+
+
 def decode_with_pillow(encoded: bytes | memoryview, channels: int) -> np.ndarray:
+    with opened(encoded) as picture:
+        return as_array(picture, COLOURS[channels][1])
+
+
+@contextmanager
+def opened(encoded: bytes | memoryview) -> Iterator[Image.Image]:
+    """Pillow's picture, whose pixels are not decoded yet. Raises UnreadableError for all that the block raises, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(encoded))
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadableError(f"{picture.width}x{picture.height} px is more than {MAX_PIXELS:,}")
-            return as_array(picture, COLOURS[channels][1])
+            picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+            if picture.width * picture.height > MAX_PIXELS or len(picture.tile) > MOST_TILES:
+                raise UnreadableError(f"{picture.width}x{picture.height} px is more than {MAX_PIXELS:,}, or in bits")
+            yield picture
     except UnreadableError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen kinds of errors on broken bytes
         raise UnreadableError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+
+
+def picture_size(encoded: bytes | memoryview) -> tuple[int, int]:
+    """Height and width in px, from the header alone. Raises UnreadableError."""
+    try:
+        return simplejpeg.decode_jpeg_header(encoded)[:2]
+    except ValueError:
+        with opened(encoded) as picture:
+            return picture.height, picture.width
 
 
 def as_array(picture: Image.Image, mode: str) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from models.charset import Charset
-from models.data.source import DataError, Lines, read_inside
+from models.data.source import LONGEST, DataError, Lines, UnreadableError, read_inside
 
 Row = tuple[str, str]
 LineShape = Callable[[str], Row | None]
@@ -99,7 +99,9 @@ class Listing:
 
     def row(self, index: int) -> Row:
         number = self.line(index)
-        text = self.lines[number - 1].decode(self.encoding).removeprefix("\ufeff")
+        if len(line := self.lines[number - 1]) > LONGEST:
+            raise UnreadableError(f"{self.path}: line {number}: {len(line):,} bytes, more than {LONGEST:,}")
+        text = line.decode(self.encoding).removeprefix("\ufeff")
         row = self.parse(text)
         if row is None:
             raise DataError(f"{self.path}: line {number}: {text[:80]!r} is not a picture and its label")

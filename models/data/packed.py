@@ -37,7 +37,7 @@ class Packed:
             self.name, self.is_sample = str(about["name"]), bool(about["sample"])
             if self.count < 1:
                 raise ValueError(f"{self.count} samples")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
         self._mapped: dict[str, np.ndarray] | None = None
         self._map()
@@ -49,6 +49,8 @@ class Packed:
             size = texts.stat().st_size if texts.is_file() else -1
             if mapped["ends"][-1] != size:
                 raise DataError(f"{texts}: not as long as ends.npy says; pack it again")
+            if not 0 < mapped["widths"].min() <= mapped["widths"].max() <= self.shape.width:
+                raise DataError(f"{self.folder}: widths.npy has widths that are not 1 to {self.shape.width} px")
             mapped["texts"] = np.memmap(texts, np.uint8, "r") if size else np.empty(0, np.uint8)
             self._mapped = mapped
         return self._mapped

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
-import simplejpeg
-from PIL import Image
 
-from models.data.image import PADDING, Shape, decode, resize
+from models.data.image import PADDING, Shape, decode, picture_size, resize
 from models.data.packed import Packed
 from models.data.source import DataError, Source
 
@@ -98,15 +95,6 @@ def measure_widths(source: Source, numbers: np.ndarray, shape: Shape) -> np.ndar
     for place, number in enumerate(numbers.tolist()):
         try:
             widths[place] = shape.fitted(*picture_size(source.encoded(number)))
-        except (DataError, OSError):
+        except DataError:
             continue  # it will be skipped, counted and named when it is read
     return widths
-
-
-def picture_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width in px, from the header alone."""
-    try:
-        return simplejpeg.decode_jpeg_header(encoded)[:2]
-    except ValueError:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            return picture.height, picture.width

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +28,9 @@ class UnreadableError(DataError):
 
 
 BLOCK = 1 << 24  # bytes of a text file looked at together
+LARGEST = 1 << 24  # bytes of an encoded picture: 4 for each pixel that models/data/image.py decodes at most
+LONGEST = 10_000  # bytes of a label, and of the line of a list that has one
+FOLLOW_LINKS = "CRNN_FOLLOW_LINKS"  # an environment variable: links of a data set may lead out of it
 
 
 class Source(Protocol):
@@ -46,17 +51,40 @@ class Source(Protocol):
 
 
 def read_inside(folder: Path, path: str, where: str) -> bytes:
-    """A file below `folder`. A path that leads out of it is refused: lists of pictures come from strangers."""
+    """A file below `folder`. A path or a link that leads out of it is refused: data sets come from strangers.
+
+    `folder` itself, and all above it, may be links.
+    """
     if path.startswith("/") or "\0" in path or ".." in path.split("/"):
         raise UnreadableError(f"{where}: {path!r} leads out of the data set")
+    whole = f"{folder}/{path}"  # no Path: one a picture costs as much as reading it
+    linked = os.path.islink(whole)  # noqa: PTH114
+    if not stays(str(folder), whole.rpartition("/")[0]) or (linked and not stays(str(folder), whole)):
+        raise UnreadableError(f"{where}: {path!r}: a link leads out of the data set; {FOLLOW_LINKS}=1 allows that")
     try:
-        with open(f"{folder}/{path}", "rb") as file:  # noqa: PTH123 (a Path a picture costs as much as reading it)
-            content = file.read()
-    except OSError as error:
-        raise UnreadableError(f"{where}: {path}: {error.strerror or error}") from None
+        with open(whole, "rb", buffering=0, opener=at_once) as file:
+            content = file.read() if fit_to_read(os.fstat(file.fileno())) else b""
+    except (OSError, UnicodeEncodeError) as error:
+        raise UnreadableError(f"{where}: {path!r}: {getattr(error, 'strerror', None) or error}") from None
     if not content:
-        raise UnreadableError(f"{where}: {path}: zero bytes")
+        raise UnreadableError(f"{where}: {path!r}: zero bytes, more than {LARGEST:,}, or no plain file")
     return content
+
+
+@lru_cache(1 << 16)
+def stays(folder: str, place: str) -> bool:
+    """Whether a place, its links followed, is in the folder, or may be elsewhere."""
+    root = os.path.realpath(folder)
+    return bool(os.environ.get(FOLLOW_LINKS)) or os.path.commonpath([root, os.path.realpath(place)]) == root
+
+
+def at_once(path: str, flags: int) -> int:
+    """Opens without waiting: a FIFO that somebody put into a data set would have no other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def fit_to_read(about: os.stat_result) -> bool:
+    return stat.S_ISREG(about.st_mode) and about.st_size <= LARGEST
 
 
 class Lines:

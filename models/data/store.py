@@ -12,9 +12,10 @@ from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
 
-from models.data.source import DataError, UnreadableError
+from models.data.source import LONGEST, DataError, UnreadableError
 
 PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
+DIGITS = 9  # of a sample's number in its keys
 DESCRIPTION = "dataset.json"  # beside the splits: what `prepare` knows and an LMDB cannot say
 
 
@@ -85,7 +86,7 @@ class Store:
         self._transaction: lmdb.Transaction | None = None
         self._get: Callable[..., memoryview | None] | None = None
         about = description(self.folder)
-        self.name, self.is_sample = about.get("name", self.folder.name), about.get("sample", False)
+        self.name, self.is_sample = str(about.get("name", self.folder.name)), bool(about.get("sample", False))
         self.count = self._count()
 
     def _open(self) -> Callable[..., memoryview | None]:
@@ -112,10 +113,10 @@ class Store:
         """`num-samples`, checked against the number of keys and the last sample."""
         get = self._open()
         progress = get(PROGRESS)
-        if progress is not None and not json.loads(bytes(progress))["finished"]:
+        if progress is not None and not is_finished(bytes(progress)):
             raise DataError(f"{self.folder}: unfinished; run the `python -m models.prepare` that began it again")
         said = bytes(get(b"num-samples", b""))
-        if not said.isdigit():
+        if not said.isdigit() or len(said) > DIGITS:
             raise DataError(f"{self.folder}: no num-samples key; not a text recognition LMDB")
         count = int(said)
         for key in (b"image-%09d", b"label-%09d") if count else ():
@@ -123,6 +124,8 @@ class Store:
                 raise DataError(f"{self.folder}: num-samples says {count:,} but {(key % count).decode()} is missing")
         if get(b"image-%09d" % (count + 1)) is not None:
             raise DataError(f"{self.folder}: num-samples says {count:,} but there are more pictures than that")
+        if 2 * count > (entries := self._transaction.stat()["entries"]):
+            raise DataError(f"{self.folder}: num-samples says {count:,} but there are {entries:,} keys in all")
         if not count:
             raise DataError(f"{self.folder}: no samples in it")
         return count
@@ -143,6 +146,8 @@ class Store:
         content = self._value(b"label-%09d" % (index + 1))
         if content is None:
             raise DataError(f"{self.folder}: label-{index + 1:09d} is missing")
+        if len(content) > LONGEST:
+            raise DataError(f"{self.folder}: label-{index + 1:09d} has {len(content):,} bytes, more than {LONGEST:,}")
         try:
             return str(content, "utf-8")
         except UnicodeDecodeError as error:
@@ -157,6 +162,8 @@ class Store:
         with self._transaction.cursor() as cursor:
             found = cursor.set_key(b"label-%09d" % (begin + 1))
             values = list(islice(cursor.iternext(keys=False, values=True), end - begin)) if found else []
+            if max(map(len, values), default=0) > LONGEST:
+                raise DataError(f"{self.folder}: a label after {begin + 1:,} has more than {LONGEST:,} bytes")
             try:
                 return [str(value, "utf-8") for value in values]
             except UnicodeDecodeError as error:
@@ -176,13 +183,21 @@ class Store:
         return digest.hexdigest()
 
 
+def is_finished(progress: bytes) -> bool:
+    """What `prepare` noted in its LMDB. What it cannot have written counts as unfinished."""
+    try:
+        return json.loads(progress)["finished"] is True
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
 def description(folder: Path) -> dict:
     """What `prepare` wrote about the data set, in the LMDB's folder or the one above; empty for another tool's."""
     for place in (folder, folder.parent):
         if (place / DESCRIPTION).is_file():
             try:
-                about = json.loads((place / DESCRIPTION).read_text())
-            except ValueError as error:
+                about = json.loads((place / DESCRIPTION).read_text(encoding="utf8"))
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{place / DESCRIPTION}: not JSON: {error}") from None
             return about if isinstance(about, dict) else {}
     return {}

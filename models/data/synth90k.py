@@ -46,9 +46,9 @@ class Synth90k:
         path, _, number = self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")
         if self.words is None:
             return path.rpartition("/")[2].partition("_")[2].rpartition("_")[0]
-        if not number.isdecimal() or int(number) >= len(self.words):
+        if not number.isdecimal() or len(number) > 9 or int(number) >= len(self.words):
             raise DataError(
-                f"{self.lines.path}: line {index + 1}: {number!r} is not a line of lexicon.txt (0 to "
+                f"{self.lines.path}: line {index + 1}: {number[:20]!r} is not a line of lexicon.txt (0 to "
                 f"{len(self.words) - 1})"
             )
         return self.words[int(number)].decode("utf-8", "replace")

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
+from bench.reporting.text import plain, printable
 from models.dataset import WordDataset
 from models.scoring.evaluate import Read
 from models.scoring.metrics import worst
@@ -48,6 +49,7 @@ def page(run: str, accuracy: dict, reads: Sequence[Read], data: WordDataset, sho
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).resolve().parent),
         autoescape=True,
+        finalize=printable,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
@@ -90,4 +92,5 @@ def differences(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Pie
 
 def marked(pieces: list[Piece]) -> Markup:
     """Escaped text, its mistakes in <mark>."""
-    return Markup("").join(Markup("<mark>{}</mark>").format(some) if wrong else escape(some) for some, wrong in pieces)
+    shown = [(plain(some), wrong) for some, wrong in pieces]
+    return Markup("").join(Markup("<mark>{}</mark>").format(some) if wrong else escape(some) for some, wrong in shown)

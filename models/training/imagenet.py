@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.refusal import Refusal
+from models.loading import UNREADABLE, load
 from models.parts.backbones import BACKBONES
 from models.parts.chain import Chain
 from models.torchvision_schemas import import_torchvision
@@ -46,7 +47,12 @@ def download(weights: str) -> dict[str, Tensor]:
 def read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise Refusal(f"no file of ImageNet weights at {path}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return load(path)
+    except UNREADABLE as error:
+        raise Refusal(
+            f"{path}: not a readable file of ImageNet weights ({' '.join(str(error).split())[:160]})"
+        ) from None
 
 
 RENAMED = (  # from torchvision's names, today's and those still found in its files

@@ -1,0 +1,51 @@
+"""The one place where a file of weights from elsewhere is opened. Nothing in it runs, nothing in it is unpacked.
+
+`weights_only=True` builds tensors and plain containers alone. Two things are refused before torch sees the file: its
+oldest format, a tar archive, out of which torch before 2.6 let code run in spite of that (CVE-2025-32434) and whose
+members were extracted; and a ZIP with compressed members, which torch.save never writes and which may be a bomb.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+# What `load` raises for a file that holds no weights, or half of them, or wants to run code.
+UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
+# What torch's unpickler raises for rubbish, beside what it says it raises.
+RUBBISH = (AttributeError, TypeError, AssertionError, MemoryError, RecursionError, struct.error, SafetensorError)
+
+
+def load(path: Path):
+    """Tensors and plain containers out of a .pt, .pth, .ckpt or .safetensors file, on the CPU.
+
+    Raises one of UNREADABLE: pickle.UnpicklingError for what could run code.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        refuse_archive(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except RUBBISH as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+def refuse_archive(path: Path) -> None:
+    with path.open("rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # by which torch, too, knows a ZIP
+    if not zipped and tarfile.is_tarfile(path):
+        raise pickle.UnpicklingError("a tar archive; save it again with a torch of this decade")
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"its members are compressed: {unpacked:,} bytes in {path.stat().st_size:,}")
