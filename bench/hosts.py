@@ -180,10 +180,16 @@ def meet(place: Place, facts: dict) -> Meeting:
     return Meeting(place, store, job, hosts)
 
 
+def has(store: TCPStore, key: str) -> bool:
+    """Whether the store holds a key, without waiting for it: torch 2.1 has no other question than a comparison."""
+    nobodys = "-"  # a value that no host writes; compared with it, a missing key stays missing
+    return store.compare_set(key, nobodys, nobodys) != nobodys.encode()
+
+
 def await_all(place: Place, store: TCPStore) -> None:
     """Wait until every host has signed in, saying for whom. Raises Refusal after JOIN_TIMEOUT_S."""
     began, spoken = time.monotonic(), False
-    while missing := [r for r in range(place.hosts) if not store.check([f"crnn/host/{r}"])]:
+    while missing := [r for r in range(place.hosts) if not has(store, f"crnn/host/{r}")]:
         waited, names = time.monotonic() - began, ", ".join(map(str, missing))
         if waited > JOIN_TIMEOUT_S:
             raise Refusal(
@@ -201,7 +207,7 @@ def part(place: Place, store: TCPStore) -> None:
     store.set(f"crnn/read/{place.rank}", "yes")
     everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S
-    while place.leads and not store.check(everyone) and time.monotonic() < deadline:
+    while place.leads and not all(has(store, key) for key in everyone) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

@@ -23,6 +23,10 @@ class Row:
     speedup: float | None = None  # against the FP32 row
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        if names := sorted({name for record in self.records for name in record.fallbacks}):
+            self.notes.append(f"in part the host's speed: the card has no kernel for {', '.join(names)}")
+
     @property
     def first(self) -> Record:
         return self.records[0]
