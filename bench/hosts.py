@@ -78,6 +78,8 @@ class Place:
         address = said(environment, "address", "")[1]
         if not address:
             raise Refusal(f"{hosts} hosts, but MASTER_ADDR is not set: it is the address of host 0, on every host")
+        if address.count(":") == 1:  # more of them are an IPv6 address
+            raise Refusal(f"MASTER_ADDR={address} has a port in it: that belongs into MASTER_PORT")
         if not said(environment, "rank", "")[1]:
             raise Refusal(f"{hosts} hosts, but NODE_RANK is not set: it is 0 to {hosts - 1}, another on every host")
         return cls(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench import device
+from bench import device, presence
 from bench.device import DEVICES, Device, DeviceKind
 from bench.refusal import Refusal
 
@@ -20,10 +20,11 @@ def test_the_best_device_is_mlu_then_gpu_then_cpu(here, best, monkeypatch):
 
 
 def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
-    monkeypatch.setattr(device, "present", lambda name: {"MLU": 2, "GPU": 0}.get(name, 1))
+    here = {"MLU": (2, "two are hidden"), "GPU": (0, ""), "CPU": (1, "")}
+    monkeypatch.setattr(presence, "count", lambda kind: here[kind.name])
     device.require("MLU", 2)
     device.require("CPU", 64)
-    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. Try X"):
+    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"):
         device.require("MLU", 4, hint="Try X")
 
 

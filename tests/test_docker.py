@@ -175,6 +175,24 @@ def test_nvidia_cards_are_found_and_a_device_may_be_named(docker, tmp_path):
     assert "DEVICE=CPU" in asked
 
 
+def test_the_choice_of_cards_is_passed_on_and_a_stray_one_of_another_vendor_is_not(docker, tmp_path):
+    nodes(tmp_path / "dev", "cambricon_dev0")
+    chosen = {"MLU_VISIBLE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": ""}
+    asked, done = docker("run_docker.sh", "true", **chosen)
+    assert done.returncode == 0, done.stderr
+    assert "MLU_VISIBLE_DEVICES" in asked
+    assert "CUDA_VISIBLE_DEVICES" not in asked
+    assert "CUDA_VISIBLE_DEVICES" in docker("run_docker.sh", "true", DEVICE="GPU", **chosen)[0]
+
+
+def test_folders_may_have_any_name(docker, tmp_path):
+    data = tmp_path / "a:b, c"
+    data.mkdir()
+    asked, done = docker("run_docker.sh", "true", PYTORCH_TRAIN_DATASET=str(data))
+    assert done.returncode == 0, done.stderr
+    assert f'type=bind,"source={data}",target=/data,readonly' in asked
+
+
 def test_several_hosts_get_the_network_and_their_places(docker):
     asked, _ = docker("run_docker.sh", "CRNN_Train", NNODES="2", NODE_RANK="1", MASTER_ADDR="a")
     assert asked[asked.index("--network") + 1] == "host"

@@ -42,6 +42,7 @@ def patience(monkeypatch):
         (SLURM | {"NNODES": "1"}, Place()),  # one host of an allocation, by hand
         (KUBEFLOW, Place(2, 1, "b", 23456)),
         (INDEXED_JOB, Place(2, 1, "c-0.c", 29500)),
+        (INDEXED_JOB | {"MASTER_ADDR": "fd00::1"}, Place(2, 1, "fd00::1", 29500)),
     ],
 )
 def test_every_launcher_says_where_we_are_in_its_own_words(environment, place):
@@ -53,6 +54,7 @@ def test_every_launcher_says_where_we_are_in_its_own_words(environment, place):
     [
         ({"NNODES": "two"}, "NNODES=two is not a number"),
         ({"NNODES": "2", "NODE_RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "x:29500"}, "MASTER_ADDR=x:29500 has a port in it"),
         ({"NNODES": "2", "MASTER_ADDR": "x"}, "NODE_RANK is not set: it is 0 to 1"),
         ({"NNODES": "2", "MASTER_ADDR": "x", "NODE_RANK": "2"}, "NODE_RANK=2 is not a number from 0 to 1"),
         ({"NNODES": "2", "MASTER_ADDR": "x", "NODE_RANK": "1", "MASTER_PORT": "99999"}, "MASTER_PORT=99999"),
