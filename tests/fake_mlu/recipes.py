@@ -12,26 +12,13 @@ from bench import limits
 from models import train
 from models.options import RECIPES
 
-QUICK = [
-    "--device",
-    "MLU",
-    "--batch-size",
-    "2",
-    "--steps",
-    "1",
-    "--warmup-steps",
-    "0",
-    "--workers",
-    "0",
-    "--input",
-    "synthetic",
-]
+QUICK = ["--device=MLU", "--batch-size=2", "--steps=1", "--warmup-steps=0", "--workers=0", "--input=synthetic"]
 
 
 def main(folder: Path, *options: str) -> None:
     limits.SLICE_S, limits.COPY_BYTES_CARD = 1e-4, 1 << 16  # ceilings of a stand-in are of no interest
     for recipe in sorted(path.stem for path in RECIPES.glob("*.yaml")):
-        train.main(["--recipe", recipe, *QUICK, "--results", str(folder), "--checkpoints", str(folder), *options])
+        train.main([f"--recipe={recipe}", *QUICK, f"--results={folder}", f"--checkpoints={folder}", *options])
 
 
 if __name__ == "__main__":
