@@ -20,11 +20,11 @@ import psutil
 from torch.distributed import TCPStore
 
 from bench import provenance
-from bench.refusal import Refusal
+from bench.refusal import Refusal, seconds
 
 # How long hosts wait for each other: at the start, where images are still being pulled, and after a failure, where a
 # host may have to be replaced. torchrun's own default for a rendezvous is the same.
-JOIN_TIMEOUT_S = float(os.environ.get("CRNN_JOIN_TIMEOUT_S", "600"))
+JOIN_TIMEOUT_S = seconds("CRNN_JOIN_TIMEOUT_S", "600")
 PROBE_S = 5.0
 PORT = "29500"
 

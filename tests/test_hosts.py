@@ -11,7 +11,7 @@ import pytest
 
 from bench import hosts, together
 from bench.hosts import Place
-from bench.refusal import Refusal
+from bench.refusal import Refusal, seconds
 
 FACTS = {"host": "node", "commit": "abc", "versions": {"torch": "2.13.0", "python": "3"}, "program": ["p"], "cards": 1}
 SLURM = {"SLURM_STEP_NUM_NODES": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NODEID": "3", "MASTER_ADDR": "a"}
@@ -161,3 +161,12 @@ def test_restarts_by_default_only_where_hosts_may_be_lost():
     assert together.restarts({"MAX_RESTARTS": "1"}, Place(hosts=2)) == 1
     with pytest.raises(Refusal, match="MAX_RESTARTS=-1"):
         together.restarts({"MAX_RESTARTS": "-1"}, Place())
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf"])
+def test_a_time_that_is_none_is_one_line(value, monkeypatch, capsys):
+    monkeypatch.setenv("CRNN_TIMEOUT_S", value)
+    with pytest.raises(SystemExit) as end:
+        seconds("CRNN_TIMEOUT_S", "300")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: CRNN_TIMEOUT_S={value} is not a number of seconds\n"

@@ -68,6 +68,21 @@ def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_wha
         assert sum(event["event"] == "synchronize" for event in mine) >= 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+def test_four_cards_learn_what_four_processes_learn(precision, on_mlu, script, tmp_path):
+    name = f"CRNN_{precision}_30E_4MLUs_Train"
+    done, card, _ = on_mlu(name, *QUICK, cards=4)
+    assert done.returncode == 0, done.stderr
+    done = script(name, *QUICK, "--results", str(tmp_path / "cpu"), DEVICE="CPU", timeout=300)
+    assert done.returncode == 0, done.stderr
+    [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
+    assert (card.run, cpu.run) == (f"CRNN_{precision}_3S_4MLUs_Train", f"CRNN_{precision}_3S_4CPUs_Train")
+    half = precision == "AMP"  # float16 on a card, bfloat16 on a CPU
+    assert card.training["loss"] == pytest.approx(cpu.training["loss"], rel=3e-2 if half else 1e-6)
+    assert list(faults(card)) == []
+
+
 def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_mlu):
     runs = 2
     done, record, events = on_mlu(
@@ -111,7 +126,7 @@ def test_operators_that_fell_back_to_the_host_are_in_the_record_and_in_the_repor
     assert done.stderr.count("will fall back to run on the CPU") == 1
     command = [sys.executable, "-m", "bench.report", "--simulated", str(tmp_path / "runs of CRNN_AMP_30E_1MLU_Train")]
     report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "1. in part the host's speed: the card has no kernel for aten::max_pool2d_with_indices" in report
+    assert "in part the host's speed: the card has no kernel for aten::max_pool2d_with_indices" in report
 
 
 def test_a_fallback_may_be_forbidden(on_mlu):
