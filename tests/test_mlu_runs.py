@@ -72,7 +72,7 @@ def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_wha
 @pytest.mark.parametrize("precision", ["FP32", "AMP"])
 def test_four_cards_learn_what_four_processes_learn(precision, on_mlu, script, tmp_path):
     name = f"CRNN_{precision}_30E_4MLUs_Train"
-    done, card, _ = on_mlu(name, *QUICK, cards=4)
+    done, card, _ = on_mlu(name, *QUICK, cards=4, timeout=300)
     assert done.returncode == 0, done.stderr
     done = script(name, *QUICK, "--results", str(tmp_path / "cpu"), DEVICE="CPU", timeout=300)
     assert done.returncode == 0, done.stderr
