@@ -109,7 +109,7 @@ need_packages() {
     export PIP_EXTRA_INDEX_URL
     # shellcheck disable=SC2086 # words
     if bounded docker run --rm --env PIP_EXTRA_INDEX_URL "$BASE_IMAGE" python3 -m pip $ask "$torch" &&
-      ! grep -q nvidia "$place/output"; then
+      ! grep -q '"nvidia-' "$place/output"; then
       return
     fi
   done
