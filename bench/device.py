@@ -7,7 +7,6 @@ in what its row says. Facts about Cambricon's backend: Cambricon/torch_mlu r2.4 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import platform
 import resource
@@ -17,12 +16,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial, reduce
 
-# Count cards through the driver's management library: plain is_available() would start a context and poison fork.
-os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
-
 import torch
 
+from bench import fallbacks, presence
 from bench.provenance import cpu_name
 from bench.refusal import Refusal
 from bench.run_name import DEVICES as ORDER
@@ -39,7 +35,8 @@ class DeviceKind:
     scaled: bool  # AMP needs loss scaling
     extension: str | None = None  # a package to import before torch knows the type
     tf32: tuple[str, ...] = ()  # switches under `torch.` that must be off for FP32 to mean FP32
-    visible: str | None = None  # environment variable that picks cards
+    visible: tuple[str, ...] = ()  # environment variables that pick cards; the first that is set counts
+    monitor: str = ""  # the vendor's program that shows the driver and who holds a card
 
 
 DEVICES = {
@@ -58,7 +55,9 @@ DEVICES = {
                 "backends.mlu.matmul.allow_tf32",
                 "backends.mlu.custom.allow_tf32",
             ),
-            visible="MLU_VISIBLE_DEVICES",
+            # torch_mlu obeys CUDA's variable, too, where its own are not set: a stray one hides every card.
+            visible=("CN_VISIBLE_DEVICES", "MLU_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+            monitor="cnmon",
         ),
         DeviceKind(
             "GPU",
@@ -67,7 +66,8 @@ DEVICES = {
             torch.float16,
             scaled=True,
             tf32=("backends.cuda.matmul.allow_tf32", "backends.cudnn.allow_tf32"),
-            visible="CUDA_VISIBLE_DEVICES",
+            visible=("CUDA_VISIBLE_DEVICES",),
+            monitor="nvidia-smi",
         ),
         DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False),
     )
@@ -76,23 +76,7 @@ DEVICES = {
 
 def present(name: str) -> int:
     """How many cards of this kind are here. A process count is not limited by the machine, so CPU answers 1."""
-    kind = DEVICES[name]
-    if kind.type == "cpu":
-        return 1
-    try:
-        if kind.extension and importlib.util.find_spec(kind.extension) is None:
-            return 0
-        if kind.extension:
-            importlib.import_module(kind.extension)
-        module = getattr(torch, kind.type)
-        return module.device_count() if module.is_available() else 0
-    except (
-        ImportError,
-        OSError,
-        RuntimeError,
-        AttributeError,
-    ):  # the wheel without its driver fails in all these ways
-        return 0
+    return presence.count(DEVICES[name])[0]
 
 
 def inventory() -> dict[str, int]:
@@ -104,13 +88,23 @@ def best() -> str:
     return next(name for name in ORDER if present(name))
 
 
+def overlooked() -> list[str]:
+    """A sentence for each vendor whose library is installed here and shows no card: a run would pass it over."""
+    found = {
+        name: presence.count(kind) for name, kind in DEVICES.items() if kind.extension and presence.installed(kind)
+    }
+    return [f"no {name} is used: {why}" for name, (cards, why) in found.items() if not cards]
+
+
 def require(name: str, cards: int, hint: str = "") -> None:
-    """Refuse, saying what was found, when `cards` devices of this kind are not here."""
+    """Refuse, saying what was found and why not more, when `cards` devices of this kind are not here."""
     found = inventory()
     if name == "CPU" or found[name] >= cards:
         return
     here = ", ".join(f"{count} {kind}" for kind, count in found.items() if kind != "CPU")
-    raise Refusal(f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores. {hint}".strip())
+    why = presence.count(DEVICES[name])[1]
+    said = (f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores", why, hint)
+    raise Refusal(". ".join(filter(None, said)))
 
 
 def switch(path: str):
@@ -128,6 +122,7 @@ class Device:
     precision: str
     index: int = 0
     switches: dict[str, object] = field(default_factory=dict)  # evidence for the record
+    fallbacks: list[str] = field(default_factory=list)  # operators that ran on the host; grows during the run
 
     @classmethod
     def open(cls, name: str, precision: str = "FP32", index: int = 0) -> Device:
@@ -136,10 +131,24 @@ class Device:
         require(name, index + 1)
         device = cls(kind, precision, index)
         if kind.type != "cpu":
-            device.module.set_device(index)
+            device.take()
+            fallbacks.watch(device.fallbacks)
         device.check_precision()
         device.set_switches()
         return device
+
+    def take(self) -> None:
+        """Select the card and use it once: a driver that does not answer and a card that is held say so only then."""
+        try:
+            self.module.set_device(self.index)
+            torch.ones(1, device=self.torch).tolist()
+        except RuntimeError as error:
+            chosen = presence.visibility(self.kind)
+            where = f" of {chosen[0]}={chosen[1]}" if chosen else ""
+            raise Refusal(
+                f"{self.kind.name} {self.index}{where} cannot be used ({presence.first_line(error)});"
+                f" {self.kind.monitor} shows the driver and who holds the card"
+            ) from None
 
     @property
     def module(self):

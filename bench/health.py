@@ -6,12 +6,12 @@ nodes: half of the cards are broken or held, the driver does not fit the image, 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 
 from bench import device
+from bench.presence import visibility
 
 # Nodes of the cards themselves, not of their controls.
 NODES = {"MLU": r"cambricon_dev\d+", "GPU": r"nvidia\d+"}
@@ -26,8 +26,7 @@ def faults(folder: Path = Path("/dev")) -> list[str]:
     found = []
     for name in NODES:
         given, answering = nodes(name, folder), device.present(name)
-        chosen = os.environ.get(device.DEVICES[name].visible or "")
-        if chosen is None and answering < len(given):
+        if visibility(device.DEVICES[name]) is None and answering < len(given):
             found.append(f"{answering} of {len(given)} {name} answer ({', '.join(given)} in {folder})")
     return found
 

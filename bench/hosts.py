@@ -20,11 +20,11 @@ import psutil
 from torch.distributed import TCPStore
 
 from bench import provenance
-from bench.refusal import Refusal
+from bench.refusal import Refusal, seconds
 
 # How long hosts wait for each other: at the start, where images are still being pulled, and after a failure, where a
 # host may have to be replaced. torchrun's own default for a rendezvous is the same.
-JOIN_TIMEOUT_S = float(os.environ.get("CRNN_JOIN_TIMEOUT_S", "600"))
+JOIN_TIMEOUT_S = seconds("CRNN_JOIN_TIMEOUT_S", "600")
 PROBE_S = 5.0
 PORT = "29500"
 
@@ -78,6 +78,8 @@ class Place:
         address = said(environment, "address", "")[1]
         if not address:
             raise Refusal(f"{hosts} hosts, but MASTER_ADDR is not set: it is the address of host 0, on every host")
+        if address.count(":") == 1:  # more of them are an IPv6 address
+            raise Refusal(f"MASTER_ADDR={address} has a port in it: that belongs into MASTER_PORT")
         if not said(environment, "rank", "")[1]:
             raise Refusal(f"{hosts} hosts, but NODE_RANK is not set: it is 0 to {hosts - 1}, another on every host")
         return cls(
@@ -180,10 +182,16 @@ def meet(place: Place, facts: dict) -> Meeting:
     return Meeting(place, store, job, hosts)
 
 
+def has(store: TCPStore, key: str) -> bool:
+    """Whether the store holds a key, without waiting for it: torch 2.1 has no other question than a comparison."""
+    nobodys = "-"  # a value that no host writes; compared with it, a missing key stays missing
+    return store.compare_set(key, nobodys, nobodys) != nobodys.encode()
+
+
 def await_all(place: Place, store: TCPStore) -> None:
     """Wait until every host has signed in, saying for whom. Raises Refusal after JOIN_TIMEOUT_S."""
     began, spoken = time.monotonic(), False
-    while missing := [r for r in range(place.hosts) if not store.check([f"crnn/host/{r}"])]:
+    while missing := [r for r in range(place.hosts) if not has(store, f"crnn/host/{r}")]:
         waited, names = time.monotonic() - began, ", ".join(map(str, missing))
         if waited > JOIN_TIMEOUT_S:
             raise Refusal(
@@ -201,7 +209,7 @@ def part(place: Place, store: TCPStore) -> None:
     store.set(f"crnn/read/{place.rank}", "yes")
     everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S
-    while place.leads and not store.check(everyone) and time.monotonic() < deadline:
+    while place.leads and not all(has(store, key) for key in everyone) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 

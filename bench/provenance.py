@@ -24,6 +24,7 @@ VARIABLES = (  # settings that change numbers
     "LD_PRELOAD",
     "CUDA_VISIBLE_DEVICES",
     "MLU_VISIBLE_DEVICES",
+    "CN_VISIBLE_DEVICES",
     "ENABLE_FALLBACK_TO_CPU",
 )
 
@@ -47,12 +48,12 @@ def version(package: str) -> str | None:
 
 
 def commit() -> dict:
-    """The commit and whether the tree differs from it. An image carries its commit in HARNESS_COMMIT."""
+    """The commit and whether the tree differs from it. An image carries both in HARNESS_COMMIT (docker/build.sh)."""
     changes = git("status", "--porcelain")
-    return {
-        "commit": git("rev-parse", "HEAD") or os.environ.get("HARNESS_COMMIT") or None,
-        "dirty": bool(changes) if changes is not None else None,
-    }
+    if changes is not None:
+        return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(changes)}
+    built = os.environ.get("HARNESS_COMMIT") or None
+    return {"commit": built and built.removesuffix("-dirty"), "dirty": built and built.endswith("-dirty")}
 
 
 def diff_sha256() -> str | None:

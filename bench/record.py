@@ -67,6 +67,7 @@ class Record:
     loadgen: dict | None = None
     precision_evidence: dict = field(default_factory=dict)
     preflight: list[dict] = field(default_factory=list)
+    fallbacks: list[str] = field(default_factory=list)
     seeds: dict = field(default_factory=dict)
     status: str = "ok"
     status_reasons: list[str] = field(default_factory=list)

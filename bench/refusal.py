@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from bench.reporting.text import one_line
 
@@ -36,3 +37,13 @@ def answer(main: Callable[[], object], program: str) -> None:
         if launcher := os.environ.get("CRNN_LAUNCHER"):
             os.kill(int(launcher), signal.SIGUSR1)
         sys.exit(2)
+
+
+def seconds(variable: str, default: str) -> float:
+    """A time that the environment sets. A module reads it before its program can answer, so this ends the process."""
+    value = os.environ.get(variable) or default
+    with suppress(ValueError):  # which is said below
+        if 0 < float(value) < 1e9:
+            return float(value)
+    print(f"error: {variable}={value} is not a number of seconds", file=sys.stderr)
+    sys.exit(2)

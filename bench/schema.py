@@ -22,6 +22,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "status_reasons[]": "why the status is not ok, in words",
         "started_utc": "ISO 8601",
         "warmup_steps": "steps at the start of each series that no derived number uses",
+        "fallbacks[]": "operators the device has no kernel for: the host ran them, and part of the throughput is its",
     },
     "cell": {
         "model": "recipe",

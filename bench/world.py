@@ -10,11 +10,11 @@ import torch
 import torch.distributed as dist
 
 from bench.device import Device
-from bench.refusal import Refusal
+from bench.refusal import Refusal, seconds
 
 # A rank that has said nothing for this long is lost. gloo's own default is 30 minutes; the longest silence of a run is
 # the leader writing a checkpoint, seconds, or a host reading a data set's labels slower than another, a minute or two.
-TIMEOUT = timedelta(seconds=float(os.environ.get("CRNN_TIMEOUT_S", "300")))
+TIMEOUT = timedelta(seconds=seconds("CRNN_TIMEOUT_S", "300"))
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ if [[ ${1:-} =~ ^[A-Za-z] ]]; then
   shift
 fi
 read_settings "$device"
-# "-dirty": built from a tree that differs from the commit.
-commit=$(git -C "$ROOT" describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null || true)
-version=$(git -C "$ROOT" describe --always --tags --dirty 2>/dev/null || true)
+# "-dirty": the tree differs from the commit, be it in a file that git does not know.
+dirty=$(git -C "$ROOT" status --porcelain 2>/dev/null | head -n 1 || true)
+commit=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)${dirty:+-dirty}
+version=$(git -C "$ROOT" describe --always --tags 2>/dev/null || true)${dirty:+-dirty}
 # The settings' flags are a list of words.
 # shellcheck disable=SC2086
 exec docker build --tag "$IMAGE_NAME" --build-arg "BASE_IMAGE=$BASE_IMAGE" $BUILD_FLAGS \

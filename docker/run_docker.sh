@@ -17,8 +17,7 @@ source "$ROOT/docker/common.sh"
 SOURCES=/opt/crnn-bench/src
 # Variables of the caller that mean the same inside.
 PASSED=(CARDS PRECISION EPOCHS STEPS NNODES NODE_RANK MASTER_ADDR MASTER_PORT MAX_RESTARTS CRNN_TIMEOUT_S
-  CRNN_JOIN_TIMEOUT_S CRNN_MIXED_HOSTS OMP_NUM_THREADS MLU_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES
-  ENABLE_FALLBACK_TO_CPU GLOO_SOCKET_IFNAME NCCL_SOCKET_IFNAME)
+  CRNN_JOIN_TIMEOUT_S CRNN_MIXED_HOSTS OMP_NUM_THREADS ENABLE_FALLBACK_TO_CPU GLOO_SOCKET_IFNAME NCCL_SOCKET_IFNAME)
 
 arguments=(--rm --init --read-only --tmpfs /tmp:exec --ulimit memlock=-1 --security-opt=no-new-privileges)
 
@@ -32,23 +31,28 @@ confine() { # [--privileged]
 # Files that a run leaves belong to the caller, also to the one behind sudo.
 user=${SUDO_UID:-$(id -u)} group=${SUDO_GID:-$(id -g)}
 
+bind() { # <path> <path inside> [readonly]: paths may hold colons and commas, which --volume and --mount read as their own
+  arguments+=(--mount "type=bind,\"source=$(realpath "$1")\",target=$2${3:+,$3}")
+}
+
 folder() { # <path> <path inside>: made when it is missing, mounted for writing
   [[ -d $1 ]] || install -d -o "$user" -g "$group" "$1" || fail "cannot make the folder $1"
-  arguments+=(--volume "$(realpath "$1"):$2")
+  bind "$1" "$2"
 }
 
 mount_data() {
   folder "${RESULTS:-$ROOT/results/runs}" "$SOURCES/results/runs"
   if [[ -f $PYTORCH_TRAIN_CHECKPOINT ]]; then # one file of weights
-    arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_CHECKPOINT"):/checkpoints/weights.pt:ro"
-      --env PYTORCH_TRAIN_CHECKPOINT=/checkpoints/weights.pt)
+    bind "$PYTORCH_TRAIN_CHECKPOINT" /checkpoints/weights.pt readonly
+    arguments+=(--env PYTORCH_TRAIN_CHECKPOINT=/checkpoints/weights.pt)
   else
     folder "$PYTORCH_TRAIN_CHECKPOINT" /checkpoints
   fi
   if [[ -z $PYTORCH_TRAIN_DATASET ]]; then
     folder "$CRNN_SAMPLE" /data/sample # rendered there on the first run
   elif [[ -d $PYTORCH_TRAIN_DATASET ]]; then
-    arguments+=(--volume "$(realpath "$PYTORCH_TRAIN_DATASET"):/data:ro" --env PYTORCH_TRAIN_DATASET=/data)
+    bind "$PYTORCH_TRAIN_DATASET" /data readonly
+    arguments+=(--env PYTORCH_TRAIN_DATASET=/data)
   else
     fail "PYTORCH_TRAIN_DATASET=$PYTORCH_TRAIN_DATASET is not a folder"
   fi
@@ -73,7 +77,7 @@ pass_devices() {
   done
   for id in $(printf '%s\n' "${groups[@]}" | sort -un); do arguments+=(--group-add "$id"); done
   for tool in $READ_ONLY_TOOLS; do
-    [[ ! -e $tool ]] || arguments+=(--volume "$tool:$tool:ro")
+    [[ ! -e $tool ]] || bind "$tool" "$tool" readonly
   done
   # shellcheck disable=SC2206 # a list of words
   arguments+=($DOCKER_FLAGS)
@@ -85,7 +89,8 @@ pass_environment() {
     "$IMAGE_NAME") || fail "no image $IMAGE_NAME here: bash docker/build.sh"
   arguments+=(--user "$user:$group" --env "IMAGE_NAME=$IMAGE_NAME" --env "IMAGE_DIGEST=$digest")
   [[ -z ${DEVICE:-} ]] || arguments+=(--env "DEVICE=$DEVICE_NAME")
-  for name in "${PASSED[@]}"; do [[ ! -v $name ]] || arguments+=(--env "$name"); done
+  # shellcheck disable=SC2086 # a list of words
+  for name in "${PASSED[@]}" $CARD_VARIABLES; do [[ ! -v $name ]] || arguments+=(--env "$name"); done
   [[ ! -t 0 || ! -t 1 ]] || arguments+=(-it)
 }
 

@@ -45,6 +45,8 @@ def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
 def checked(run: RunName, script: str) -> RunName:
     """The run on a device that is here; Refusal with the command that would run when its cards are not."""
     if run.device is None:
+        for sentence in device.overlooked():
+            print(f"note: {sentence}", file=sys.stderr, flush=True)
         return replace(run, device=device.best())
     here = f"DEVICE={device.best()} CARDS={device.present(device.best())} bash run_scripts/{script}.sh"
     device.require(run.device, run.cards, hint=f"The same recipe runs here as: {here}")

@@ -17,6 +17,7 @@ from bench.arithmetic.derive import completed
 from bench.arithmetic.packing import ticks
 from bench.disk import refuse_unwritable, warn
 from bench.meter import Meter
+from bench.presence import visibility
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
 from bench.run_name import RunName
@@ -54,8 +55,9 @@ def own_sensor(session: Session):
     device = session.device
     if device.kind.name == "CPU" and session.world.local_rank:
         return None
-    visible = os.environ.get(device.kind.visible) if device.kind.visible else None
-    return telemetry.open_sensor(device.kind.name, device.identity() or telemetry.physical(device.index, visible))
+    chosen = visibility(device.kind)
+    card = device.identity() or telemetry.physical(device.index, chosen and chosen[1])
+    return telemetry.open_sensor(device.kind.name, card)
 
 
 def checks(session: Session, sensor) -> list[dict]:
@@ -182,6 +184,7 @@ class Run:
                 "total_s": total_s,
             },
             preflight=instruments.preflight,
+            fallbacks=sorted(set().union(*gather(session.device.fallbacks))),
             precision_evidence=session.device.switches,
             seeds={"seed": options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
             **sections,

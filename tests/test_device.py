@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench import device
+from bench import device, presence
 from bench.device import DEVICES, Device, DeviceKind
 from bench.refusal import Refusal
 
@@ -20,10 +20,11 @@ def test_the_best_device_is_mlu_then_gpu_then_cpu(here, best, monkeypatch):
 
 
 def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
-    monkeypatch.setattr(device, "present", lambda name: {"MLU": 2, "GPU": 0}.get(name, 1))
+    here = {"MLU": (2, "two are hidden"), "GPU": (0, ""), "CPU": (1, "")}
+    monkeypatch.setattr(presence, "count", lambda kind: here[kind.name])
     device.require("MLU", 2)
     device.require("CPU", 64)
-    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. Try X"):
+    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"):
         device.require("MLU", 4, hint="Try X")
 
 
@@ -69,6 +70,8 @@ def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
 
 def test_loss_scaling_only_where_float16_is_used():
     assert not Device.open("CPU", "AMP").gradient_scaler().is_enabled()
+    if not hasattr(torch.amp, "GradScaler"):
+        pytest.skip("torch before 2.3 scales on cards only; tests/test_mlu_runs.py has that path")
     scaled = DeviceKind("X", "cpu", "gloo", torch.float16, scaled=True)
     assert Device(scaled, "AMP").gradient_scaler().is_enabled()
     assert not Device(scaled, "FP32").gradient_scaler().is_enabled()

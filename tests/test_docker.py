@@ -175,6 +175,24 @@ def test_nvidia_cards_are_found_and_a_device_may_be_named(docker, tmp_path):
     assert "DEVICE=CPU" in asked
 
 
+def test_the_choice_of_cards_is_passed_on_and_a_stray_one_of_another_vendor_is_not(docker, tmp_path):
+    nodes(tmp_path / "dev", "cambricon_dev0")
+    chosen = {"MLU_VISIBLE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": ""}
+    asked, done = docker("run_docker.sh", "true", **chosen)
+    assert done.returncode == 0, done.stderr
+    assert "MLU_VISIBLE_DEVICES" in asked
+    assert "CUDA_VISIBLE_DEVICES" not in asked
+    assert "CUDA_VISIBLE_DEVICES" in docker("run_docker.sh", "true", DEVICE="GPU", **chosen)[0]
+
+
+def test_folders_may_have_any_name(docker, tmp_path):
+    data = tmp_path / "a:b, c"
+    data.mkdir()
+    asked, done = docker("run_docker.sh", "true", PYTORCH_TRAIN_DATASET=str(data))
+    assert done.returncode == 0, done.stderr
+    assert f'type=bind,"source={data}",target=/data,readonly' in asked
+
+
 def test_several_hosts_get_the_network_and_their_places(docker):
     asked, _ = docker("run_docker.sh", "CRNN_Train", NNODES="2", NODE_RANK="1", MASTER_ADDR="a")
     assert asked[asked.index("--network") + 1] == "host"
@@ -196,12 +214,45 @@ def test_bad_input_is_one_line(environment, said, docker):
     assert said in done.stderr.strip().splitlines()[-1]
 
 
-def test_an_image_knows_its_commit_and_keeps_the_vendors_torch(docker):
+def test_an_image_keeps_the_vendors_torch(docker):
     asked, done = docker("build.sh", "mlu", BASE_IMAGE="vendor/pytorch:1")
     assert done.returncode == 0, done.stderr
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     assert {"BASE_IMAGE=vendor/pytorch:1", "KEEP_TORCH=1"} <= set(asked)
-    assert any(word.startswith(f"COMMIT={commit}") for word in asked)
+
+
+def git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_an_image_knows_its_commit_and_whether_the_tree_differs_from_it(docker):
+    asked, _ = docker("build.sh")
+    assert f"COMMIT={git('rev-parse', 'HEAD')}{'-dirty' * bool(git('status', '--porcelain'))}" in asked
+
+
+ENGINES = {  # how a machine's docker behaves, the seconds there are, what the container test says
+    "none answers": ("exit 1", "60", "skipped: no Docker engine answers"),
+    "it hangs": ("sleep 50", "1", "skipped: 1 s are over at: preparations"),
+    "it cannot pull": ('[ "$1" = info ]', "60", "skipped: no base image python:3.11-slim-bookworm, and it cannot be"),
+    "another machine's": ('[ "$1 $2" != "run --rm" ]', "60", "skipped: this engine does not write into this machine's"),
+    "it changes users": ("true", "60", "skipped: this engine changes users"),
+}
+
+
+@pytest.mark.parametrize("case", ENGINES)
+def test_a_machine_that_cannot_build_images_is_no_fault(case, tmp_path):
+    """tests/containers/run.sh, with a shell in place of docker."""
+    body, seconds, said = ENGINES[case]
+    shim = tmp_path / "docker"
+    shim.write_text(f"#!/bin/sh\n{body}\n")
+    shim.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    settings = {"PATH": path, "CONTAINER_HELPERS": "/nowhere", "CONTAINER_SECONDS": seconds, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", ROOT / "tests/containers/run.sh"], env=settings, capture_output=True, text=True, timeout=40
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"containers: {said}" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["docker"]  # it cleans up
 
 
 def wheel(folder: Path, name: str, version: str, requires: str = "") -> Path:

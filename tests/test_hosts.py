@@ -11,7 +11,7 @@ import pytest
 
 from bench import hosts, together
 from bench.hosts import Place
-from bench.refusal import Refusal
+from bench.refusal import Refusal, seconds
 
 FACTS = {"host": "node", "commit": "abc", "versions": {"torch": "2.13.0", "python": "3"}, "program": ["p"], "cards": 1}
 SLURM = {"SLURM_STEP_NUM_NODES": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_NODEID": "3", "MASTER_ADDR": "a"}
@@ -42,6 +42,7 @@ def patience(monkeypatch):
         (SLURM | {"NNODES": "1"}, Place()),  # one host of an allocation, by hand
         (KUBEFLOW, Place(2, 1, "b", 23456)),
         (INDEXED_JOB, Place(2, 1, "c-0.c", 29500)),
+        (INDEXED_JOB | {"MASTER_ADDR": "fd00::1"}, Place(2, 1, "fd00::1", 29500)),
     ],
 )
 def test_every_launcher_says_where_we_are_in_its_own_words(environment, place):
@@ -53,6 +54,7 @@ def test_every_launcher_says_where_we_are_in_its_own_words(environment, place):
     [
         ({"NNODES": "two"}, "NNODES=two is not a number"),
         ({"NNODES": "2", "NODE_RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "x:29500"}, "MASTER_ADDR=x:29500 has a port in it"),
         ({"NNODES": "2", "MASTER_ADDR": "x"}, "NODE_RANK is not set: it is 0 to 1"),
         ({"NNODES": "2", "MASTER_ADDR": "x", "NODE_RANK": "2"}, "NODE_RANK=2 is not a number from 0 to 1"),
         ({"NNODES": "2", "MASTER_ADDR": "x", "NODE_RANK": "1", "MASTER_PORT": "99999"}, "MASTER_PORT=99999"),
@@ -159,3 +161,12 @@ def test_restarts_by_default_only_where_hosts_may_be_lost():
     assert together.restarts({"MAX_RESTARTS": "1"}, Place(hosts=2)) == 1
     with pytest.raises(Refusal, match="MAX_RESTARTS=-1"):
         together.restarts({"MAX_RESTARTS": "-1"}, Place())
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf"])
+def test_a_time_that_is_none_is_one_line(value, monkeypatch, capsys):
+    monkeypatch.setenv("CRNN_TIMEOUT_S", value)
+    with pytest.raises(SystemExit) as end:
+        seconds("CRNN_TIMEOUT_S", "300")
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: CRNN_TIMEOUT_S={value} is not a number of seconds\n"

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.record import Record
 from bench.verify import faults
+from models.options import RECIPES
 
 torch = pytest.importorskip("torch", minversion="2.10")  # what the stand-in needs
 
-STAND_IN = str(Path(__file__).resolve().parent / "fake_mlu")
+ROOT = Path(__file__).resolve().parent.parent
+STAND_IN = str(ROOT / "tests" / "fake_mlu")
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1", "--workers", "0"]
 
 
@@ -62,6 +68,21 @@ def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_wha
         assert sum(event["event"] == "synchronize" for event in mine) >= 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+def test_four_cards_learn_what_four_processes_learn(precision, on_mlu, script, tmp_path):
+    name = f"CRNN_{precision}_30E_4MLUs_Train"
+    done, card, _ = on_mlu(name, *QUICK, cards=4, timeout=300)
+    assert done.returncode == 0, done.stderr
+    done = script(name, *QUICK, "--results", str(tmp_path / "cpu"), DEVICE="CPU", timeout=300)
+    assert done.returncode == 0, done.stderr
+    [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
+    assert (card.run, cpu.run) == (f"CRNN_{precision}_3S_4MLUs_Train", f"CRNN_{precision}_3S_4CPUs_Train")
+    half = precision == "AMP"  # float16 on a card, bfloat16 on a CPU
+    assert card.training["loss"] == pytest.approx(cpu.training["loss"], rel=3e-2 if half else 1e-6)
+    assert list(faults(card)) == []
+
+
 def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_mlu):
     runs = 2
     done, record, events = on_mlu(
@@ -84,13 +105,77 @@ def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_m
     assert sum(event["event"] == "synchronize" for event in events) >= 2 * timed_batches
 
 
-REFUSALS = {
+def test_every_recipe_trains_a_step(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": f"{STAND_IN}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "tests/fake_mlu/recipes.py", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    records = {record.recipe["name"]: record for record in map(Record.load, tmp_path.glob("*.json"))}
+    assert set(records) == {path.stem for path in RECIPES.glob("*.yaml")}
+    for record in records.values():
+        assert record.cell["simulated"]
+        assert [math.isfinite(loss) for loss in record.training["loss"]] == [True]
+
+
+def test_operators_that_fell_back_to_the_host_are_in_the_record_and_in_the_report(on_mlu, tmp_path):
+    done, record, _ = on_mlu(
+        "CRNN_AMP_30E_1MLU_Train", *QUICK, FAKE_MLU_FALLBACK="max_pool2d_with_indices,nanmedian", FAKE_MLU_TORCH="2.1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert record.fallbacks == ["aten::max_pool2d_with_indices"]
+    assert done.stderr.count("will fall back to run on the CPU") == 1
+    command = [sys.executable, "-m", "bench.report", "--simulated", str(tmp_path / "runs of CRNN_AMP_30E_1MLU_Train")]
+    report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "in part the host's speed: the card has no kernel for aten::max_pool2d_with_indices" in report
+
+
+def test_a_fallback_may_be_forbidden(on_mlu):
+    forbidden = {"FAKE_MLU_FALLBACK": "max_pool2d_with_indices", "ENABLE_FALLBACK_TO_CPU": "0"}
+    done, record, _ = on_mlu("CRNN_FP32_30E_1MLU_Train", *QUICK, **forbidden)
+    assert (done.returncode, record.status) == (1, "crash")
+    assert "Could not run 'aten::max_pool2d_with_indices'" in record.status_reasons[0]
+
+
+def test_cards_that_a_stray_variable_hides_are_not_passed_over_in_silence(on_mlu):
+    quick = ["--min-seconds", "0", "--min-steps", "1", "--latency-runs", "0"]
+    done, record, _ = on_mlu("CRNN_Infer", *quick, CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, record.cell["device"]) == (0, "CPU")
+    assert "note: no MLU is used: CUDA_VISIBLE_DEVICES='' leaves 0 to torch_mlu: unset it" in done.stderr
+
+
+REFUSALS = {  # name, environment, what the last line says
     "four cards asked, two here": ("CRNN_FP32_30E_4MLUs_Train", {}, "4 MLU asked for; found 2 MLU"),
-    "no driver": ("CRNN_FP32_30E_1MLU_Train", {"FAKE_MLU_DRIVER": "absent"}, "1 MLU asked for; found 0 MLU"),
+    "half of the cards hidden": (
+        "CRNN_FP32_30E_2MLUs_Train",
+        {"MLU_VISIBLE_DEVICES": "1"},
+        "found 1 MLU, 0 GPU and",
+    ),
+    "a stray variable of CUDA": (
+        "CRNN_FP32_30E_1MLU_Train",
+        {"CUDA_VISIBLE_DEVICES": ""},
+        "CUDA_VISIBLE_DEVICES='' leaves 0 to torch_mlu: unset it",
+    ),
+    "no driver": ("CRNN_FP32_30E_1MLU_Train", {"FAKE_MLU_DRIVER": "absent"}, "the driver shows no MLU: does cnmon?"),
+    "a driver without cards": ("CRNN_FP32_30E_1MLU_Train", {"FAKE_MLU_COUNT": "0"}, "1 MLU asked for; found 0 MLU"),
+    "a driver that does not answer": (
+        "CRNN_FP32_30E_1MLU_Train",
+        {"FAKE_MLU_DRIVER": "broken"},
+        "MLU 0 cannot be used (RuntimeError: CNRT error: cnInit failed",
+    ),
+    "half of the cards held": (
+        "CRNN_FP32_30E_2MLUs_Train",
+        {"FAKE_MLU_BUSY": "1"},
+        "MLU 1 cannot be used (RuntimeError: MLU out of memory: card 1 is held by another process (stand-in)); cnmon",
+    ),
+    "cards of two kinds": (
+        "CRNN_FP32_30E_2MLUs_Train",
+        {"FAKE_MLU_NAME": "MLU370-X8,MLU590-M9"},
+        "the ranks run on MLU370-X8 and MLU590-M9; use cards of one kind",
+    ),
     "a wheel that does not load": (
         "CRNN_FP32_30E_1MLU_Train",
         {"FAKE_MLU_DRIVER": "unloadable"},
-        "1 MLU asked for; found 0 MLU",
+        "torch_mlu does not load here: OSError: libcndev.so",
     ),
     "bfloat16 on MLU370": ("CRNN_FP32_30E_1MLU_Train", {"PRECISION": "BF16"}, "MLU370-X8 has no bfloat16"),
 }
@@ -99,6 +184,7 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_what_the_cards_cannot_do_is_one_line(on_mlu, case):
     name, environment, line = REFUSALS[case]
-    done, record, _ = on_mlu(name, *QUICK, cards=2, **environment)
-    assert (done.returncode, record) == (2, None)
+    done, record, _ = on_mlu(name, *QUICK, **{"cards": 2, **environment})
+    assert (done.returncode, record) == (2, None), done.stderr
     assert line in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

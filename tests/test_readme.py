@@ -41,6 +41,13 @@ def test_ruff_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
+def test_nothing_needs_more_than_python_3_10():
+    """Syntax and standard library; what MLU images bring is 3.10 to 3.12."""
+    command = ["vermin", "--target=3.10-", "--violations", "--no-tips", "bench", "models", "benchmarks", "tests"]
+    done = subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+
+
 def test_every_program_it_names_is_one_of_them():
     assert set(re.findall(r"-m ((?:models|bench)\.\w+)", README)) <= set(PROGRAMS)
 

@@ -8,6 +8,7 @@ import torch
 
 from bench.refusal import Refusal
 from models.crnn import CRNN
+from models.export import exporter
 from models.model import Model
 from models.parts.backbones import BACKBONES
 from models.parts.heads import pad
@@ -171,8 +172,8 @@ def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
     recogniser = build(model).eval()
     axes = {"images": {0: "pictures", 3: "width"}}
     torch.onnx.export(
-        recogniser, (pictures(100, 100)[0],), tmp_path / "net.onnx", input_names=["images"], dynamic_axes=axes,
-        opset_version=16, dynamo=False,
+        recogniser, (pictures(100, 100)[0],), str(tmp_path / "net.onnx"), input_names=["images"], dynamic_axes=axes,
+        opset_version=16, **exporter(),
     )  # fmt: skip
     session = runtime.InferenceSession(tmp_path / "net.onnx")
     for widths in ((100,), (140, 140, 140)):

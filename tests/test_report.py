@@ -38,6 +38,13 @@ def test_the_sample_and_a_dirty_tree_are_said():
     assert row["commit"] == "abc+"
 
 
+def test_operators_that_ran_on_the_host_are_a_footnote():
+    frame = table([make_record(fallbacks=["aten::nanmedian"])])
+    assert frame.iloc[0]["notes"] == "1"
+    rows = rows_of([make_record(fallbacks=["aten::nanmedian"]), make_record(fallbacks=["aten::b"])])
+    assert tables.footnotes(rows) == ["in part the host's speed: the card has no kernel for aten::b, aten::nanmedian"]
+
+
 def test_repeats_become_one_row_with_median_interval_and_n():
     frame = table([make_record(step_s=s) for s in (0.100, 0.101, 0.102, 0.099, 0.110)])
     [row] = frame.to_dict("records")

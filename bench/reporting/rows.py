@@ -189,9 +189,15 @@ def warned(records: list[Record]) -> list[str]:
     return [f"warned before the run: {', '.join(checks)}"] if checks else []
 
 
+def fell_back(records: list[Record]) -> list[str]:
+    """A footnote when operators ran on the host: the row is no measurement of the card alone."""
+    operators = sorted({name for r in records for name in r.fallbacks})
+    return [f"in part the host's speed: the card has no kernel for {', '.join(operators)}"] if operators else []
+
+
 def rows_of(records: list[Record], every_commit: bool = True) -> list[Row]:
     """A row for each cell and commit; or, for each cell, of its newest commit alone."""
-    rows = [Row(group, notes=warned(group)) for group in cells.grouped(records)]
+    rows = [Row(group, notes=[*fell_back(group), *warned(group)]) for group in cells.grouped(records)]
     if not every_commit:
         rows = list({cells.key(row.first): row for row in sorted(rows, key=newest)}.values())
     return sorted(rows, key=place)

@@ -184,7 +184,11 @@ def eager_on_cpu(x: Tensor) -> bool:
     """Float32 on a CPU, without autocast, and no other program is made of the network."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or autocasting():
         return False
-    return not (torch.onnx.is_in_onnx_export() or torch.jit.is_tracing() or torch.compiler.is_compiling())
+    return not (torch.onnx.is_in_onnx_export() or torch.jit.is_tracing() or compiling())
+
+
+def compiling() -> bool:
+    return hasattr(torch.compiler, "is_compiling") and torch.compiler.is_compiling()  # torch 2.3
 
 
 def autocasting() -> bool:

@@ -3,7 +3,7 @@
 Everything is set by the environment, because the stand-in is only ever used in a process of its own:
 
 FAKE_MLU_COUNT    cards in the machine, 1 to 8 (default 1); 0 is a driver without cards
-FAKE_MLU_NAME     a row of `PERSONALITIES` (default MLU370-X8)
+FAKE_MLU_NAME     a row of `PERSONALITIES` (default MLU370-X8), or one for each card: MLU370-X8,MLU590-M9
 FAKE_MLU_DRIVER   a row of `DRIVERS` (default ok)
 FAKE_MLU_BUSY     cards that another process holds, such as "2,3"
 
@@ -48,8 +48,9 @@ DRIVERS = {
 VISIBILITY_VARIABLES = ("CN_VISIBLE_DEVICES", "MLU_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
 
 
-def _row(table: dict, variable: str, default: str):
-    key = os.environ.get(variable, default)
+def _row(table: dict, variable: str, default: str, card: int = 0):
+    keys = os.environ.get(variable, default).split(",")
+    key = keys[card % len(keys)]
     if key not in table:
         raise ValueError(f"{variable}={key} is unknown to the stand-in; one of {', '.join(table)}")
     return key
@@ -60,9 +61,9 @@ def driver() -> str:
     return _row(DRIVERS, "FAKE_MLU_DRIVER", "ok")
 
 
-def properties() -> Properties:
-    """The personality every card of this process has."""
-    return PERSONALITIES[_row(PERSONALITIES, "FAKE_MLU_NAME", "MLU370-X8")]
+def properties(index: int = 0) -> Properties:
+    """The personality of card `index` of this process."""
+    return PERSONALITIES[_row(PERSONALITIES, "FAKE_MLU_NAME", "MLU370-X8", visible_cards()[index])]
 
 
 def visible_cards() -> list[int]:

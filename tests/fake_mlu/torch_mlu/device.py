@@ -62,7 +62,7 @@ def synchronize(device=None) -> None:
 
 def get_device_properties(device=None) -> cards.Properties:
     runtime.ensure_started(_index(device))
-    return cards.properties()
+    return cards.properties(_index(device))
 
 
 def get_device_name(device=None) -> str:

@@ -51,9 +51,9 @@ def card_of(operator, tensors: list[torch.Tensor]) -> int:
     return next((d.index for d in devices if d.type == "mlu"), runtime.current_device())
 
 
-def _refuse_bfloat16(operator, tensors: list[torch.Tensor]) -> None:
-    if cards.properties().major < 5 and any(t.dtype == torch.bfloat16 for t in tensors):
-        raise RuntimeError(f"{operator} is not implemented for 'BFloat16' on {cards.properties().name}")
+def _refuse_bfloat16(operator, index: int, tensors: list[torch.Tensor]) -> None:
+    if any(t.dtype == torch.bfloat16 for t in tensors) and cards.properties(index).major < 5:
+        raise RuntimeError(f"{operator} is not implemented for 'BFloat16' on {cards.properties(index).name}")
 
 
 _fallbacks = {name for name in os.environ.get("FAKE_MLU_FALLBACK", "").split(",") if name}
@@ -124,7 +124,7 @@ def admit(operator, tensors: list[torch.Tensor]) -> int:
     """Check that `operator` may run on these tensors, book it, and return its card."""
     index = card_of(operator, tensors)
     runtime.ensure_started(index)
-    _refuse_bfloat16(operator, tensors)
+    _refuse_bfloat16(operator, index, tensors)
     _fall_back_to_cpu(operator)
     _account(operator)
     return index
