@@ -27,7 +27,7 @@ from models.scoring.metrics import wilson
 
 LENGTHS = range(3, 6)  # characters of the words
 PICTURES = "10000/600/0"  # train, val, test; no word is in two of them
-BATCH, STEPS = 32, 300
+BATCH, STEPS = 32, 200
 # One schedule for all, so that they differ in nothing but the recogniser. The recipes' own are for weeks of a card.
 SCHEDULE = [
     *("--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.lr_batch", str(BATCH)),

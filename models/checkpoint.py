@@ -7,9 +7,7 @@ best validation accuracy. All are read with `weights_only=True`: a checkpoint fr
 from __future__ import annotations
 
 import os
-import pickle
 import random
-import zipfile
 from pathlib import Path
 
 import torch
@@ -18,10 +16,9 @@ from torch import nn
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models import convert
+from models.weights import UNREADABLE
 
 FORMAT = 1
-# What torch.load raises for a file that is not a checkpoint, or half of one, or wants to run code.
-UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
