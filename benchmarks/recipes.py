@@ -57,12 +57,17 @@ class Options:
         return self.recipes.split(",") if self.recipes else sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def draw_words(out: Path) -> str:
-    """A data set of short words below `out`, rendered when it is not there yet."""
+def short_words(out: Path) -> Path:
+    """A lexicon of short words in `out`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "words").write_text("\n".join(word for word in read_lexicon() if len(word) in LENGTHS))
+    return out / "words"
+
+
+def draw_words(out: Path) -> str:
+    """A data set of short words below `out`, rendered when it is not there yet."""
     count = sum(int(part) for part in PICTURES.split("/"))
-    render.main(["--out", str(out), "--lexicon", str(out / "words"), "--count", str(count), "--split", PICTURES])
+    render.main(["--out", str(out), "--lexicon", str(short_words(out)), "--count", str(count), "--split", PICTURES])
     return str(out)
 
 

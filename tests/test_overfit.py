@@ -16,7 +16,7 @@ from models.options import RECIPES, Train, parse
 
 PICTURES, BATCH, WIDTH = 64, 16, 64  # px: words of four letters
 # (steps, peak rate of AdamW's one cycle), by how the recipe reads.
-SCHEDULES = {"ctc": (150, 1e-3), "recurrent ctc": (250, 1e-3), "attention": (300, 1e-3)}
+SCHEDULES = {"ctc": (300, 1e-3), "recurrent ctc": (250, 1e-3), "attention": (300, 1e-3)}
 MOST_STEPS = 600  # in an epoch, so that no run has a second one: each ends with a validation and a checkpoint
 
 
