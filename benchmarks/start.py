@@ -1,4 +1,4 @@
-"""What the start of the weights is worth to CTC, a table of docs/recognisers.md: `python -m benchmarks.start --out DIR`.
+"""What the start of the weights is worth to CTC, as docs/recognisers.md shows it: `python -m benchmarks.start --out D`.
 
 `crnn` learns 64 plainly rendered words by heart, from torch's own start and from ours, with the same pictures in the
 same order, for several seeds. About 30 s a run on one core.
