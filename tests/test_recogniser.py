@@ -207,14 +207,18 @@ def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
         torch.testing.assert_close(exported, recogniser(images), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("sequence", ["bilstm", "bilstm_projected", "bilstm_squeezed"])
-def test_a_new_ctc_recogniser_already_tells_columns_apart(sequence):
-    """With torch's own start the logits vary by about 0.01 over the columns, and CTC stays on its plateau of blanks."""
-    torch.manual_seed(0)
-    recogniser = build(Model(sequence=sequence)).train()
+@pytest.mark.parametrize("head", ["ctc", "attention"])
+@pytest.mark.parametrize("sequence", [name for name in SEQUENCES if name != "none"])
+def test_a_new_recogniser_already_tells_columns_apart(sequence, head):
+    """With torch's own start features and logits vary by about 0.01 over the columns: CTC then stays on its plateau of
+    blanks, and attention has nothing to choose by."""
+    recogniser = build(Model(sequence=sequence, head=head)).train()
     with torch.no_grad():
-        logits = recogniser(torch.rand(4, 1, 32, 100) * 2 - 1)
-    assert logits.std(0).mean() > 0.05
-    forget = dict(recogniser.named_parameters())
-    biases = [bias for name, bias in forget.items() if "bias_ih" in name]
-    assert biases and all((bias.chunk(4)[1] == 1).all() and (bias.chunk(4)[0] == 0).all() for bias in biases)
+        features = recogniser.features(torch.rand(4, 1, 32, 100) * 2 - 1)[0]
+        assert features.std(0).mean() > 0.05
+        assert head == "attention" or recogniser.head(features).std(0).mean() > 0.05
+
+
+def test_the_forget_gates_of_lstms_start_open():
+    biases = [b for name, b in build(Model()).named_parameters() if "bias_ih" in name]
+    assert biases and all((b.chunk(4)[1] == 1).all() and (b.chunk(4)[0] == 0).all() for b in biases)
