@@ -186,11 +186,12 @@ def speak_up(recogniser: Recogniser) -> None:
     its plateau of blanks, and attention learns to spell without looking (docs/recognisers.md). Xavier for a recurrent
     layer's inputs, orthogonal for its states, forget gates open (Jozefowicz et al. 2015), He for linear layers.
     """
-    for module in [*recogniser.sequence.modules(), recogniser.head]:
+    for module in [*recogniser.sequence.modules(), *recogniser.head.modules()]:
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
-        if isinstance(module, nn.RNNBase):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for name, weights in module.named_parameters():
                 start_gates(name, weights.detach(), len(weights) // module.hidden_size)
 

@@ -219,6 +219,7 @@ def test_a_new_recogniser_already_tells_columns_apart(sequence, head):
         assert head == "attention" or recogniser.head(features).std(0).mean() > 0.05
 
 
-def test_the_forget_gates_of_lstms_start_open():
-    biases = [b for name, b in build(Model()).named_parameters() if "bias_ih" in name]
-    assert biases and all((b.chunk(4)[1] == 1).all() and (b.chunk(4)[0] == 0).all() for b in biases)
+@pytest.mark.parametrize("head, number", [("ctc", 4), ("attention", 5)])
+def test_the_forget_gates_of_lstms_start_open(head, number):
+    biases = [b for name, b in build(Model(head=head)).named_parameters() if "bias_ih" in name]
+    assert len(biases) == number and all((b.chunk(4)[1] == 1).all() and (b.chunk(4)[0] == 0).all() for b in biases)
