@@ -1,6 +1,6 @@
-"""What the start of the weights is worth to CTC, as docs/recognisers.md shows it: `python -m benchmarks.start --out D`.
+"""What the start of the weights is worth, as docs/recognisers.md shows it: `python -m benchmarks.start --out DIR`.
 
-`crnn` learns 64 plainly rendered words by heart, from torch's own start and from ours, with the same pictures in the
+A recipe learns 64 plainly rendered words by heart, from torch's own start and from ours, with the same pictures in the
 same order, for several seeds. About 30 s a run on one core.
 """
 
@@ -24,7 +24,7 @@ STEPS, SHOWN, OVER = 208, (16, 48, 80, 112, 144, 176, 208), 16
 STARTS = {"torch": lambda made: None, "ours": recogniser.speak_up}  # what is done to a network made by torch
 OPTIONS = [
     *("--device", "CPU", "--precision", "AMP", "--data.width", "64", "--batch_size", "8", "--steps", str(STEPS)),
-    *("--optimizer.lr", "5e-4", "--optimizer.lr_batch", "8", "--without", "validation"),
+    *("--optimizer.name", "adam", "--optimizer.lr", "5e-4", "--optimizer.lr_batch", "8", "--without", "validation"),
 ]
 
 
@@ -33,15 +33,16 @@ class Options:
     """Compare two starts."""
 
     out: Path = Path("start")
+    recipe: str = "crnn"
     seeds: int = 3
 
 
-def losses(out: Path, start: str, seed: int) -> list[float]:
+def losses(options: Options, start: str, seed: int) -> list[float]:
     """Loss of every step of one run."""
-    results = out / start / str(seed)
+    out, results = options.out, options.out / options.recipe / start / str(seed)
     places = ["--dataset", str(out), "--checkpoints", str(out / "checkpoints"), "--results", str(results)]
     with patch.object(recogniser, "speak_up", STARTS[start]):
-        train.main([*places, *OPTIONS, "--seed", str(seed)])
+        train.main(["--recipe", options.recipe, *places, *OPTIONS, "--seed", str(seed)])
     [path] = results.glob("*.json")
     return json.loads(path.read_text(encoding="utf8"))["training"]["loss"]
 
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     words = short_words(options.out)
     render.main(["--out", str(options.out), "--lexicon", str(words), "--count", "72", "--split", "64/8/0"])
     seeds = range(1, options.seeds + 1)
-    print(table({start: [losses(options.out, start, seed) for seed in seeds] for start in STARTS}))
+    print(table({start: [losses(options, start, seed) for seed in seeds] for start in STARTS}))
 
 
 if __name__ == "__main__":
