@@ -14,9 +14,9 @@ from models import render, train
 from models.data.rendering.lexicon import read_lexicon
 from models.options import RECIPES, Train, parse
 
-PICTURES, BATCH, WIDTH = 64, 16, 64  # px: words of four letters
+PICTURES, BATCH, WIDTH = 64, 16, 48  # px: words of three letters
 # (steps, peak rate of AdamW's one cycle), by how the recipe reads.
-SCHEDULES = {"ctc": (300, 1e-3), "recurrent ctc": (250, 1e-3), "attention": (300, 1e-3)}
+SCHEDULES = {"ctc": (250, 1e-3), "recurrent ctc": (200, 1e-3), "attention": (200, 1e-3)}
 MOST_STEPS = 600  # in an epoch, so that no run has a second one: each ends with a validation and a checkpoint
 
 
@@ -29,7 +29,7 @@ def kind(recipe: str) -> str:
 def pictures(tmp_path_factory) -> Path:
     """A folder with 64 rendered words: val.txt lists each once, train.txt again and again."""
     folder = tmp_path_factory.mktemp("plain")
-    short = [word for word in read_lexicon() if len(word) == 4][::7]
+    short = [word for word in read_lexicon() if len(word) == 3]
     (folder / "words").write_text("\n".join(short))
     options = ["--out", str(folder), "--count", str(PICTURES), "--lexicon", str(folder / "words")]
     render.main([*options, "--split", "1/0/0", "--workers", "1", "--seed", "3"])
