@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -21,16 +20,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from bench.refusal import Refusal, answer
 from models.charset import Charset
-from models.loading import UNREADABLE
-from models.loading import load as load_file
+from models.loading import State, read_weights
 from models.model import Model
 from models.recogniser import Recogniser, build
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -221,36 +216,6 @@ def completed(state: State) -> State:
     return {**added, **state}
 
 
-def read_peer(path: Path) -> State:
-    """The tensors of a peer's file, wherever they are in it. Raises Refusal when more than tensors must be built."""
-    try:
-        content = load_file(path)
-    except FileNotFoundError:
-        raise Refusal(f"no file at {path}") from None
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        needs = f" (it asks for {asked[1]})" if asked else ""
-        raise Refusal(
-            f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
-        ) from None
-    except UNREADABLE as error:
-        raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
-    return tensors(content, path)
-
-
-def tensors(content, path: Path) -> State:
-    """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
-    inside = content.values() if isinstance(content, dict) else ()
-    for candidate in (content, *inside):
-        if isinstance(candidate, dict) and candidate and all(map(is_weight, candidate.items())):
-            return dict(candidate)
-    raise Refusal(f"{path}: holds no table of weights")
-
-
-def is_weight(item: tuple) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
-
-
 def save(made: Converted, charset: Charset, path: Path) -> None:
     """Write weights and the options that build their network. Raises Refusal when the alphabet does not fit."""
     if charset.classes != made.classes:
@@ -293,7 +258,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument("--charset", default="36", help="36, 62, 94, or a file with the alphabet it was trained for")
     options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    made = convert(read_peer(options.peer))
+    made = convert(read_weights(options.peer))
     save(made, Charset.named(options.charset), options.out)
     count = sum(p.numel() for p in made.network().parameters())
     print(f"{options.out}: {made.peer}, {count:,} parameters, {made.classes} classes, {made.channels} channel(s)")

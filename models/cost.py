@@ -1,7 +1,7 @@
 """What each recipe's recogniser costs: `python -m models.cost` prints the table of docs/recognisers.md.
 
-Parameters and steps are exact. Multiply-adds are those of convolutions, linear and recurrent layers for one picture,
-counted on tensors without storage, so that it takes seconds.
+Parameters and steps are exact. GFLOPs are 1e9 operations of convolutions, linear and recurrent layers for one picture,
+a multiply-add counting as two as torch has it, counted on tensors without storage, so that it takes seconds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Cost:
     channels: int
     parameters: int
     steps: int  # columns, of which CTC writes one class each; attention looks at them
-    gigamacs: float  # multiply-adds of one picture, 1e9
+    gigaflops: float  # 1e9 operations for one picture; a multiply-add is two
 
     @classmethod
     def of(cls, recipe: str, model: Model, channels: int) -> Cost:
@@ -39,16 +39,16 @@ class Cost:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             recogniser(picture)
         names = [n for n in (model.rectifier, model.backbone, model.sequence, model.head) if n != "none"]
-        macs = counter.get_total_flops() / 2e9
-        return cls(recipe, " + ".join(names), channels, parameters(recogniser), recogniser.time_steps(WIDTH), macs)
+        flops = counter.get_total_flops() / 1e9
+        return cls(recipe, " + ".join(names), channels, parameters(recogniser), recogniser.time_steps(WIDTH), flops)
 
     @property
     def row(self) -> tuple:
-        count, macs = f"{self.parameters:,}", f"{self.gigamacs:.2f}"
-        return self.recipe, self.parts, self.channels, count, self.steps, macs
+        count, flops = f"{self.parameters:,}", f"{self.gigaflops:.2f}"
+        return self.recipe, self.parts, self.channels, count, self.steps, flops
 
 
-HEADERS = ("recipe", "parts", "channels", "parameters", "T", "GMAC")
+HEADERS = ("recipe", "parts", "channels", "parameters", "T", "GFLOPs")
 
 
 @cache

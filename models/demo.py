@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,16 @@ def alignment(reading: Reading, charset: Charset) -> tuple[list[str], np.ndarray
     return (labels, rows) if labels else ([" "], np.zeros((1, len(reading.path))))
 
 
+def drawings(images: list[Path]) -> list[str]:
+    """A file name for each picture: not its own, in case they share a folder, nor that of another `word.png`."""
+    times, names = Counter(), []
+    for image in images:
+        times[image.stem] += 1
+        again = f"-{times[image.stem]}" if times[image.stem] > 1 else ""
+        names.append(f"{image.stem}.read{again}.png")
+    return names
+
+
 def newest(recipe: str) -> Path:
     """The newest best checkpoint of a recipe. Raises Refusal when there is none."""
     from models.options import Common, checkpoint_root
@@ -140,7 +151,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--recipe", default="crnn", help="without --checkpoint: read with its newest best one")
     parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
     parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
-    parser.add_argument("--show", type=Path, metavar="FOLDER", help="write each picture there with what was seen where")
+    parser.add_argument("--show", type=Path, metavar="FOLDER", help="write word.read.png there: what was seen where")
     return parser.parse_args(argv)
 
 
@@ -148,13 +159,13 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
     reader = Reader.open(options.checkpoint or newest(options.recipe))
     method = Method.asked(reader.network.model, reader.charset, beam=options.beam, lexicon=options.lexicon)
-    for path in options.images:
+    for path, drawing in zip(options.images, drawings(options.images), strict=True):
         picture = reader.picture(path)
         reading = reader.read(picture, method)
         print(one_line(f"{path}: {reading.line(reader.charset)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
-            draw(picture, reading, reader.charset, options.show / f"{path.stem}.png")
+            draw(picture, reading, reader.charset, options.show / drawing)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ members were extracted; and a ZIP with compressed members, which torch.save neve
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -16,6 +17,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
+
+from bench.refusal import Refusal
+
+State = dict[str, Tensor]
 
 # What `load` raises for a file that holds no weights, or half of them, or wants to run code.
 UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
@@ -49,3 +55,33 @@ def refuse_archive(path: Path) -> None:
             unpacked = sum(member.file_size for member in archive.infolist())
         if unpacked > path.stat().st_size:
             raise ValueError(f"its members are compressed: {unpacked:,} bytes in {path.stat().st_size:,}")
+
+
+def read_weights(path: Path) -> State:
+    """The tensors of a file, wherever they are in it. Raises Refusal when more than tensors must be built."""
+    try:
+        content = load(path)
+    except FileNotFoundError:
+        raise Refusal(f"no file at {path}") from None
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        needs = f" (it asks for {asked[1]})" if asked else ""
+        raise Refusal(
+            f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
+        ) from None
+    except UNREADABLE as error:
+        raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
+    return tensors(content, path)
+
+
+def tensors(content, path: Path) -> State:
+    """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
+    inside = content.values() if isinstance(content, dict) else ()
+    for candidate in (content, *inside):
+        if isinstance(candidate, dict) and candidate and all(map(is_weight, candidate.items())):
+            return dict(candidate)
+    raise Refusal(f"{path}: holds no table of weights")
+
+
+def is_weight(item: tuple) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)

@@ -48,7 +48,7 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
-    schedule: Literal["constant", "one_cycle", "cosine"] = "constant"
+    schedule: Literal["constant", "one_cycle", "cosine", "exponential"] = "constant"
     clip: float = 5.0
     """Largest norm of the gradient; 0 is off"""
 

@@ -187,40 +187,41 @@ def objections(model: Model, classes: int, height: int, channels: int):
 
 
 def initialise(recogniser: Recogniser) -> Recogniser:
-    """He et al. 2015 for the convolutions; LSTMs under CTC as `speak_up` says; other layers as torch has it."""
+    """He et al. 2015 for the convolutions; recurrent layers as `speak_up` says; other layers as torch has it."""
     for module in recogniser.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    if isinstance(recogniser.head, heads.CTC) and recogniser.model.sequence.startswith("bilstm"):
+    if len(recogniser.sequence):
         speak_up(recogniser)
     return recogniser
 
 
 def speak_up(recogniser: Recogniser) -> None:
-    """Start with logits that differ from column to column, so that CTC soon leaves its plateau of blanks alone.
+    """Start with features that differ from column to column, so that the head soon reads the picture.
 
     Torch's own start shrinks the signal in each layer: at step 0 the logits of the paper's CRNN vary by 0.008 over the
-    columns and by 0.026 over the classes, whatever is in the picture; with this one by 0.16 and 0.21
-    (docs/recognisers.md). Xavier for an LSTM's inputs, orthogonal for its states, forget gates open (Jozefowicz et al.
-    2015), He for linear layers.
+    columns and by 0.026 over the classes, whatever is in the picture; with this one by 0.16 and 0.21. CTC then stays on
+    its plateau of blanks, and attention learns to spell without looking (docs/recognisers.md). Xavier for a recurrent
+    layer's inputs, orthogonal for its states, forget gates open (Jozefowicz et al. 2015), He for linear layers.
     """
-    for module in [*recogniser.sequence.modules(), recogniser.head]:
+    for module in [*recogniser.sequence.modules(), *recogniser.head.modules()]:
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight)
-            nn.init.zeros_(module.bias)
-        if isinstance(module, nn.LSTM):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for name, weights in module.named_parameters():
-                start_gates(name, weights.detach())
+                start_gates(name, weights.detach(), len(weights) // module.hidden_size)
 
 
-def start_gates(name: str, weights: Tensor) -> None:
-    """One of an LSTM's weights or biases: those of its input, forget, cell and output gates in this order."""
-    gates = weights.chunk(4)
+def start_gates(name: str, weights: Tensor, number: int) -> None:
+    """One of an LSTM's weights or biases (4 gates: input, forget, cell, output) or of a GRU's (3)."""
+    gates = weights.chunk(number)
     if name.startswith("bias"):
         nn.init.zeros_(weights)
-        if name.startswith("bias_ih"):  # the two biases are added
+        if name.startswith("bias_ih") and number == 4:  # the two biases are added
             nn.init.ones_(gates[1])
         return
     start = nn.init.xavier_uniform_ if name.startswith("weight_ih") else nn.init.orthogonal_

@@ -1,6 +1,7 @@
 """The demo reads what the checkpoint was trained for, and shows where."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -55,7 +56,17 @@ def test_a_picture_is_read_and_shown(model, data, extra, picture, tmp_path, caps
     assert (" => " in line) == (model.head == "ctc")
     if extra:
         assert line.rpartition("  ")[0].split()[-1] in ("cab", "abba")
-    assert Image.open(tmp_path / "shown" / "word.png").size == (960, 480)
+    assert Image.open(tmp_path / "shown" / "word.read.png").size == (960, 480)
+
+
+def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_path):
+    path = trained(tmp_path, Model(hidden=8))
+    (tmp_path / "other").mkdir()
+    shutil.copy(picture, tmp_path / "other" / "word.png")
+    before = picture.read_bytes()
+    demo.main([str(picture), str(tmp_path / "other" / "word.png"), "--checkpoint", str(path), "--show", str(tmp_path)])
+    assert picture.read_bytes() == before
+    assert (tmp_path / "word.read.png").is_file() and (tmp_path / "word.read-2.png").is_file()
 
 
 def test_the_alignment_has_a_row_for_each_character():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -56,6 +58,14 @@ def test_one_cycle_is_torchs_own():
         assert one_cycle(step / 1000) == pytest.approx(optimizer.param_groups[0]["lr"], abs=4e-3)
         optimizer.step()
         theirs.step()
+
+
+def test_exponential_is_zhiqwangs_over_his_thirty_epochs():
+    """His main.py multiplies by exp(-0.1) after each epoch."""
+    rate = 1.0
+    for epoch in range(30):
+        assert SCHEDULES["exponential"](epoch / 30) == pytest.approx(rate)
+        rate *= math.exp(-0.1)
 
 
 def test_gradients_are_clipped_to_the_norm():

@@ -1,6 +1,7 @@
 """Recognisers made of parts: what they promise about padding, what is refused, and what exports."""
 
 import dataclasses
+import pickle
 import typing
 
 import pytest
@@ -114,13 +115,38 @@ def test_pictures_that_cannot_be_read_are_refused():
     assert recogniser(*pictures(100, 4)).shape[0] == 26
 
 
-def test_missing_imagenet_weights_are_one_clear_line(tmp_path):
-    model = Model("mobilenetv2_cifar", "none", pretrained=str(tmp_path / "none.pth"))
-    with pytest.raises(Refusal, match="no file of ImageNet weights at"):
-        build(model, channels=3)
-    torch.save({"features.0.0.weight": torch.zeros(1)}, tmp_path / "wrong.pth")
-    with pytest.raises(Refusal, match="do not fit mobilenetv2_cifar"):
-        build(dataclasses.replace(model, pretrained=str(tmp_path / "wrong.pth")), channels=3)
+MISFITS = {  # what a file given as --model.pretrained holds, and what is said of it
+    "nothing": (None, "no file at"),
+    "another network": ({"features.0.0.weight": torch.zeros(1)}, "do not fit mobilenetv2_cifar: .*Missing key"),
+    "no features": ({"fc.weight": torch.zeros(1)}, "do not fit mobilenetv2_cifar: .*Missing key"),
+    "a list": ([1, 2], "holds no table of weights"),
+    "code": ({"features.0.0.weight": pickle.Unpickler}, "more than weights"),
+}
+
+
+def pretrained(path) -> Model:
+    return Model("mobilenetv2_cifar", "none", pretrained=str(path))
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_imagenet_weights_that_cannot_be_used_are_one_clear_line(name, tmp_path):
+    content, reason = MISFITS[name]
+    if content is not None:
+        torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(Refusal, match=reason) as refusal:
+        build(pretrained(tmp_path / "file.pth"), channels=3)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 500
+
+
+def test_a_file_cut_short_is_refused_given_or_in_the_cache(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints").mkdir()
+    cut = tmp_path / "checkpoints" / "mobilenet_v2-b0353104.pth"
+    cut.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(Refusal, match="not a readable weights file"):
+        build(pretrained(cut), channels=3)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(Refusal, match=r"b0353104.pth: not a readable weights file; delete it"):
+        build(pretrained("imagenet"), channels=3)
 
 
 def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
@@ -130,7 +156,7 @@ def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(Refusal, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
-        build(Model("mobilenetv2_cifar", "none", pretrained="imagenet"), channels=3)
+        build(pretrained("imagenet"), channels=3)
 
 
 @pytest.mark.parametrize("head", ["ctc", "attention"])
@@ -182,14 +208,19 @@ def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
         torch.testing.assert_close(exported, recogniser(images), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("sequence", ["bilstm", "bilstm_projected", "bilstm_squeezed"])
-def test_a_new_ctc_recogniser_already_tells_columns_apart(sequence):
-    """With torch's own start the logits vary by about 0.01 over the columns, and CTC stays on its plateau of blanks."""
-    torch.manual_seed(0)
-    recogniser = build(Model(sequence=sequence)).train()
+@pytest.mark.parametrize("head", ["ctc", "attention"])
+@pytest.mark.parametrize("sequence", [name for name in SEQUENCES if name != "none"])
+def test_a_new_recogniser_already_tells_columns_apart(sequence, head):
+    """With torch's own start features and logits vary by about 0.01 over the columns: CTC then stays on its plateau of
+    blanks, and attention has nothing to choose by."""
+    recogniser = build(Model(sequence=sequence, head=head)).train()
     with torch.no_grad():
-        logits = recogniser(torch.rand(4, 1, 32, 100) * 2 - 1)
-    assert logits.std(0).mean() > 0.05
-    forget = dict(recogniser.named_parameters())
-    biases = [bias for name, bias in forget.items() if "bias_ih" in name]
-    assert biases and all((bias.chunk(4)[1] == 1).all() and (bias.chunk(4)[0] == 0).all() for bias in biases)
+        features = recogniser.features(torch.rand(4, 1, 32, 100) * 2 - 1)[0]
+        assert features.std(0).mean() > 0.05
+        assert head == "attention" or recogniser.head(features).std(0).mean() > 0.05
+
+
+@pytest.mark.parametrize("head, number", [("ctc", 4), ("attention", 5)])
+def test_the_forget_gates_of_lstms_start_open(head, number):
+    biases = [b for name, b in build(Model(head=head)).named_parameters() if "bias_ih" in name]
+    assert len(biases) == number and all((b.chunk(4)[1] == 1).all() and (b.chunk(4)[0] == 0).all() for b in biases)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.refusal import Refusal
-from models.loading import UNREADABLE, load
+from models.loading import UNREADABLE, read_weights
 from models.parts.backbones import BACKBONES
 from models.parts.chain import Chain
 from models.torchvision_schemas import import_torchvision
@@ -21,12 +21,12 @@ def load_imagenet(chain: Chain, name: str, source: str):
     source: "imagenet" for torchvision's cache or download, else a file of weights as torchvision saves
     them. Raises Refusal, in one line, when they cannot be had or do not fit.
     """
-    state = download(BACKBONES[name].weights) if source == "imagenet" else read(Path(source))
+    state = download(BACKBONES[name].weights) if source == "imagenet" else read_weights(Path(source))
     try:
         chain.load_state_dict(features_of(state))
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
-        raise Refusal(f"ImageNet weights from {source!r} do not fit {name}: {first}") from None
+        reason = " ".join(str(error).split())
+        raise Refusal(f"ImageNet weights from {source!r} do not fit {name}: {reason[:300]}") from None
 
 
 def download(weights: str) -> dict[str, Tensor]:
@@ -36,22 +36,13 @@ def download(weights: str) -> dict[str, Tensor]:
     chosen = getattr(models, weights).IMAGENET1K_V1
     try:
         return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except OSError as error:
+    except UNREADABLE as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
+        if cache.exists():
+            raise Refusal(f"{cache}: not a readable weights file; delete it, so that it is fetched anew") from None
         raise Refusal(
             f"ImageNet weights are neither in {cache} nor to be had from {chosen.url} ({error}); "
             "copy that file there, give its path instead of 'imagenet', or leave pretrained empty"
-        ) from None
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise Refusal(f"no file of ImageNet weights at {path}")
-    try:
-        return load(path)
-    except UNREADABLE as error:
-        raise Refusal(
-            f"{path}: not a readable file of ImageNet weights ({' '.join(str(error).split())[:160]})"
         ) from None
 
 

@@ -29,6 +29,7 @@ SCHEDULES = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: half_cosine(progress),
     "one_cycle": lambda progress: one_cycle(progress),
+    "exponential": lambda progress: math.exp(-3 * progress),  # zhiqwang's exp(-0.1) an epoch over its 30 epochs
 }
 
 

@@ -1,0 +1,141 @@
+"""Every recipe side by side, the table of docs/recognisers.md: `python -m benchmarks.recipes --out DIR`.
+
+`--what learn` gives each recipe the same short training on plainly rendered words and reads words it never saw;
+`--what speed` times training and testing on random pictures, one recipe after the other, again and again;
+`--what table` prints what the records below DIR say. Without it all three, which takes about 70 minutes of one core.
+`--recipes a,b` does some of them, and what is there already is not learned again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+from tabulate import tabulate
+
+from bench.refusal import answer
+from models import render, test, train
+from models.cost import Cost, costs
+from models.data.rendering.lexicon import read_lexicon
+from models.options import RECIPES
+from models.parsing import parse
+from models.scoring.metrics import wilson
+
+LENGTHS = range(3, 6)  # characters of the words
+PICTURES = "10000/600/0"  # train, val, test; no word is in two of them
+BATCH, STEPS = 32, 200
+# One schedule for all, so that they differ in nothing but the recogniser. The recipes' own are for weeks of a card.
+SCHEDULE = [
+    *("--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.lr_batch", str(BATCH)),
+    *("--optimizer.betas", "[0.9, 0.999]", "--optimizer.weight_decay", "0", "--optimizer.schedule", "one_cycle"),
+]
+SAME = ["--device", "CPU", "--precision", "AMP", "--batch_size", str(BATCH)]
+NARROW = ["--data.width", "48", "--model.rectified_width", "48"]  # px, enough for short words and half the work
+RANDOM = ["--input", "synthetic", "--data.width", "100", "--data.keep_ratio", "false", "--warmup_steps", "1"]
+TIMED = {
+    "trained": (train, ["--steps", "6"]),
+    "tested": (test, ["--min_steps", "1", "--min_seconds", "0", "--latency_runs", "0"]),
+}
+
+
+@dataclass
+class Options:
+    """Compare the recipes."""
+
+    what: Literal["all", "learn", "speed", "table"] = "all"
+    out: Path = Path("recipes")
+    recipes: str = ""
+    """With commas between; all of them when empty"""
+    rounds: int = 3
+    """Of timing"""
+
+    @property
+    def names(self) -> list[str]:
+        return self.recipes.split(",") if self.recipes else sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def short_words(out: Path) -> Path:
+    """A lexicon of short words in `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "words").write_text("\n".join(word for word in read_lexicon() if len(word) in LENGTHS))
+    return out / "words"
+
+
+def draw_words(out: Path) -> str:
+    """A data set of short words below `out`, rendered when it is not there yet."""
+    count = sum(int(part) for part in PICTURES.split("/"))
+    render.main(["--out", str(out), "--lexicon", str(short_words(out)), "--count", str(count), "--split", PICTURES])
+    return str(out)
+
+
+def places(out: Path, results: str) -> list[str]:
+    return ["--checkpoints", str(out / "checkpoints"), "--results", str(out / results)]
+
+
+def learn(options: Options) -> None:
+    words = draw_words(options.out)
+    for name in options.names:
+        if name not in by_recipe(options.out / "learned"):
+            where = ["--recipe", name, "--dataset", words, *places(options.out, "learned")]
+            train.main([*where, *SAME, *NARROW, *SCHEDULE, "--steps", str(STEPS)])
+
+
+def speed(options: Options) -> None:
+    for _ in range(options.rounds):
+        for name in options.names:
+            for results, (program, amount) in TIMED.items():
+                program.main(["--recipe", name, *places(options.out, results), *SAME, *RANDOM, *amount])
+
+
+def by_recipe(folder: Path) -> dict[str, list[dict]]:
+    """The good records of a folder."""
+    found: dict[str, list[dict]] = {}
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf8"))
+        if record["status"] == "ok":
+            found.setdefault(record["recipe"]["name"], []).append(record)
+    return found
+
+
+def rate(records: list[dict]) -> str:
+    """Median images/s; empty when nobody measured it."""
+    return f"{median(r['throughput']['images_per_s'] for r in records):.1f}" if records else ""
+
+
+def read_right(records: list[dict]) -> str:
+    if not records:
+        return ""
+    found = records[-1]["accuracy"]
+    low, high = wilson(found["correct"], found["n"])
+    return f"{found['word_accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+HEADERS = ("recipe", "parameters", "GFLOPs", "T", "train, images/s", "test, images/s", f"read after {STEPS} steps")
+
+
+def table(options: Options) -> str:
+    learned, trained, tested = (by_recipe(options.out / name) for name in ("learned", *TIMED))
+
+    def row(cost: Cost) -> tuple:
+        times = (rate(found.get(cost.recipe, [])) for found in (trained, tested))
+        return (cost.recipe, f"{cost.parameters:,}", f"{cost.gigaflops:.2f}", cost.steps, *times,
+                read_right(learned.get(cost.recipe, [])))  # fmt: skip
+
+    return tabulate([row(cost) for cost in costs()], HEADERS, "github", disable_numparse=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(Options, argv, "benchmarks.recipes", example="python -m benchmarks.recipes --out /tmp/recipes")
+    if options.what in ("all", "learn"):
+        learn(options)
+    if options.what in ("all", "speed"):
+        speed(options)
+    print(table(options))
+
+
+if __name__ == "__main__":
+    sys.exit(answer(main, "benchmarks.recipes"))
