@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.refusal import Refusal, answer
-from models import checkpoint, weights
-from models.reader import Reading, Recogniser
+from bench.refusal import answer
+from models.reader import Reading, Recogniser, trained
 
 
 def line(reading: Reading) -> str:
@@ -41,18 +40,6 @@ def draw(picture: np.ndarray, reading: Reading, path: Path) -> None:
     pyplot.close(figure)
 
 
-def newest(recipe: str) -> Path:
-    """The newest best checkpoint of a recipe, else the shipped weights. Raises Refusal when there are neither."""
-    from models.options import Common, checkpoint_root
-
-    root = checkpoint_root(Common())
-    if found := checkpoint.newest_best(root, recipe):
-        return found
-    if name := weights.of_recipe(recipe):
-        return weights.path(name)
-    raise Refusal(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
-
-
 def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="models.demo",
@@ -70,7 +57,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
-    path = options.checkpoint or newest(options.recipe)
+    path = options.checkpoint or trained(options.recipe)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     for image in options.images:
         picture = reader.picture(image)

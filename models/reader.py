@@ -35,7 +35,7 @@ from models.decoding.alignment import align, runs
 from models.engines.table import ENGINES, Engine, choose
 from models.engines.typical import typical
 from models.model import Model
-from models.options import Infer
+from models.options import Common, Infer, checkpoint_root
 from models.parts.heads import Attention
 from models.recogniser import Recogniser as Network
 from models.recogniser import build
@@ -177,6 +177,16 @@ class Recogniser:
         with self.session.device.autocast():
             read = attended if isinstance(self.network.head, Attention) else collapsed
             return read(self, images, widths, alternatives)
+
+
+def trained(recipe: str, root: Path | None = None) -> Path:
+    """The newest best checkpoint of a recipe, else its shipped weights. Raises Refusal when there are neither."""
+    root = checkpoint_root(Common(checkpoints=root))
+    if found := checkpoint.newest_best(root, recipe):
+        return found
+    if name := weights.of_recipe(recipe):
+        return weights.path(name)
+    raise Refusal(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
 
 
 def refuse_unknown(kind: str, name: str, known: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that 
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +15,8 @@ from typing import Literal
 from bench.refusal import Refusal, answer
 from models.parsing import parse
 from models.serving.limits import Limits
+
+BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvicorn's own number
 
 
 @dataclass
@@ -51,14 +54,21 @@ def main(argv: list[str] | None = None) -> None:
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
     reader = Recogniser.load(options.weights, **how)
-    listening = uvicorn.Config(
-        application(reader, options.limits), options.host, options.port, log_level="warning", access_log=False,
-        timeout_graceful_shutdown=options.limits.drain_seconds, server_header=False,
-    )  # fmt: skip
-    server = uvicorn.Server(listening)
-    place = listening.bind_socket()
+    place = bound(options.host, options.port)
     print(f"{reader.source}: http://{options.host}:{place.getsockname()[1]}/", flush=True)
-    server.run(sockets=[place])
+    settings = {"log_level": "warning", "access_log": False, "server_header": False}
+    drain = options.limits.drain_seconds
+    app = application(reader, options.limits)
+    uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=drain, **settings)).run(sockets=[place])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there; requests that come before all is ready wait in it. Raises Refusal."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Refusal(f"cannot listen on {host}:{port}: {error.strerror}") from None
 
 
 if __name__ == "__main__":
