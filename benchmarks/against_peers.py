@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from bench.device import Device
 from bench.refusal import Refusal, answer
 from models.charset import Charset
+from models.engines.onnx_file import OPSET, exporter
 from models.engines.table import table as engines
-from models.export import OPSET, exporter
 from models.model import Model
 from models.options import Optimizer, parse
 from models.recogniser import build

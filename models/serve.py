@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
         from models.serving.app import application
     except ImportError as error:
-        raise Refusal(f"serving needs {error.name}: pip install -r requirements-extra.txt") from None
+        raise Refusal(f"serving needs {error.name}: pip install -r requirements.txt") from None
     from models import Recogniser
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}

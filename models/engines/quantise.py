@@ -33,7 +33,7 @@ class Pictures:
 
 
 def quantised(network: Recogniser, images: Tensor, characters: str) -> bytes:
-    """An ONNX file as onnx_file.export writes it, its convolutions in INT8. images (N, C, H, W), normalised: typical ones.
+    """An ONNX file like onnx_file.export's, its convolutions in INT8. images (N, C, H, W): typical ones, normalised.
 
     Refusal when onnxruntime is missing.
     """

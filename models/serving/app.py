@@ -11,11 +11,10 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import ClientDisconnect
-from swagger_ui_bundle import swagger_ui_path
 
 from models.data.source import UnreadableError
 from models.reader import ALTERNATIVES, Reading, Recogniser
@@ -127,7 +126,8 @@ def overloaded() -> HTTPException:
 
 def application(reader: Recogniser, limits: Limits) -> FastAPI:
     service = Service(reader, limits)
-    app = FastAPI(title="crnn-bench", summary="Reads words.", lifespan=service.running, docs_url=None, redoc_url=None)
+    about = {"title": "crnn-bench", "summary": "Reads words.", "favicon_url": "/icon.svg"}
+    app = FastAPIOffline(redoc_url=None, lifespan=service.running, **about)
     app.state.service = service
     app.add_middleware(Counted, metrics=service.metrics, paths=PATHS)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
@@ -155,12 +155,3 @@ def add_rest(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        files = {"swagger_js_url": "/docs/swagger-ui-bundle.js", "swagger_css_url": "/docs/swagger-ui.css"}
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json", title="crnn-bench", **files, swagger_favicon_url="/icon.svg"
-        )
-
-    app.mount("/docs", StaticFiles(directory=swagger_ui_path))
