@@ -1,4 +1,4 @@
-"""The service under load: `python benchmarks/serving.py --weights best.pt`; with `--peer`, LitServe beside it.
+"""The service under load: `python -m benchmarks.serving --weights best.pt`; with `--peer`, LitServe beside it.
 
 Starts the service on a free port and sends it pictures whose texts were read before, without it: from as many clients
 as it takes with ease, then from several times as many as it admits. Every answer is counted: right, wrong, busy (503
@@ -22,9 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 import numpy as np
 from PIL import Image
 from tabulate import tabulate
@@ -33,7 +30,7 @@ from bench.refusal import Refusal, answer
 from models import Recogniser
 from models.engines.typical import typical
 
-PEER = ROOT / "benchmarks" / "serving_peer.py"
+ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30  # after which an answer is lost
 
 
@@ -158,7 +155,7 @@ def main(argv: list[str] | None = None) -> None:
     ours = ["-m", "models.serve", *chosen, "--port", "0", "--device", "CPU"]
     rows = list(measured("models.serve", ours, f"/recognise?alternatives={asked.alternatives}", asked, pictures))
     if asked.peer:
-        rows += measured("LitServe", [str(PEER), *chosen], "/recognise", asked, pictures)
+        rows += measured("LitServe", ["-m", "benchmarks.serving_peer", *chosen], "/recognise", asked, pictures)
     print(tabulate(rows, COLUMNS, tablefmt="github"))
     print(f"{os.cpu_count()} CPUs, {asked.seconds:g} s each, {asked.alternatives} alternatives")
 
