@@ -11,7 +11,6 @@ import importlib.util
 import os
 import platform
 import resource
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
 
 import torch
 
+from bench.about import about
 from bench.provenance import cpu_name
 from bench.refusal import Refusal
 from bench.run_name import DEVICES as ORDER
@@ -236,8 +236,8 @@ class Device:
         }
 
 
-if __name__ == "__main__":  # python -m bench.device [--best]
-    if sys.argv[1:] == ["--best"]:
+if __name__ == "__main__":
+    if about("bench.device", __doc__, ("--best", "print only the name of the best device here")).best:
         print(best())
     else:
         for kind_name, number in inventory().items():

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from bench import device
+from bench.about import about
 
 # Nodes of the cards themselves, not of their controls.
 NODES = {"MLU": r"cambricon_dev\d+", "GPU": r"nvidia\d+"}
@@ -42,4 +43,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    about("bench.health", __doc__)
     sys.exit(main())

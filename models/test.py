@@ -153,7 +153,7 @@ class Testing:
 
 
 def main(argv: list[str] | None = None) -> None:
-    perform(parse(Infer, argv, "models.test"))
+    perform(parse(Infer, argv, "models.test", "python -m models.test --dataset data/sample --batch-size 64"))
 
 
 def perform(options: Infer) -> None:
