@@ -48,7 +48,7 @@ KNOWS_PADDING = ("eager", "prepacked", "compile")  # engines that read pictures 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """What a picture was read as.
 

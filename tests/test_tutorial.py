@@ -18,13 +18,13 @@ ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf8"), re.DOTALL)
 FEWER = {
     "--count 100000": "--count 200 --workers 1",
-    "--steps 2000": "--steps 4",
+    "--steps 2000": "--results runs --steps 4",
     "AMP_2000S": "AMP_4S",
-    "--epochs 5": "--epochs 1",
+    "--epochs 5": "--results runs --epochs 1",
     "AMP_5E": "AMP_1E",
     "run_scripts/": f"{ROOT}/run_scripts/",
     ".venv/bin/python": sys.executable,
-    "CRNN_Infer.sh": "CRNN_Infer.sh --min-steps 1 --min-seconds 0 --latency-runs 2",
+    "CRNN_Infer.sh": "CRNN_Infer.sh --min-steps 1 --min-seconds 0 --latency-runs 2 --results runs",
     "--weights mine.safetensors": "--weights mine.safetensors --port 0 & sleep 15; kill -TERM $!; wait $!",
 }
 
@@ -47,7 +47,7 @@ def test_the_tutorial_can_be_followed(tmp_path):
         commands = commands.replace(said, done)
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT), "CRNN_PYTHON": sys.executable, "OMP_NUM_THREADS": "1", "DEVICE": "CPU",
-        "PYTORCH_TRAIN_CHECKPOINT": str(tmp_path / "checkpoints"), "RESULTS": str(tmp_path),
+        "PYTORCH_TRAIN_CHECKPOINT": str(tmp_path / "checkpoints"),
     }  # fmt: skip
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -22,7 +22,7 @@ from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits
 from models.serving.metrics import Counted, Metrics
-from models.serving.requests import Sent, bounded, pictures_of
+from models.serving.requests import Sent, heard_out, pictures_of
 
 PAGE = Path(__file__).resolve().parent / "page"
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
@@ -84,10 +84,7 @@ class Service:
         return Answer(results=words, weights=self.reader.source.name)
 
     async def busy(self, request: Request) -> HTTPException:
-        """Hear the request out, keeping nothing of it: who still sends does not hear an answer."""
-        receive = bounded(request.receive, self.limits)
-        while (await receive()).get("more_body"):
-            pass
+        await heard_out(request.receive, self.limits.upload_seconds)
         return overloaded()
 
     async def picture(self, sent: Sent) -> np.ndarray:

@@ -7,6 +7,7 @@ import base64
 import binascii
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
@@ -41,20 +42,26 @@ def bounded(receive: Receive, limits: Limits) -> Receive:
             raise HTTPException(408, f"the request did not arrive in {limits.upload_seconds:g} s") from None
         size += len(message.get("body", b""))
         if size > limits.most_bytes:
-            raise too_large(limits)
+            await heard_out(receive, deadline - loop.time(), message)
+            raise HTTPException(413, f"the request is larger than {limits.megabytes:g} MB")
         return message
 
     return received
 
 
-def too_large(limits: Limits) -> HTTPException:
-    return HTTPException(413, f"the request is larger than {limits.megabytes:g} MB", {"Connection": "close"})
+async def heard_out(receive: Receive, seconds: float, message: dict | None = None) -> None:
+    """Read what is left of a request after `message` and keep nothing: who still sends may not hear an answer."""
+
+    async def rest(message: dict) -> None:
+        while message.get("more_body"):
+            message = await receive()
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(rest(message or {"more_body": True}), max(0, seconds))
 
 
 async def pictures_of(request: Request, limits: Limits) -> list[Sent]:
     """The pictures of a request. HTTPException: 400, 408, 413, 415."""
-    if int(request.headers.get("content-length") or 0) > limits.most_bytes:
-        raise too_large(limits)
     request = Request(request.scope, bounded(request.receive, limits))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     found = await reader_of(kind)(request, limits)
