@@ -10,7 +10,6 @@ import importlib
 import os
 import platform
 import resource
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from functools import partial, reduce
 import torch
 
 from bench import fallbacks, presence
+from bench.about import about
 from bench.provenance import cpu_name
 from bench.refusal import Refusal
 from bench.run_name import DEVICES as ORDER
@@ -245,8 +245,8 @@ class Device:
         }
 
 
-if __name__ == "__main__":  # python -m bench.device [--best]
-    if sys.argv[1:] == ["--best"]:
+if __name__ == "__main__":
+    if about("bench.device", __doc__, ("--best", "print only the name of the best device here")).best:
         print(best())
     else:
         for kind_name, number in inventory().items():

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from bench import device
+from bench.about import about
 from bench.presence import visibility
 
 # Nodes of the cards themselves, not of their controls.
@@ -41,4 +42,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    about("bench.health", __doc__)
     sys.exit(main())

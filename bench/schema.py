@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 
+from bench.about import about
 from bench.record import FAILURES, SCHEMA_VERSION, STATUSES
 
 # section -> field -> meaning. The section "" holds what is no section. (derived): follows from raw series.
@@ -299,4 +300,5 @@ def markdown() -> str:
 
 
 if __name__ == "__main__":
+    about("bench.schema", __doc__)
     print(markdown(), end="")

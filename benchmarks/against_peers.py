@@ -34,7 +34,7 @@ from bench.device import Device
 from bench.refusal import Refusal, answer
 from models.charset import Charset
 from models.engines import table as engines
-from models.export import OPSET, exporter
+from models.engines.onnx_file import OPSET, exporter
 from models.model import Model
 from models.options import Optimizer, parse
 from models.recogniser import build

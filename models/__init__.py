@@ -1,1 +1,25 @@
-"""The subject: what is measured. A text recogniser, its data, its training and its testing."""
+"""The subject: what is measured. A text recogniser, its data, its training and its testing.
+
+from models import Recogniser
+
+r = Recogniser.load()
+r("word.png").text
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.reader import Reading, Recogniser
+
+__all__ = ["Reading", "Recogniser"]
+
+
+def __getattr__(name: str):
+    """Recogniser and Reading, when they are asked for: most programs here start without torch, and at once."""
+    if name not in __all__:
+        raise AttributeError(f"module 'models' has no attribute {name!r}")
+    from models import reader
+
+    return getattr(reader, name)

@@ -1,9 +1,10 @@
-"""Weights of the field to weights of this project: `python -m models.convert peer.pth out.safetensors`.
+"""Weights to one .safetensors file, those of the field and our own: `python -m models.convert best.pt out.safetensors`.
 
 Known are the files of meijieru/crnn.pytorch (and of those that kept its names: Cambricon's model zoo, Holmeyoung,
 Sierkinhane), GitYCC/crnn-pytorch, clovaai/deep-text-recognition-benchmark (None-VGG-BiLSTM-CTC and
-TPS-ResNet-BiLSTM-Attn) and the CRNN of baudm/parseq. They are read with `weights_only=True`: no code in them runs.
-What comes out holds the weights by our names and, beside them, the alphabet and the options that build their network.
+TPS-ResNet-BiLSTM-Attn) and the CRNN of baudm/parseq; and the checkpoints that models.train writes, of which the network
+alone is kept. They are read with `weights_only=True`: no code in them runs. What comes out holds the weights by our
+names and, beside them, the alphabet and the options that build their network.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from safetensors.torch import save_file
 
 from bench.refusal import Refusal, answer
 from models.charset import Charset
-from models.loading import State, read_weights
+from models.loading import State, read, tensors
 from models.model import Model
 from models.recogniser import Recogniser, build
+
+OURS = "crnn-bench"
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class Converted:
     channels: int
     height: int = 32  # px
     width: int = 100  # px
+    keep_ratio: bool = False
+    recipe: str | None = None
 
     def network(self) -> Recogniser:
         """The network with these weights. Raises Refusal when they do not fit it."""
@@ -184,6 +189,25 @@ def convert(state: State) -> Converted:
     made = Converted(peer.name, ours, model, classes, state[peer.first].shape[1], width=peer.width)
     made.network()  # does it fit?
     return made
+
+
+def own(content: dict, path: Path) -> tuple[Converted, Charset]:
+    """The network of a checkpoint of this project. Raises Refusal when parts of it are missing."""
+    from models import checkpoint  # which knows this module
+
+    checkpoint.checked(content, path, *checkpoint.KINDS)
+    data, charset = content["data"], Charset(content["charset"])
+    model = Model(**{**content["model"], "pretrained": ""})
+    shape = {name: data[name] for name in ("channels", "height", "width")}
+    keep_ratio, recipe = data.get("keep_ratio", False), content.get("recipe")
+    made = Converted(OURS, content["network"], model, charset.classes, **shape, keep_ratio=keep_ratio, recipe=recipe)
+    made.network()  # does it fit?
+    return made, charset
+
+
+def halved(state: State) -> State:
+    """Matrices and kernels in float16, half the size; biases and what norms know, a thousandth of it, as they are."""
+    return {key: value.half() if value.dim() > 1 else value for key, value in state.items()}
 
 
 def unwrapped(state: State) -> State:
@@ -223,12 +247,13 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
             f"the file has {made.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
             f"pass --charset with the {made.classes - 1} characters it was trained for"
         )
-    data = {"height": made.height, "width": made.width, "channels": made.channels}
+    data = {name: getattr(made, name) for name in ("height", "width", "channels", "keep_ratio")}
     about = {
         "source": made.peer,
         "charset": charset.characters,
         "data": json.dumps(data),
         "model": json.dumps(dataclasses.asdict(made.model)),
+        **({"recipe": made.recipe} if made.recipe else {}),
     }
     try:
         save_file({key: value.contiguous() for key, value in made.state.items()}, path, about)
@@ -237,13 +262,13 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
 
 
 def load(path: Path) -> dict:
-    """What `save` wrote, in the shape of a checkpoint: network, charset, data, model, recipe (None)."""
+    """What `save` wrote, in the shape of a checkpoint: network, charset, data, model, recipe (None for a peer's)."""
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         options = {key: json.loads(about[key]) for key in ("data", "model")}
-        return {"network": state, "charset": about["charset"], "recipe": None, **options}
+        return {"network": state, "charset": about["charset"], "recipe": about.get("recipe"), **options}
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
@@ -252,16 +277,41 @@ def load(path: Path) -> dict:
         ) from None
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="models.convert", description=__doc__.partition("\n")[0])
+def arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="models.convert",
+        description=__doc__.partition("\n")[0],
+        epilog="example: python -m models.convert best.pt crnn.safetensors --half",
+    )
     parser.add_argument("peer", type=Path, help="the file of weights to read (.pth, .pt, .ckpt)")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    parser.add_argument("--charset", default="36", help="36, 62, 94, or a file with the alphabet it was trained for")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    made = convert(read_weights(options.peer))
-    save(made, Charset.named(options.charset), options.out)
+    parser.add_argument("--charset", default="36", help="a peer's: 36, 62, 94, or a file with the alphabet it knows")
+    parser.add_argument("--half", action="store_true", help="matrices in float16: half the size, as those shipped")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = arguments(sys.argv[1:] if argv is None else argv)
+    content = read(options.peer)
+    if isinstance(content, dict) and "format" in content and "network" in content:
+        made, charset = own(content, options.peer)
+    else:
+        made, charset = convert(tensors(content, options.peer)), Charset.named(options.charset)
+    if options.half:
+        made = dataclasses.replace(made, state=halved(made.state))
+    save(made, charset, options.out)
     count = sum(p.numel() for p in made.network().parameters())
     print(f"{options.out}: {made.peer}, {count:,} parameters, {made.classes} classes, {made.channels} channel(s)")
+    if made.recipe:
+        print(f"as a row of models/weights: {row(made, charset, options.out)}")
+
+
+def row(made: Converted, charset: Charset, path: Path) -> str:
+    """What models/weights/__init__.py has to say of the file when it is shipped."""
+    from models.weights import Shipped, digest
+
+    widths = f"ratio kept, up to {made.width} px" if made.keep_ratio else f"squeezed to {made.width} px"
+    return f'"{path.stem}": {Shipped(path.name, digest(path), made.recipe, charset.characters, widths)},'
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.about import about
 from models.model import Model
 from models.recogniser import Recogniser, parameters
 
@@ -68,4 +69,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
+    about("models.cost", __doc__)
     print(table())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.about import about
 from models.parts.sequence import Recurrent
 from models.parts.vgg import FEATURES, vgg
 
@@ -38,6 +39,7 @@ class CRNN(nn.Module):
 
 
 if __name__ == "__main__":
+    about("models.crnn", __doc__)
     crnn = CRNN()
     count = sum(p.numel() for p in crnn.parameters())
     print(f"{count:,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)")

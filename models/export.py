@@ -1,92 +1,135 @@
-"""A recogniser as one ONNX file: `python -m models.export --checkpoint best.pt --out crnn.onnx`.
+"""A recogniser for other programs: `python -m models.export --checkpoint best.pt --out crnn.onnx`.
 
-Batch and width stay free. What a reader needs beside the network is in the file's metadata: alphabet, shape of the
-pictures and how to normalise them, what the outputs are.
+The ONNX file has a free batch and width, and says in its metadata how to use it. It is run here at once, by every
+runtime that is installed, and must read what torch reads; the same for INT8, and for the file in a Triton repository.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from bench.refusal import Refusal, answer
-from models import checkpoint
 from models.charset import Charset
-from models.options import Infer, checkpoint_root, parse
-from models.recogniser import Recogniser, build
+from models.decode import decode
+from models.engines.onnx_file import WIDTH, export
+from models.engines.quantise import quantised
+from models.engines.table import RUNTIMES, TOLERANCE
+from models.engines.triton import repository
+from models.engines.typical import typical
+from models.parsing import parse
+from models.reader import Recogniser, trained
+from models.recogniser import Recogniser as Network
 
-OPSET = 16  # the first with grid_sample, which rectification needs
-WIDTH = 100  # px of the picture that is traced
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass
-class Export(Infer):
-    """Write a recogniser as ONNX."""
+class Export:
+    """Write a recogniser as ONNX, check that it reads what torch reads, and more forms of it where they are asked."""
 
+    checkpoint: Path | None = None
+    """A best.pt or a .safetensors file; default: the newest best.pt of the recipe, else the shipped weights"""
+    recipe: str = "crnn"
+    """Without --checkpoint: whose"""
+    checkpoints: Path | None = None
+    """Where to look for it; default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
     out: Path = Path("recogniser.onnx")
+    int8: Path | None = None
+    """Also write this ONNX file, its convolutions in INT8"""
+    triton: Path | None = None
+    """Also write a model repository for Triton Inference Server into this folder"""
+    torch_export: Path | None = None
+    """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
+    pictures: Path | None = None
+    """A folder of pictures to check with, and for INT8 to see what pictures are like; default: a few drawn words"""
 
 
-def export(network: Recogniser, path: Path, characters: str) -> Path:
-    """Write `network`, in evaluation mode: input `images` (N, channels, height, W), output `logits` (T, N, classes).
+def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
+    """Batches of normalised pictures (N, C, H, W), each of one width."""
+    if folder is None:
+        yield torch.from_numpy(typical(reader.shape)).float() / 127.5 - 1
+        return
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not files:
+        raise Refusal(f"no pictures ({', '.join(PICTURES)}) in {folder}")
+    rows = [reader.picture(path) for path in files]
+    for width in sorted({row.shape[1] for row in rows}):
+        batch = np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2)
+        yield torch.from_numpy(batch).float() / 127.5 - 1
 
-    Refusal when the package `onnx` is missing.
-    """
-    picture = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
-    axes = {"images": {0: "batch", 3: "width"}, "logits": {0: "steps", 1: "batch"}}
-    training = network.training
-    with warnings.catch_warnings():  # of constants in the traced graph: the tests compare other batches and widths
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network.eval(), (picture,), str(path), input_names=["images"], output_names=["logits"],
-            dynamic_axes=axes, opset_version=OPSET, **exporter(),
-        )  # fmt: skip
-    network.train(training)
-    annotate(path, metadata(network, characters))
+
+@dataclass
+class Agreement:
+    """What a runtime made of a file, against torch."""
+
+    runtime: str
+    difference: float = 0.0  # largest, of logits
+    same: int = 0  # texts
+    n: int = 0
+
+    def __str__(self) -> str:
+        return f"  {self.runtime}: {self.same} of {self.n} texts as torch, logits within {self.difference:.2g}"
+
+
+@torch.inference_mode()
+def agreement(runtime: str, content: bytes, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
+    """Run an ONNX file of this network's. Raises Refusal when the runtime is missing."""
+    run, found = RUNTIMES[runtime](content, None), Agreement(runtime)
+    for images in batches:
+        expected, logits = network(images), torch.from_numpy(run(images.numpy()))
+        texts = [decode(y, None, charset, network.head.decoder).texts for y in (expected, logits)]
+        found.difference = max(found.difference, float((expected - logits).abs().max()))
+        found.same += sum(a == b for a, b in zip(*texts, strict=True))
+        found.n += len(images)
+    return found
+
+
+def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
+    """Say how each runtime here reads the file. Raises Refusal when one computes something else than torch."""
+    for runtime in RUNTIMES:
+        try:
+            found = agreement(runtime, content, reader.network.network, reader.charset, batches)
+        except Refusal:
+            print(f"  {runtime}: not installed, not checked")
+            continue
+        print(found)
+        if exact and not (found.difference <= TOLERANCE[None] and found.same == found.n):
+            raise Refusal(f"{runtime} does not compute what torch does with this file; please report it")
+
+
+def as_program(network: Network, path: Path) -> Path:
+    """torch.export's program of the network, for any batch of pictures 100 px wide. Raises Refusal."""
+    picture = torch.zeros(2, network.channels, network.height, WIDTH)
+    shapes = {"images": {0: torch.export.Dim("batch", min=1, max=4096)}, "widths": None, "targets": None}
+    try:
+        program = torch.export.export(network, (picture, None, None), dynamic_shapes=shapes, strict=False)
+    except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
+        raise Refusal(f"torch.export does not carry this network: {' '.join(str(error).split())[:160]}") from None
+    torch.export.save(program, path)
     return path
 
 
-def exporter() -> dict:
-    """The tracing exporter by its name, where torch has two (2.5 on); the other one has no free widths for LSTMs."""
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    return {"dynamo": False} if version >= (2, 5) else {}
-
-
-def metadata(network: Recogniser, characters: str) -> dict[str, str]:
-    return {
-        "characters": characters,  # character i is class i + 1
-        "class_0": "blank" if network.head.decoder == "greedy" else "end",
-        "decoder": network.head.decoder,
-        "height_px": str(network.height),
-        "channels": str(network.channels),
-        "minimum_width_px": str(network.minimum_width),
-        "normalisation": "x / 127.5 - 1",
-        "model": json.dumps(asdict(network.model)),
-    }
-
-
-def annotate(path: Path, properties: dict[str, str]) -> None:
-    try:
-        import onnx
-    except ImportError:
-        raise Refusal("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
-    content = onnx.load(str(path))
-    onnx.helper.set_model_props(content, properties)
-    onnx.save(content, str(path))
-
-
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Export, argv, "models.export", example="--checkpoint best.pt --out crnn.onnx")
-    charset = Charset.named(options.data.charset)
-    network = build(options.model, charset.classes, options.data.height, options.data.channels)
-    path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
-    if not path:
-        raise Refusal("no trained checkpoint; train one, or pass --checkpoint FILE")
-    checkpoint.load_network(network, checkpoint.read(path), path, charset.characters, options.recipe)
-    print(f"{export(network, options.out, charset.characters)}: {path} with {charset.classes} classes")
+    options = parse(Export, argv, "models.export", "python -m models.export --checkpoint best.pt --out crnn.onnx")
+    reader = Recogniser.load(options.checkpoint or trained(options.recipe, options.checkpoints), device="CPU")
+    network, characters = reader.network.network, reader.charset.characters
+    batches = list(images_of(reader, options.pictures))
+    print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
+    check(options.out.read_bytes(), reader, batches)
+    if options.int8:
+        options.int8.write_bytes(quantised(network, max(batches, key=len), characters))
+        print(f"{options.int8}: convolutions in INT8")
+        check(options.int8.read_bytes(), reader, batches, exact=False)
+    if options.triton:
+        print(f"{repository(network, options.triton, options.out.stem, characters)}: for tritonserver")
+    if options.torch_export:
+        print(f"{as_program(network, options.torch_export)}: torch.export")
 
 
 if __name__ == "__main__":

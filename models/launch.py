@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import device
+from bench.about import about
 from bench.hosts import Place
 from bench.refusal import Refusal, answer
 from bench.run_name import DEVICES, PRECISIONS, RunName
@@ -24,6 +25,7 @@ PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 CHOICES = {"DEVICE": DEVICES, "PRECISION": PRECISIONS}
 NUMBERS = ("CARDS", "EPOCHS", "STEPS")
 SAMPLE_WORDS = 12_000
+FURTHER = "\nOptions after the name go to the program; --help after a name lists them."
 
 
 def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
@@ -109,6 +111,8 @@ def stop(number: int, _) -> None:
 
 
 def main() -> None:
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        about("models.launch", __doc__ + FURTHER, words="CRNN_FP32_20S_1CPU_Train --batch-size 16")
     if len(sys.argv) < 2:
         raise Refusal("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
     signal.signal(signal.SIGTERM, stop)

@@ -59,8 +59,13 @@ def refuse_archive(path: Path) -> None:
 
 def read_weights(path: Path) -> State:
     """The tensors of a file, wherever they are in it. Raises Refusal when more than tensors must be built."""
+    return tensors(read(path), path)
+
+
+def read(path: Path):
+    """What `load` gives. Raises Refusal, in one line, where that raises."""
     try:
-        content = load(path)
+        return load(path)
     except FileNotFoundError:
         raise Refusal(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
@@ -71,7 +76,6 @@ def read_weights(path: Path) -> State:
         ) from None
     except UNREADABLE as error:
         raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
-    return tensors(content, path)
 
 
 def tensors(content, path: Path) -> State:

@@ -160,7 +160,7 @@ def build_charset(options: Options) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "python -m models.prepare", example="--source data --out data/lmdb")
+    options = parse(Options, argv, "models.prepare", example="python -m models.prepare --source data --out data/lmdb")
     if options.audit:
         audit_all(options)
     elif options.build:

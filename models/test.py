@@ -5,6 +5,7 @@ Accuracy on the whole split, throughput over it (pictures in, texts out), and la
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -24,22 +25,37 @@ from models.scoring.protocol import accuracy_section, table
 from models.scoring.sets import open_sets
 from models.training.twins import STAND_INS, fed
 from models.util import Session, normalised
+from models.weights import FOLDER, of_recipe
+from models.weights import path as weights_path
 
 LATENCY_WARMUP = 10  # calls before the timed ones
 
 
 def weights(network: Recogniser, options: Infer, session: Session) -> Path | None:
-    """Load the checkpoint asked for, or the newest best one. None: there is none, and the weights are random."""
+    """Load the checkpoint asked for, the newest best one, or shipped weights. None: the weights are random."""
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
+    path = path or shipped(options, session)
     if path:
         checkpoint.load_network(network, checkpoint.read(path), path, session.charset.characters, options.recipe)
-        session.say(f"  weights: {path}")
+        session.say(f"  weights: {path}{', which come with the repository' if path.parent == FOLDER else ''}")
     else:
         session.say(
             "  no trained checkpoint: random weights, so this measures speed only and accuracy stays empty.\n"
             "  Train one with `bash run_scripts/quickstart.sh`, or pass --checkpoint FILE."
         )
     return path
+
+
+def shipped(options: Infer, session: Session) -> Path | None:
+    """The weights that come with the repository, when they are for this recipe, alphabet, network and shape."""
+    name = of_recipe(options.recipe)
+    if name is None:
+        return None
+    path = weights_path(name)
+    content = checkpoint.read(path)
+    data = {key: getattr(options.data, key) for key in content["data"]}
+    asked = (session.charset.characters, dataclasses.asdict(options.model), data)
+    return path if asked == (content["charset"], content["model"], content["data"]) else None
 
 
 def measure_latency(network: Engine, dataset: WordDataset, session: Session, options: Infer) -> list[dict]:
@@ -138,7 +154,7 @@ class Testing:
 
 
 def main(argv: list[str] | None = None) -> None:
-    perform(parse(Infer, argv, "models.test"))
+    perform(parse(Infer, argv, "models.test", "python -m models.test --dataset data/sample --batch-size 64"))
 
 
 def perform(options: Infer) -> None:

@@ -370,7 +370,7 @@ def refuse_graph(options: Train, session: Session) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Train, argv, "models.train")
+    options = parse(Train, argv, "models.train", "python -m models.train --dataset data/sample --steps 20")
     if options.test_only:
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
         return test.perform(Infer(**shared, checkpoint=options.start_from, latency_runs=0))

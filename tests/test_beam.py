@@ -99,3 +99,14 @@ def test_a_batch_is_twenty_times_faster_than_one_picture_at_a_time():
     for n in range(3):
         textbook(logs[:, n], 10)
     assert (time.process_time() - middle) / 3 > 20 * (middle - start) / 256
+
+
+def test_several_texts_are_distinct_sorted_and_begin_with_the_best():
+    logs = torch.randn(12, 3, 5, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
+    lengths = torch.tensor([12, 7, 12])
+    best, scores = beam.search(logs, lengths, 6)
+    for n, found in enumerate(beam.several(logs, lengths, 6)):
+        texts, logs_of = [tuple(text) for text, _ in found], [log for _, log in found]
+        assert len(set(texts)) == len(texts) == 6
+        assert logs_of == sorted(logs_of, reverse=True)
+        assert (list(texts[0]), logs_of[0]) == (best[n], pytest.approx(float(scores[n])))

@@ -69,15 +69,6 @@ def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_p
     assert (tmp_path / "word.read.png").is_file() and (tmp_path / "word.read-2.png").is_file()
 
 
-def test_the_alignment_has_a_row_for_each_character():
-    path = np.array([0, 1, 1, 0, 1, 3, 3, 0])
-    reading = demo.Reading(None, path, None)
-    labels, rows = demo.alignment(reading, LETTERS)
-    assert labels == ["a", "a", "c"]
-    assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
-    assert demo.alignment(demo.Reading(None, np.zeros(4, int), None), LETTERS)[1].shape == (1, 4)
-
-
 def test_converted_weights_are_read_too(picture, tmp_path, capsys):
     state = build(Model(hidden=8), LETTERS.classes).state_dict()
     convert.save(convert.Converted("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")

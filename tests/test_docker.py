@@ -38,10 +38,17 @@ def test_compose_fits_its_schema():
 
 def test_every_compose_service_is_confined():
     services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
-    assert set(services) == {"cpu", "cuda", "mlu"}
-    for service in services.values():
-        assert (service["read_only"], service["cap_drop"], service["network_mode"]) == (True, ["ALL"], "none")
+    assert set(services) == {"serve", "cpu", "cuda", "mlu"}
+    for name, service in services.items():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["network_mode"] == ("bridge" if name == "serve" else "none")
         assert "privileged" not in service
+
+
+def test_only_this_host_reaches_the_service():
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    assert [port.startswith("127.0.0.1:") for port in services["serve"]["ports"]] == [True]
+    assert all(volume.endswith(":ro") for volume in services["serve"]["volumes"])
 
 
 def pods(manifest: Path) -> list[dict]:

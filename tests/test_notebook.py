@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from models import demo
+from models import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = json.loads((ROOT / "demo.ipynb").read_text(encoding="utf8"))
@@ -38,7 +38,7 @@ def cells_run(tmp_path, monkeypatch, capsys):
 def test_it_runs_from_top_to_bottom(cells_run):
     names, shown, said = cells_run
     assert len(names["readings"]) == len(names["pictures"]) == 6
-    assert all(isinstance(reading, demo.Reading) for reading in names["readings"])
+    assert all(isinstance(reading, Reading) for reading in names["readings"])
     assert set(names["texts"]["lexicon"]) <= set(names["truths"])
     assert sum(isinstance(value, Image.Image) for value in shown) == 2
     assert "1-NED" in said and " => " in said

@@ -61,3 +61,10 @@ def trace(states: np.ndarray, came: np.ndarray, state: np.ndarray, lengths: np.n
         path[:, step] = np.where(step < lengths, states[rows, state], 0)
         state = state - came[step, rows, state]
     return path
+
+
+def runs(path: np.ndarray) -> np.ndarray:
+    """A path (T,) of classes as (characters, T): a row for each character, 1 in the columns of its run."""
+    starts = (path != 0) & (path != np.r_[0, path[:-1]])
+    numbers = np.cumsum(starts) * (path != 0)
+    return (numbers[None] == np.arange(1, starts.sum() + 1)[:, None]).astype(float)

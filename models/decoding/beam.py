@@ -54,6 +54,22 @@ def search(logs: Tensor, lengths: Tensor, width: int) -> tuple[list[list[int]], 
 
     logs (T, N, C): log probabilities on the host, class 0 the blank. lengths (N,): steps of each picture.
     """
+    beams, history = explore(logs, lengths, width)
+    best = beams.total.max(dim=1)
+    return read_back(history, best.indices), best.values
+
+
+def several(logs: Tensor, lengths: Tensor, width: int) -> list[list[tuple[list[int], float]]]:
+    """For each picture the texts that a search ends with, at most `width`, and their log probabilities; best first."""
+    beams, history = explore(logs, lengths, width)
+    ranked = beams.total.sort(dim=1, descending=True)
+    columns = [read_back(history, place) for place in ranked.indices.T]
+    rows = zip(zip(*columns, strict=True), ranked.values.tolist(), strict=True)
+    return [[(text, log) for text, log in zip(*row, strict=True) if log > NEVER] for row in rows]
+
+
+def explore(logs: Tensor, lengths: Tensor, width: int) -> tuple[Beams, list[tuple[Tensor, Tensor]]]:
+    """The last beams, and for every step the beam that each came from and the class it wrote."""
     candidates = min(width + 1, logs.shape[-1] - 1)  # more can never be among the best
     likeliest = logs[..., 1:].topk(candidates, dim=-1)
     beams, history = Beams.empty(logs.shape[1], width), []
@@ -63,8 +79,7 @@ def search(logs: Tensor, lengths: Tensor, width: int) -> tuple[list[list[int]], 
         beams = moved.where(inside, beams)
         stay = torch.arange(width).expand_as(came)
         history.append((torch.where(inside, came, stay), written * inside))
-    best = beams.total.max(dim=1)
-    return read_back(history, best.indices), best.values
+    return beams, history
 
 
 def advance(beams: Beams, logs: Tensor, values: Tensor, classes: Tensor) -> tuple[Beams, Tensor, Tensor]:

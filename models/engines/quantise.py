@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.refusal import Refusal
-from models.export import export
+from models.engines.onnx_file import export
 from models.recogniser import Recogniser
 
 PIECE = 16  # pictures that are calibrated at a time
@@ -33,7 +33,7 @@ class Pictures:
 
 
 def quantised(network: Recogniser, images: Tensor, characters: str) -> bytes:
-    """An ONNX file as models.export writes it, its convolutions in INT8. images (N, C, H, W), normalised: typical ones.
+    """An ONNX file like onnx_file.export's, its convolutions in INT8. images (N, C, H, W): typical ones, normalised.
 
     Refusal when onnxruntime is missing.
     """

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from bench.refusal import Refusal
 from models.decode import decode
+from models.engines.onnx_file import export
 from models.engines.prepacked import prepacked
 from models.engines.quantise import quantised
-from models.export import export
 from models.recogniser import Recogniser
 from models.util import Session
 

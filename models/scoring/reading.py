@@ -52,10 +52,14 @@ class Method:
         """Normalised pictures (N, C, H, W) on the network's device, and their widths (N,), to texts."""
         if isinstance(network.head, Attention) and self.words:
             return attention_with_lexicon(network, images, widths, charset, self.words)
-        name = network.head.decoder if self.name == "greedy" else self.name
-        settings = {"beam": {"width": self.beam}, "lexicon": {"words": self.words}}.get(name, {})
         steps = None if widths is None else network.time_steps(widths)
-        return decode(network(images, widths), steps, charset, name, **settings)
+        return self.decoded(network(images, widths), steps, charset, network.head.decoder)
+
+    def decoded(self, logits: Tensor, steps, charset: Charset, plain: str) -> Decoded:
+        """Logits (T, N, C) to texts. plain: what reads them when nothing else is asked, "greedy" or "attention"."""
+        name = plain if self.name == "greedy" else self.name
+        settings = {"beam": {"width": self.beam}, "lexicon": {"words": self.words}}.get(name, {})
+        return decode(logits, steps, charset, name, **settings)
 
 
 GREEDY = Method()

@@ -1,0 +1,75 @@
+"""Serve a recogniser: `python -m models.serve`, then http://127.0.0.1:8000/ in a browser.
+
+POST /recognise reads pictures; / is a page to drop pictures on, /docs the API, /healthz and /metrics are for machines.
+Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that knows who they are: docs/serving.md.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bench.refusal import Refusal, answer
+from models.parsing import parse
+from models.serving.limits import Limits
+
+BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvicorn's own number
+
+
+@dataclass
+class Serve:
+    """Serve a recogniser over HTTP: POST /recognise, a page at /, the API at /docs, /healthz, /metrics."""
+
+    weights: str | None = None
+    """A best.pt, a .safetensors file, or the name of shipped weights; default: the shipped ones"""
+    host: str = "127.0.0.1"
+    """Where to listen; 0.0.0.0 for everybody, who is then not asked who they are"""
+    port: int = 8000
+    """0 takes a free one and says which"""
+    device: Literal["MLU", "GPU", "CPU"] | None = None
+    """Default: the best one present"""
+    precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
+    engine: Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] = (
+        "eager"
+    )
+    """What computes the network; auto: the fastest here that agrees with eager"""
+    batch_size: int = 32
+    """Pictures that are read together at most"""
+    limits: Limits = field(default_factory=Limits)
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parse(Serve, argv, "models.serve", "python -m models.serve --weights best.pt --port 8000")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also what uvicorn raises again when it has drained
+    try:
+        import uvicorn
+
+        from models.serving.app import application
+    except ImportError as error:
+        raise Refusal(f"serving needs {error.name}: pip install -r requirements.txt") from None
+    from models import Recogniser
+
+    how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
+    reader = Recogniser.load(options.weights, **how)
+    place = bound(options.host, options.port)
+    print(f"{reader.source}: http://{options.host}:{place.getsockname()[1]}/", flush=True)
+    settings = {"log_level": "warning", "access_log": False, "server_header": False}
+    drain = options.limits.drain_seconds
+    app = application(reader, options.limits)
+    uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=drain, **settings)).run(sockets=[place])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there; requests that come before all is ready wait in it. Raises Refusal."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Refusal(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+if __name__ == "__main__":
+    answer(main, "models.serve")

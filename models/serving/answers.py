@@ -1,0 +1,47 @@
+"""What the service says, as JSON: the schema that /docs shows."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from models.reader import Reading
+
+
+class Character(BaseModel):
+    character: str
+    confidence: float = Field(description="0 to 1")
+    left: float = Field(description="where it begins, as a share of the picture's width")
+    right: float
+
+
+class Alternative(BaseModel):
+    text: str
+    confidence: float
+
+
+class Word(BaseModel):
+    name: str = Field(description="of the file, or its number in the request")
+    text: str
+    confidence: float = Field(description="of the text, 0 to 1")
+    characters: list[Character]
+    alternatives: list[Alternative] = Field(description="the most probable other texts")
+
+
+class Answer(BaseModel):
+    results: list[Word] = Field(description="one for each picture, in the order of the request")
+    weights: str
+
+
+class Problem(BaseModel):
+    detail: str
+
+
+def word(name: str, reading: Reading, alternatives: int) -> Word:
+    each = zip(reading.text, reading.character_confidences, reading.alignment, strict=False)
+    return Word(
+        name=name,
+        text=reading.text,
+        confidence=reading.confidence,
+        characters=[Character(character=c, confidence=p, left=a, right=b) for c, p, (a, b) in each],
+        alternatives=[Alternative(text=text, confidence=p) for text, p in reading.alternatives[:alternatives]],
+    )

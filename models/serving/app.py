@@ -1,0 +1,154 @@
+"""The service as an ASGI application; models/serve.py starts it."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import ClientDisconnect
+
+from models.data.source import UnreadableError
+from models.reader import ALTERNATIVES, Reading, Recogniser
+from models.serving.answers import Answer, Problem, word
+from models.serving.batcher import Batcher, Busy
+from models.serving.limits import Limits
+from models.serving.metrics import Counted, Metrics
+from models.serving.requests import Sent, heard_out, pictures_of
+
+PAGE = Path(__file__).resolve().parent / "page"
+PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
+PROBLEMS = {
+    400: "no picture, bad base64 or JSON",
+    408: "too slow",
+    413: "too large, or too many pictures",
+    415: "a type that cannot be read",
+    422: "not a picture",
+    503: "busy: try again after Retry-After seconds",
+}
+PICTURE = {"type": "string", "format": "binary"}
+BODY = {
+    "multipart/form-data": {
+        "schema": {"type": "object", "properties": {"images": {"type": "array", "items": PICTURE}}}
+    },
+    "application/json": {
+        "schema": {"type": "object", "properties": {"images": {"type": "array", "items": {"type": "string"}}}}
+    },
+    "image/*": {"schema": PICTURE},
+}
+Asked = tuple[np.ndarray, int]  # a picture as the network takes it, and how many alternatives
+
+
+@dataclass
+class Service:
+    """A recogniser, its queue and its counters. Pictures are decoded in one thread and read in another."""
+
+    reader: Recogniser
+    limits: Limits
+    open_requests: int = 0
+    decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
+
+    def __post_init__(self):
+        self.reader.most_pixels = int(self.limits.megapixels * 1e6)
+        self.metrics = Metrics(lambda: self.batcher.waiting)
+        size = self.reader.session.options.batch_size
+        self.batcher: Batcher[Asked, Reading] = Batcher(
+            self.read, size, self.limits.waiting, self.metrics.batch.observe
+        )
+
+    def read(self, asked: list[Asked]) -> list[Reading]:
+        return self.reader.read([picture for picture, _ in asked], max(n for _, n in asked))
+
+    async def recognise(self, request: Request, alternatives: int) -> Answer:
+        if self.open_requests >= self.limits.requests:
+            raise await self.busy(request)
+        self.open_requests += 1
+        try:
+            sent = await pictures_of(request, self.limits)
+            readings = await self.readings([(await self.picture(one), alternatives) for one in sent])
+        finally:
+            self.open_requests -= 1
+        self.metrics.pictures.inc(len(sent))
+        words = [
+            word(one.name or str(place), reading, alternatives)
+            for place, (one, reading) in enumerate(zip(sent, readings, strict=True))
+        ]
+        return Answer(results=words, weights=self.reader.source.name)
+
+    async def busy(self, request: Request) -> HTTPException:
+        await heard_out(request.receive, self.limits.upload_seconds)
+        return overloaded()
+
+    async def picture(self, sent: Sent) -> np.ndarray:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self.decoding, self.reader.picture, sent.content)
+        except UnreadableError as error:
+            raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
+
+    async def readings(self, asked: list[Asked]) -> list[Reading]:
+        try:
+            return await asyncio.wait_for(self.batcher(asked), self.limits.answer_seconds)
+        except (Busy, asyncio.TimeoutError):
+            raise overloaded() from None
+
+    @asynccontextmanager
+    async def running(self, app: FastAPI):
+        """Between start and end: the first picture is slow, so it is nobody's."""
+        self.read([(self.reader.picture(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
+        self.task = asyncio.create_task(self.batcher.run())
+        yield
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+    def health(self) -> dict:
+        if self.task.done():
+            raise HTTPException(503, "nothing reads any more: restart the service")
+        about = {"weights": self.reader.source.name, "engine": self.reader.network.name}
+        return {"status": "ok", **about, "device": self.reader.session.device.kind.name}
+
+
+def overloaded() -> HTTPException:
+    return HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
+
+
+def application(reader: Recogniser, limits: Limits) -> FastAPI:
+    service = Service(reader, limits)
+    about = {"title": "crnn-bench", "summary": "Reads words.", "favicon_url": "/icon.svg"}
+    app = FastAPIOffline(redoc_url=None, lifespan=service.running, **about)
+    app.state.service = service
+    app.add_middleware(Counted, metrics=service.metrics, paths=PATHS)
+    app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
+    add_recognise(app, service)
+    add_rest(app, service)
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+def add_recognise(app: FastAPI, service: Service) -> None:
+    problems = {status: {"description": why, "model": Problem} for status, why in PROBLEMS.items() if status != 422}
+
+    @app.post("/recognise", responses=problems, openapi_extra={"requestBody": {"required": True, "content": BODY}})
+    async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = ALTERNATIVES) -> Answer:
+        """The words on pictures: files in a form, base64 in JSON, or one picture as the body."""
+        return await service.recognise(request, alternatives)
+
+
+def add_rest(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict:
+        """Whether it reads, and with what."""
+        return service.health()
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)

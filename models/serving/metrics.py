@@ -1,0 +1,46 @@
+"""What Prometheus is told of a service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Metrics:
+    """A registry of one service, so that two of them in a process do not mix."""
+
+    def __init__(self, waiting: Callable[[], int]):
+        self.registry = CollectorRegistry()
+        places = {"namespace": "crnn", "registry": self.registry}
+        self.requests = Counter("requests", "Requests by path and status", ["path", "status"], **places)
+        self.seconds = Histogram("request_seconds", "Seconds of answered requests", buckets=SECONDS, **places)
+        self.pictures = Counter("pictures", "Pictures read", **places)
+        self.batch = Histogram("batch_pictures", "Pictures of a batch", buckets=(1, 2, 4, 8, 16, 32, 64), **places)
+        Gauge("waiting_pictures", "Pictures waiting or being read", **places).set_function(waiting)
+
+
+class Counted:
+    """ASGI middleware: counts every request by path and status; a path that nobody serves is 'other'."""
+
+    def __init__(self, app, metrics: Metrics, paths: tuple[str, ...]):
+        self.app, self.metrics, self.paths = app, metrics, paths
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        path = scope["path"] if scope["path"] in self.paths else "other"
+
+        async def counted(message) -> None:
+            if message["type"] == "http.response.start":
+                self.metrics.requests.labels(path, message["status"]).inc()
+                if path == "/recognise":
+                    self.metrics.seconds.observe(time.perf_counter() - began)
+            await send(message)
+
+        await self.app(scope, receive, counted)

@@ -1,0 +1,104 @@
+"""The pictures of a request. Each excess and each mistake is a status and a clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fastapi import HTTPException, Request
+from starlette.datastructures import UploadFile
+
+from models.serving.limits import Limits
+
+TYPES = "multipart/form-data, application/json with base64, or one picture as image/*"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A picture of a request."""
+
+    name: str
+    content: bytes
+
+
+Receive = Callable[[], Awaitable[dict]]
+
+
+def bounded(receive: Receive, limits: Limits) -> Receive:
+    """An ASGI `receive` that ends with 413 or 408 when a request is too large or too slow."""
+    loop, size = asyncio.get_running_loop(), 0
+    deadline = loop.time() + limits.upload_seconds
+
+    async def received() -> dict:
+        nonlocal size
+        try:
+            message = await asyncio.wait_for(receive(), max(0, deadline - loop.time()))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"the request did not arrive in {limits.upload_seconds:g} s") from None
+        size += len(message.get("body", b""))
+        if size > limits.most_bytes:
+            await heard_out(receive, deadline - loop.time(), message)
+            raise HTTPException(413, f"the request is larger than {limits.megabytes:g} MB")
+        return message
+
+    return received
+
+
+async def heard_out(receive: Receive, seconds: float, message: dict | None = None) -> None:
+    """Read what is left of a request after `message` and keep nothing: who still sends may not hear an answer."""
+
+    async def rest(message: dict) -> None:
+        while message.get("more_body"):
+            message = await receive()
+
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(rest(message or {"more_body": True}), max(0, seconds))
+
+
+async def pictures_of(request: Request, limits: Limits) -> list[Sent]:
+    """The pictures of a request. HTTPException: 400, 408, 413, 415."""
+    request = Request(request.scope, bounded(request.receive, limits))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    found = await reader_of(kind)(request, limits)
+    if not found:
+        raise HTTPException(400, f"no picture in the request: send {TYPES}")
+    if len(found) > limits.pictures:
+        raise HTTPException(413, f"{len(found)} pictures are too many: {limits.pictures} at most in a request")
+    return found
+
+
+def reader_of(kind: str):
+    readers = {"multipart/form-data": of_form, "application/json": of_json, "application/octet-stream": of_body}
+    if kind in readers or kind.startswith("image/"):
+        return readers.get(kind, of_body)
+    raise HTTPException(415, f"cannot read {kind or 'a request without a content type'}: send {TYPES}")
+
+
+async def of_form(request: Request, limits: Limits) -> list[Sent]:
+    async with request.form(max_files=limits.pictures, max_fields=limits.pictures) as form:
+        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        return [Sent(file.filename or "", await file.read()) for file in files]
+
+
+async def of_json(request: Request, limits: Limits) -> list[Sent]:
+    """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
+    try:
+        images = json.loads(await request.body())["images"]
+        texts = [image.rpartition(",")[2] for image in images]
+        return [Sent(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
+    except (KeyError, TypeError, AttributeError):
+        raise HTTPException(400, 'not {"images": ["<base64>", ...]}') from None
+    except (binascii.Error, UnicodeError) as error:
+        raise HTTPException(400, f"not base64: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"not JSON: {error}") from None
+
+
+async def of_body(request: Request, limits: Limits) -> list[Sent]:
+    content = await request.body()
+    return [Sent("", content)] if content else []

@@ -1,0 +1,65 @@
+"""Trained weights that come with the repository: a table of files beside this one, each known by its checksum.
+
+A row is what `python -m models.convert best.pt models/weights/NAME.safetensors --half` prints. The first one is what
+`Recogniser.load()` takes, and each is what `models.test` takes for its recipe when there is no trained checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.refusal import Refusal
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """Weights in a file of this folder. What is said of them here is said in the file too, and must be the same."""
+
+    file: str
+    sha256: str
+    recipe: str
+    charset: str  # its characters
+    widths: str  # "squeezed to 100 px" or "ratio kept, up to 320 px"
+
+
+TABLE: dict[str, Shipped] = {}
+
+NONE_YET = (
+    "no trained weights come with this version: train some (bash run_scripts/quickstart.sh), "
+    "or give a checkpoint, best.pt or .safetensors"
+)
+
+
+def path(name: str | None = None) -> Path:
+    """The file of shipped weights; None: the first ones. Raises Refusal: there are none, or not the ones named here."""
+    if not TABLE:
+        raise Refusal(NONE_YET)
+    name = name or next(iter(TABLE))
+    if name not in TABLE:
+        raise Refusal(f"no shipped weights called {name!r}; there are {', '.join(TABLE)}")
+    return intact(FOLDER / TABLE[name].file, TABLE[name].sha256)
+
+
+def of_recipe(recipe: str) -> str | None:
+    """The name of the first shipped weights of a recipe."""
+    return next((name for name, row in TABLE.items() if row.recipe == recipe), None)
+
+
+def intact(file: Path, expected: str) -> Path:
+    """The file, when its content is what the table says. Raises Refusal."""
+    again = "get it again: git checkout -- models/weights"
+    try:
+        found = digest(file)
+    except OSError as error:
+        raise Refusal(f"{file}: {error.strerror}; {again}") from None
+    if found != expected:
+        raise Refusal(f"{file}: damaged or replaced (sha256 {found[:12]}..., not {expected[:12]}...); {again}")
+    return file
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

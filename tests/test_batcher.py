@@ -1,0 +1,100 @@
+"""Dynamic batching: the right answer to each, in batches that grow with what waits, and room for no more than that."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+
+pytest.importorskip("fastapi")
+from models.serving.batcher import Batcher, Busy
+
+
+@asynccontextmanager
+async def running(read, size=4, most=100):
+    sizes: list[int] = []
+    batcher = Batcher(read, size, most, sizes.append)
+    task = asyncio.create_task(batcher.run())
+    try:
+        yield batcher, sizes
+    finally:
+        task.cancel()
+
+
+def doubled(items: list[int]) -> list[int]:
+    return [2 * item for item in items]
+
+
+def test_every_request_gets_its_own_answers_in_order():
+    async def asked():
+        async with running(doubled) as (batcher, sizes):
+            found = await asyncio.gather(*(batcher([n, n + 1, n + 2]) for n in range(0, 30, 3)))
+            assert found == [[2 * n, 2 * n + 2, 2 * n + 4] for n in range(0, 30, 3)]
+            assert sum(sizes) == 30 and max(sizes) == 4 and batcher.waiting == 0
+
+    asyncio.run(asked())
+
+
+def test_what_comes_while_a_batch_is_read_is_the_next_one():
+    go = threading.Event()
+
+    def read(items):
+        go.wait(5)
+        return items
+
+    async def asked():
+        async with running(read) as (batcher, sizes):
+            first = asyncio.create_task(batcher([0]))
+            await asyncio.sleep(0.05)
+            others = [asyncio.create_task(batcher([n])) for n in (1, 2, 3)]
+            await asyncio.sleep(0.05)
+            go.set()
+            assert await asyncio.gather(first, *others) == [[0], [1], [2], [3]]
+            assert sizes == [1, 3]
+
+    asyncio.run(asked())
+
+
+def test_more_than_may_wait_is_refused_and_the_rest_is_answered():
+    async def asked():
+        async with running(doubled, most=5) as (batcher, _):
+            waiting = asyncio.create_task(batcher([1, 2, 3]))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy):
+                await batcher([4, 5, 6])
+            assert await waiting == [2, 4, 6]
+            assert await batcher([4, 5, 6, 7, 8]) == [8, 10, 12, 14, 16]
+
+    asyncio.run(asked())
+
+
+def test_a_batch_that_fails_fails_its_requests_alone():
+    def read(items):
+        if 13 in items:
+            raise RuntimeError("thirteen")
+        return items
+
+    async def asked():
+        async with running(read) as (batcher, _):
+            with pytest.raises(RuntimeError, match="thirteen"):
+                await batcher([13])
+            assert await batcher([14]) == [14]
+            assert batcher.waiting == 0
+
+    asyncio.run(asked())
+
+
+def test_a_request_that_is_over_is_not_read():
+    seen = []
+
+    async def asked():
+        async with running(lambda items: seen.extend(items) or items) as (batcher, _):
+            gone = asyncio.create_task(batcher([1, 2]))
+            await asyncio.sleep(0)
+            gone.cancel()
+            assert await batcher([3]) == [3]
+            assert seen == [3] and batcher.waiting == 0
+
+    asyncio.run(asked())
