@@ -76,7 +76,63 @@ def test_a_recogniser_reads_the_same_either_way(monkeypatch):
     network, images = build(Model()).eval(), torch.randn(20, 1, 32, 100)
     with torch.inference_mode():
         short = network(images)
-        monkeypatch.setattr(winograd, "worth_it", lambda x: False)
+        monkeypatch.setattr(winograd, "worth_it", lambda x, tile=None: False)
         plain = network(images)
     assert not torch.equal(short, plain)
     torch.testing.assert_close(short, plain, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("tile", [winograd.F2, winograd.F4], ids=["F2", "F4"])
+@pytest.mark.parametrize(("height", "width"), [(4, 26), (7, 9), (1, 1)])
+def test_every_tile_is_the_convolution(tile, height, width):
+    x, weight = made(height=height, width=width)
+    y = winograd.through(x, winograd.filters(weight, tile), tile)
+    torch.testing.assert_close(y, F.conv2d(x, weight, padding=1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture
+def no_amx(monkeypatch):
+    monkeypatch.setattr(winograd, "has_amx", lambda: False)
+
+
+def read(convolution, x):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        return convolution(x)
+
+
+@pytest.mark.parametrize(("channels", "most"), [(256, 0.02), (512, 0.06)])
+def test_bfloat16_is_read_the_short_way_and_nearly_the_same(channels, most, no_amx):
+    """Errors as docs/performance.md has them, relative to the outputs' root mean square."""
+    torch.manual_seed(0)
+    convolution, x = Conv2d(channels, 512, 3, padding=1), torch.randn(24, channels, 4, 26).relu()
+    expected = F.conv2d(x, convolution.weight, convolution.bias, padding=1)
+    assert convolution.kept is None
+    y = read(convolution, x)
+    assert y.dtype == torch.bfloat16
+    assert convolution.kept is not None
+    assert (y - expected).square().mean().sqrt() < most * expected.square().mean().sqrt()
+
+
+def test_weights_that_changed_are_transformed_anew(no_amx):
+    convolution, x = Conv2d(512, 512, 3, padding=1, bias=False), torch.randn(20, 512, 4, 26)
+    before = read(convolution, x)
+    kept = convolution.kept[1]
+    assert read(convolution, x).equal(before)
+    assert convolution.kept[1] is kept
+    with torch.no_grad():
+        convolution.weight.mul_(2)
+    torch.testing.assert_close(read(convolution, x), before * 2)
+
+
+def test_what_learns_or_has_amx_stays_with_torch(monkeypatch, no_amx):
+    convolution, x = Conv2d(512, 512, 3, padding=1), torch.randn(20, 512, 4, 26)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert convolution.reading_tile(x) is None  # gradients are on
+    assert convolution.reading_tile(x) is None
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert convolution.reading_tile(x) is winograd.F4
+        assert convolution.reading_tile(x[:1]) is None
+        monkeypatch.setattr(winograd, "has_amx", lambda: True)
+        assert convolution.reading_tile(x) is None
+    with torch.inference_mode():
+        assert convolution.reading_tile(x) is None  # float32

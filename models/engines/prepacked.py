@@ -18,7 +18,7 @@ LSTM = 2  # as ATen numbers recurrent cells
 
 
 class Convolution(winograd.Conv2d):
-    """A Conv2d with its weights packed; large float32 batches still go Winograd's way."""
+    """A Conv2d with its weights packed; large batches still go Winograd's way."""
 
     @classmethod
     def of(cls, made: nn.Conv2d) -> Convolution:
@@ -32,6 +32,8 @@ class Convolution(winograd.Conv2d):
         if x.dtype == self.weight.dtype and self.goes_short(x):
             return super().forward(x)
         x = x.to(self.weight.dtype)
+        if tile := self.reading_tile(x):
+            return self.read(x, tile)
         return torch.ops.mkldnn._convolution_pointwise(x, self.laid_out, self.bias, *self.geometry, "none", [], "")
 
 
