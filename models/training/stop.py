@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SAME_S = 3  # a terminal or scheduler signals every process, and torchrun passes it on: both are one request
 
 
 class Interrupted(SystemExit):
@@ -35,16 +37,19 @@ def handled(handler):
 
 
 class Asked:
-    """Notes the first signal, for the loop to look at; a second one ends the run at once."""
+    """Notes the first signal, for the loop to look at; a second one, some seconds later, ends the run at once."""
 
-    def __init__(self):
+    def __init__(self, clock=time.monotonic):
         self.number = 0
         self.waits = True
+        self.clock, self.since = clock, 0.0
 
     def __call__(self, number: int, _) -> None:
-        if self.number or not self.waits:
+        again = self.number and self.clock() - self.since > SAME_S
+        if again or not self.waits:
             raise Interrupted(number)
-        self.number = number
+        if not self.number:
+            self.number, self.since = number, self.clock()
 
     @contextmanager
     def at_once(self):
