@@ -1,4 +1,4 @@
-"""Names, paths and options that a shell would run, through the real scripts: they arrive as they are, or are refused."""
+"""Names, paths and options that a shell would run, through the real scripts: one word each, or refused."""
 
 from __future__ import annotations
 
