@@ -28,6 +28,7 @@ NAME, COUNT = str, int
 KINDS = {  # of what tables are made and sorted by
     "cell": {"model": NAME, "device": NAME, "card": NAME, "precision": NAME, "cards": COUNT, "hosts": COUNT}
     | {"batch_per_card": COUNT, "global_batch": COUNT},
+    "latency": {"batch": COUNT},
     "dataset": {"name": NAME, "split": NAME, "n": COUNT, "skipped": COUNT},
     "provenance": {"commit": (NAME, type(None)), "dirty": (bool, type(None)), "device_versions": (dict, type(None))},
 }
@@ -52,9 +53,11 @@ def edited(record: Record) -> Iterator[str]:
 def mistyped(record: Record) -> Iterator[str]:
     """Names that are no text, counts that are no numbers: a table could not even be sorted by them."""
     for section, fields in KINDS.items():
-        for name, kind in fields.items():
-            if name in getattr(record, section) and not isinstance(getattr(record, section)[name], kind):
-                yield f"{section}.{name} is {str(getattr(record, section)[name])[:40]!r}"
+        content = getattr(record, section)
+        for row in content if isinstance(content, list) else [content]:
+            for name in fields.keys() & row.keys():
+                if not isinstance(row[name], fields[name]):
+                    yield f"{section}.{name} is {str(row[name])[:40]!r}"
 
 
 def undescribed(record: Record) -> Iterator[str]:
