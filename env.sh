@@ -5,6 +5,8 @@
 export PYTORCH_TRAIN_DATASET=${PYTORCH_TRAIN_DATASET:-}
 # Where checkpoints are written, and where CRNN_Infer.sh looks for trained weights (a folder, or one file).
 export PYTORCH_TRAIN_CHECKPOINT=${PYTORCH_TRAIN_CHECKPOINT:-$ROOT/checkpoints}
+# Not empty: links inside a data set may lead out of it (SECURITY.md). The data set's own folder may be a link in any case.
+export CRNN_FOLLOW_LINKS=${CRNN_FOLLOW_LINKS:-}
 # The image that docker/run_docker.sh starts.
 export IMAGE_NAME=${IMAGE_NAME:-crnn-bench}
 # Where the rendered sample lies.

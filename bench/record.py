@@ -16,6 +16,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 from bench.arithmetic.packing import LONGEST, numbers, packed_tree, unpacked_tree
 from bench.arithmetic.seal import altered, sealed
@@ -117,6 +118,7 @@ class Record:
         if wrong := sorted((set(content) - known - {"seal"}) | (required - set(content))):
             raise Refusal(f"{path}: unknown or missing fields: {', '.join(wrong)}")
         try:
+            refuse_other_kinds(cls, content)
             RunName.parse(content["run"])  # it becomes part of file names
             if numbers(content) > 4 * LONGEST:
                 raise ValueError(f"its series hold more than {4 * LONGEST:,} numbers")
@@ -136,6 +138,16 @@ def write_whole(text: str, path: Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def refuse_other_kinds(cls: type, content: dict) -> None:
+    """Raises TypeError for a field that is not of the kind that the dataclass says: dict, list[str], dict | None."""
+    for name, kind in get_type_hints(cls).items():
+        value = content.get(name)
+        items = value if get_origin(kind) is list and isinstance(value, list) else []
+        kinds = list if get_origin(kind) is list else get_args(kind) or kind
+        if name in content and not (isinstance(value, kinds) and all(isinstance(v, get_args(kind)) for v in items)):
+            raise TypeError(f"its {name} is not of the kind {kind if get_args(kind) else kind.__name__}")
 
 
 def other_schema(version) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 
 from bench import cells
@@ -16,7 +17,7 @@ from bench.record import RUNS, Record
 from bench.refusal import Refusal, answer
 from bench.reporting import tables, text
 from bench.reporting.comparisons import Pair, compare
-from bench.reporting.rows import Failure, Row, rows_of
+from bench.reporting.rows import Failure, Row, printed, rows_of, values
 from bench.verify import faults
 
 
@@ -56,13 +57,25 @@ def examined(file: Path, simulated: bool) -> tuple[Record | None, str]:
     """The record, and why it is refused."""
     try:
         record = Record.load(file)
-        found = list(faults(record))
+        found = list(faults(record)) or unshowable(record)
     except Refusal as refusal:
         return None, str(refusal).removeprefix(f"{file}: ")
-    if cells.simulated(record) and not simulated:
+    if not found and cells.simulated(record) and not simulated:
         found.append("a simulated card measured nothing (--simulated shows it all the same)")
     more = f"; and {len(found) - 2} more, which bench.verify names" if len(found) > 2 else ""
     return record, "; ".join(found[:2]) + more
+
+
+def unshowable(record: Record) -> list[str]:
+    """What a table cannot show, although its arithmetic closes."""
+    try:
+        datetime.fromisoformat(record.started_utc)
+        cells.key(record)
+        for name, value in values(Row([record])).items():
+            printed(name, value)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        return [f"a section is not as results/README.md says: {type(error).__name__} {error}"]
+    return []
 
 
 def failures(places: list[Path]) -> list[Failure]:

@@ -24,12 +24,20 @@ ARITHMETIC = 0.01  # between numbers that different clocks or rounds of measurin
 # FLOPs are counted as if convolutions were done plainly. Winograd's F(2x2, 3x3) needs 2.25 times fewer multiplications
 # (Lavin and Gray 2015), so that an honest run may pass a ceiling made of matrix products, by so much at most.
 SLACK = 2.25
+NAME, COUNT = str, int
+KINDS = {  # of what tables are made and sorted by
+    "cell": {"model": NAME, "device": NAME, "card": NAME, "precision": NAME, "cards": COUNT, "hosts": COUNT}
+    | {"batch_per_card": COUNT, "global_batch": COUNT},
+    "latency": {"batch": COUNT},
+    "dataset": {"name": NAME, "split": NAME, "n": COUNT, "skipped": COUNT},
+    "provenance": {"commit": (NAME, type(None)), "dirty": (bool, type(None)), "device_versions": (dict, type(None))},
+}
 
 
 def faults(record: Record) -> list[str]:
     """One sentence for each thing that does not hold, naming the cell. Empty: the record can be believed."""
     try:
-        found = [*edited(record), *undescribed(record)]
+        found = [*edited(record), *undescribed(record), *mistyped(record)]
         broken = list(series_faults(record))
         return found + (broken or [*(fault for rule in RULES for fault in rule(record))])
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -40,6 +48,16 @@ def edited(record: Record) -> Iterator[str]:
     """Cells that are not what the program wrote; where one is derived, `derived_faults` says what it should be."""
     for name in record.altered:
         yield "the record has no seal" if name == "seal" else f"{name} was edited after the record was written"
+
+
+def mistyped(record: Record) -> Iterator[str]:
+    """Names that are no text, counts that are no numbers: a table could not even be sorted by them."""
+    for section, fields in KINDS.items():
+        content = getattr(record, section)
+        for row in content if isinstance(content, list) else [content]:
+            for name in fields.keys() & row.keys():
+                if not isinstance(row[name], fields[name]):
+                    yield f"{section}.{name} is {str(row[name])[:40]!r}"
 
 
 def undescribed(record: Record) -> Iterator[str]:

@@ -12,6 +12,8 @@ import re
 import struct
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,9 +42,26 @@ def load(path: Path):
         if path.suffix == ".safetensors":
             return load_file(path)
         refuse_archive(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with brief_storages():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except RUBBISH as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
+
+
+@contextmanager
+def brief_storages() -> Iterator[None]:
+    """torch prints what it refuses, and a storage prints all its numbers: with billions of them, which a file of some
+    hundred bytes may ask for, that takes hours and all memory.
+    """
+    kinds = torch.storage.TypedStorage, torch.storage._StorageBase
+    whole = [(kind, kind.__str__) for kind in kinds]
+    for kind in kinds:
+        kind.__str__ = object.__repr__
+    try:
+        yield
+    finally:
+        for kind, original in whole:
+            kind.__str__ = original
 
 
 def refuse_archive(path: Path) -> None:

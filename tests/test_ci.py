@@ -41,3 +41,16 @@ def test_actions_are_pinned_and_no_input_of_a_stranger_becomes_shell():
     assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []
     for run in re.findall(r"run: \|?(.*?)(?=\n      - |\Z)", text, re.DOTALL):
         assert "${{" not in run
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_workflows_get_no_more_than_they_need(path):
+    """Pinned actions; a token that may write is never in a job that runs the code of a pull request."""
+    text = path.read_text(encoding="utf8")
+    content = yaml.safe_load(text)
+    assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []
+    assert set((content["permissions"] or {}).values()) <= {"read"}
+    for job in content["jobs"].values():
+        checks_out = [step for step in job["steps"] if "checkout" in step.get("uses", "")]
+        assert all(step["with"]["persist-credentials"] is False for step in checks_out)
+        assert not checks_out or "write" not in job.get("permissions", {}).values()

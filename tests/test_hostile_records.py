@@ -66,7 +66,7 @@ def test_a_lie_anywhere_is_a_line_or_a_row(program, programs, body, tmp_path, ca
     folder.mkdir(parents=True)
     ways = list(places(body))
     for number, way in enumerate(ways):
-        for lie in LIES[number % 3 :: 3] + LIES[:2]:
+        for lie in LIES[number % 7 :: 7]:
             (folder / "a.json").write_text(told(body, way, lie))
             try:
                 programs[program](folder)

@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import tarfile
+import time
 import zipfile
 from dataclasses import asdict
 
@@ -242,12 +243,26 @@ def test_an_alphabet_cannot_drive_the_terminal(programs, tmp_path, capsys):
     assert "\x1b" not in said and said.count("\n") == 1
 
 
+def test_a_storage_of_millions_is_not_printed(programs, tmp_path):
+    """Torch's own message would hold them all: 20 s for 16 MB, with hours and all memory a few digits away."""
+    path = tmp_path / "old.pt"
+    torch.save({"a": torch.zeros(4_000_000)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    start, begin, end = (whole.index(mark) for mark in (b"ctorch._utils\n", b"((X\x07", b"tq\x07Q"))
+    # Instead of torch's function that builds the tensor, its storage is called.
+    path.write_bytes(whole[:start] + whole[begin + 1 : end + 4] + b")R." + whole[start:])
+    began = time.perf_counter()
+    refused(programs["demo"], path)
+    assert time.perf_counter() - began < 5
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_spoiled_files_are_refused_or_read(seed, tmp_path):
     """No other exception, whichever byte is wrong."""
     draw = torch.Generator().manual_seed(seed)
-    torch.save(content(), tmp_path / "zip.pt")
-    torch.save(content(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    small = content(network={"a": torch.zeros(3), "b": torch.zeros(4, 5)})
+    torch.save(small, tmp_path / "zip.pt")
+    torch.save(small, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     for name in ("zip.pt", "old.pt"):
         whole = (tmp_path / name).read_bytes()
         head = min(len(whole), 6000)
