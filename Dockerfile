@@ -17,7 +17,7 @@ ENV PATH=/torch/venv3/pytorch/bin:${PATH} \
 ARG KEEP_TORCH=
 ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /opt/crnn-bench/src
-COPY requirements.txt requirements-torch.txt requirements-dev.txt env.sh ./
+COPY requirements*.txt env.sh ./
 COPY run_scripts/setup.sh run_scripts/
 RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.sh'
 

@@ -221,6 +221,12 @@ def test_bad_input_is_one_line(environment, said, docker):
     assert said in done.stderr.strip().splitlines()[-1]
 
 
+def test_the_image_is_set_up_by_the_files_it_later_has():
+    """setup.sh knows by all requirements*.txt whether it has run; one that came later would set up again, read-only."""
+    assert "COPY requirements*.txt env.sh ./\n" in (ROOT / "Dockerfile").read_text()
+    assert '"$ROOT"/requirements*.txt' in (ROOT / "run_scripts" / "setup.sh").read_text()
+
+
 def test_an_image_keeps_the_vendors_torch(docker):
     asked, done = docker("build.sh", "mlu", BASE_IMAGE="vendor/pytorch:1")
     assert done.returncode == 0, done.stderr

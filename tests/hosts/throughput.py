@@ -1,6 +1,6 @@
 """What a second host costs: one host with two processes against two hosts with one each, in turn; prints a table.
 
-    python tests/hosts/throughput.py [--rounds 2] [--steps 16]      (root; docs/hosts.md has the last result)
+    python tests/hosts/throughput.py [--rounds 2] [--steps 12]      (root; docs/hosts.md has the last result)
 
 Both hosts are this machine, so the cores are the same and only the exchange of gradients goes another way.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -47,13 +48,15 @@ def rate(case: str, steps: int, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the cable is taken away
     found: dict[str, list[float]] = {case: [] for case in CASES}
     for _ in range(options.rounds):
         for case, rates in found.items():
             with tempfile.TemporaryDirectory() as folder:
                 rates.append(rate(case, options.steps, Path(folder)))
+            print(f"{case}: {rates[-1]:.1f}", file=sys.stderr, flush=True)
     print("| images/s | " + " | ".join(f"run {i + 1}" for i in range(options.rounds)) + " |")
     print("|---" * (options.rounds + 1) + "|")
     for case, rates in found.items():
