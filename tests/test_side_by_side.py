@@ -30,12 +30,12 @@ def cells(text: str, recipe: str) -> list[str]:
 def test_a_row_is_the_median_of_its_good_records_and_the_accuracy_with_its_interval(measured, tmp_path):
     for rate in (40, 50, 90):
         measured("trained", "crnn", rate=rate)
-    measured("trained", "crnn", status="failed", rate=1000)
-    measured("tested", "crnn", rate=200)
+    measured("trained", "crnn", status="crash", rate=1000)
+    measured("tested", "crnn", status="too_short", rate=200)
     measured("learned", "crnn", correct=480)
     text = recipes.table(Options(out=tmp_path))
     assert cells(text, "crnn") == [
-        "crnn", "8,331,301", "1.41", "26", "50.0", "200.0", "80.0% (76.6 to 83.0)",
+        "crnn", "8,331,301", "1.41", "26", "50.0", "~200.0", "80.0% (76.6 to 83.0)",
     ]  # fmt: skip
     assert cells(text, "rare")[4:] == ["", "", ""]
 
