@@ -343,7 +343,7 @@ def test_a_file_is_converted_and_read_back(tmp_path, capsys):
     content = convert.load(tmp_path / "out.safetensors")
     assert content["charset"] == Charset().characters
     assert content["model"]["sequence"] == "bilstm_squeezed" and content["model"]["hidden"] == H
-    assert content["data"] == {"height": 32, "width": 100, "channels": 1}
+    assert content["data"] == {"height": 32, "width": 100, "channels": 1, "keep_ratio": False}
 
 
 class Stranger:

@@ -43,7 +43,7 @@ def listed(root, *lines):
 def read(root, split="train"):
     data = open_dataset(root, split, Shape(), Charset())
     batch = data.__getitems__(list(range(len(data))))
-    data.note(batch.skipped)
+    data.note(batch)
     return batch.texts, " ".join(batch.skipped.values())
 
 

@@ -9,7 +9,7 @@ import torch
 
 from bench.refusal import Refusal
 from models.crnn import CRNN
-from models.export import exporter
+from models.engines.onnx_file import exporter
 from models.model import Model
 from models.parts.backbones import BACKBONES
 from models.parts.heads import pad
