@@ -189,7 +189,7 @@ def recipe_path(name: str) -> Path:
     known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=1)
     raise Refusal(
-        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + f" ({close[0]}?)" * bool(close)
+        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + "".join(f" ({one}?)" for one in close)
     )
 
 
