@@ -109,7 +109,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         epilog="example: python -m bench.project results/runs/CRNN_AMP_30E_1GPU_Train.*.json --bandwidth-gbit 400",
         allow_abbrev=False,
     )
-    parser.add_argument("record", type=Path, help="of a training run on one card")
+    parser.add_argument("records", type=Path, nargs="+", help="of training runs on one card")
     parser.add_argument("--bandwidth-gbit", type=positive, required=True, help="Gbit/s of a card's link, one way")
     parser.add_argument("--latency-us", type=positive, default=5.0, help="of a message to the next card (default: 5)")
     parser.add_argument("--cards", type=int, nargs="+", default=CARDS, help="default: 8 16 ... 1024")
@@ -122,7 +122,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
-    print(projection(Record.load(options.record), options))
+    print("\n\n".join(projection(Record.load(path), options) for path in options.records))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,7 @@ def test_it_says_what_it_does_and_gives_an_example(program, monkeypatch, capsys)
 def surroundings_of_examples(tmp_path, monkeypatch) -> Path:
     """A folder in which what the examples name is there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path))
-    saved(tmp_path)
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(saved(tmp_path)))
     Image.fromarray(noise()).save(tmp_path / "word.png")
     write(tmp_path / "results" / "runs")
     return tmp_path

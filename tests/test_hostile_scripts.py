@@ -96,5 +96,5 @@ def test_what_goes_to_docker_is_one_word_each(value, shell, asked, tmp_path):
     assert done.returncode == 0, done.stderr
     words = json.loads(asked.read_text())
     assert words[-2:] == ["--run", value]
-    assert f"{data}:/data:ro" in words
+    assert f'type=bind,"source={data}",target=/data,readonly' in words
     assert f"x{value}" in words and "--privileged" not in words

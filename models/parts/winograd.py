@@ -215,7 +215,7 @@ class Conv2d(nn.Conv2d):
 
     def goes_short(self, x: Tensor) -> bool:
         wide = min(self.in_channels, self.out_channels) >= LEAST_CHANNELS
-        return wide and self.fits() and worth_it(x) and eager_on_cpu(x)
+        return wide and self.fits() and eager_on_cpu(x) and worth_it(x)
 
     def fits(self) -> bool:
         plain = self.kernel_size == (3, 3) and self.stride == self.padding == self.dilation == (1, 1)
@@ -225,9 +225,9 @@ class Conv2d(nn.Conv2d):
         """The tile to read x through in bfloat16; None: torch's own way is as short, or gradients are wanted."""
         wide = (tile for least, most, tile in READING if self.in_channels >= least and self.out_channels >= most)
         tile = next(wide, None)
-        if tile is None or torch.is_grad_enabled() or not (self.fits() and worth_it(x, tile)):
+        if tile is None or torch.is_grad_enabled() or not (self.fits() and low_on_cpu(x, self.weight)):
             return None
-        return tile if low_on_cpu(x, self.weight) else None
+        return tile if worth_it(x, tile) else None  # asked last: an exporter would be bound by the answer
 
     def read(self, x: Tensor, tile: Tile) -> Tensor:
         y = through(x.to(torch.bfloat16), self.transformed(tile), tile)
