@@ -15,7 +15,7 @@ from models.train import Training
 from tests.faults.runs import Place, ended, last_line, narrow, place, quiet, run_cases, start
 
 PICTURES = 1200  # of which three fifths are to train on
-MANY = {"batch_size": 16, "epochs": 2, "save_every": 1000}
+MANY = {"batch_size": 16, "epochs": 2, "save_every": 1000, "data.width": 100}
 
 
 def pictures_of(where: Place, split: str = "train") -> list[Path]:
