@@ -171,6 +171,7 @@ def meet(place: Place, facts: dict) -> Meeting:
         if place.leads:
             store.set("crnn/job", uuid.uuid4().hex)
         store.set(f"crnn/host/{place.rank}", json.dumps(signed))
+        store.add(f"crnn/signed/{place.rank}", 1)
         await_all(place, store)
         hosts = [json.loads(store.get(f"crnn/host/{rank}")) for rank in range(place.hosts)]
         job = store.get("crnn/job").decode()
@@ -182,16 +183,16 @@ def meet(place: Place, facts: dict) -> Meeting:
     return Meeting(place, store, job, hosts)
 
 
-def has(store: TCPStore, key: str) -> bool:
-    """Whether the store holds a key, without waiting for it: torch 2.1 has no other question than a comparison."""
-    nobodys = "-"  # a value that no host writes; compared with it, a missing key stays missing
-    return store.compare_set(key, nobodys, nobodys) != nobodys.encode()
+def marked(store: TCPStore, key: str) -> bool:
+    """Whether somebody added 1 to a key. torch 2.1's store answers no other question without waiting (no `check`; its
+    `compare_set` crashes beside other threads)."""
+    return store.add(key, 0) > 0
 
 
 def await_all(place: Place, store: TCPStore) -> None:
     """Wait until every host has signed in, saying for whom. Raises Refusal after JOIN_TIMEOUT_S."""
     began, spoken = time.monotonic(), False
-    while missing := [r for r in range(place.hosts) if not has(store, f"crnn/host/{r}")]:
+    while missing := [r for r in range(place.hosts) if not marked(store, f"crnn/signed/{r}")]:
         waited, names = time.monotonic() - began, ", ".join(map(str, missing))
         if waited > JOIN_TIMEOUT_S:
             raise Refusal(
@@ -206,10 +207,10 @@ def await_all(place: Place, store: TCPStore) -> None:
 
 def part(place: Place, store: TCPStore) -> None:
     """Host 0 goes on when all have read what all have signed: it might end, and the store with it."""
-    store.set(f"crnn/read/{place.rank}", "yes")
+    store.add(f"crnn/read/{place.rank}", 1)
     everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S
-    while place.leads and not all(has(store, key) for key in everyone) and time.monotonic() < deadline:
+    while place.leads and not all(marked(store, key) for key in everyone) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
