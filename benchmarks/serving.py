@@ -14,6 +14,7 @@ import contextlib
 import io
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -77,8 +78,9 @@ def known(weights: str | None) -> list[tuple[bytes, str]]:
 
 @contextlib.contextmanager
 def served(command: list[str]) -> Iterator[str]:
-    """The URL that a service prints, while it runs."""
-    with subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+    """The URL that a service prints, while it runs; afterwards nothing of it is left, its workers included."""
+    own = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([sys.executable, *command], **own) as server:
         try:
             line = next((line for line in server.stdout if "http://" in line), None)
             if line is None:
@@ -86,7 +88,10 @@ def served(command: list[str]) -> Iterator[str]:
             yield line.split()[-1].rstrip("/")
         finally:
             server.terminate()
-            server.wait(40)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(PATIENCE_S)
+            with contextlib.suppress(ProcessLookupError):  # LitServe's workers outlive it
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 async def ask(session, url: str, picture: bytes, text: str) -> str:
