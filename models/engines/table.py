@@ -24,8 +24,8 @@ from models.export import export
 from models.recogniser import Recogniser
 from models.util import Session
 
-# Of logits. Bfloat16 keeps eight bits: of a trained network it is up to 0.25 away from float32, two ways of computing it 0.3
-# from each other (docs/performance.md).
+# Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways of computing
+# them 0.3 from each other.
 TOLERANCE = {None: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.05}
 ROUNDS = 5  # timed batches of each engine
 WEIGHTY = (nn.Conv2d, nn.Linear, nn.LSTM, nn.GRU)  # what autocast computes in its own type, weights included
