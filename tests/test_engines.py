@@ -10,7 +10,7 @@ from bench.refusal import Refusal
 from models import test
 from models.charset import Charset
 from models.engines.table import cast_once, choose, make
-from models.engines.table import table as engines
+from models.engines import table as engines
 from models.model import Model
 from models.recogniser import build
 

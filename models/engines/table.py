@@ -24,7 +24,7 @@ from models.export import export
 from models.recogniser import Recogniser
 from models.util import Session
 
-# Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways of computing
+# Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways to compute
 # them 0.3 from each other.
 TOLERANCE = {None: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.05}
 ROUNDS = 5  # timed batches of each engine
