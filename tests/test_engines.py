@@ -9,8 +9,8 @@ from bench.record import Record
 from bench.refusal import Refusal
 from models import test
 from models.charset import Charset
-from models.engines.table import cast_once, choose, make
 from models.engines import table as engines
+from models.engines.table import cast_once, choose, make
 from models.model import Model
 from models.recogniser import build
 
