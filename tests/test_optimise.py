@@ -153,3 +153,20 @@ def test_fused_and_plain_updates_agree_and_read_each_others_checkpoints(fused, m
     other(loss(other))
     one(loss(one))
     torch.testing.assert_close(one.network.weight, other.network.weight)
+
+
+def test_a_recordable_stepper_reads_a_plain_ones_checkpoint_and_goes_on_alike():
+    plain, options = stepper(Optimizer(schedule="one_cycle")), Optimizer(schedule="one_cycle")
+    for _ in range(3):
+        plain(loss(plain))
+    torch.manual_seed(0)
+    other = Stepper(nn.Linear(2, 1), Device.open("CPU"), options, 1e-2, 100, recordable=True)
+    other.network.load_state_dict(plain.network.state_dict())
+    other.load_state_dict(plain.state_dict())
+    assert isinstance(other.optimizer.param_groups[0]["lr"], torch.Tensor)
+    for step in (plain, other):
+        step(loss(step))
+    torch.testing.assert_close(plain.network.weight, other.network.weight)
+    plain.load_state_dict(other.state_dict())
+    assert plain.optimizer.param_groups[0]["capturable"] is False
+    assert plain.optimizer.param_groups[0]["lr"] == plain.rate

@@ -24,7 +24,9 @@ from models.engines.quantise import quantised
 from models.recogniser import Recogniser
 from models.util import Session
 
-TOLERANCE = {None: 1e-3, torch.bfloat16: 0.25, torch.float16: 0.05}  # of logits; bfloat16 keeps eight bits
+# Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways to compute
+# them 0.3 from each other.
+TOLERANCE = {None: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.05}
 ROUNDS = 5  # timed batches of each engine
 WEIGHTY = (nn.Conv2d, nn.Linear, nn.LSTM, nn.GRU)  # what autocast computes in its own type, weights included
 Run = Callable[[Tensor, Tensor | None], Tensor]
