@@ -106,7 +106,7 @@ def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
     skipped = set().union(*gather(set(dataset.reasons)))
     try:
         manifest = dataset.manifest_hash
-    except DataError as error:  # it was there when it was read: no reason to lose what was measured
+    except (DataError, OSError) as error:  # it was there when it was read: no reason to lose what was measured
         manifest = None
         warn(f"the record has no hash of the data set: {error}")
     return {

@@ -104,6 +104,7 @@ class Store:
         try:
             return get(key)
         except lmdb.Error as error:
+            self.close()  # this transaction answers nothing any more; what is intact is read with the next one
             raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
 
     def close(self) -> None:
