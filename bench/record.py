@@ -20,7 +20,7 @@ from bench.arithmetic.packing import packed_tree, unpacked_tree
 from bench.arithmetic.seal import altered, sealed
 from bench.refusal import Refusal
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RUNS = Path(__file__).resolve().parent.parent / "results" / "runs"
 # A run that ended in one of these leaves what it had; the others are judged from its series.
 FAILURES = ("oom", "diverged", "crash", "interrupted", "timeout")

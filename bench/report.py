@@ -33,15 +33,23 @@ def record_files(places: list[Path]) -> list[Path]:
 def believed(files: list[Path], simulated: bool = False) -> list[Record]:
     """The records whose arithmetic closes, each once; the others are named on stderr."""
     records: dict[str, Record] = {}
+    refused: dict[str, list[str]] = {}
     for file in files:
         record, reason = examined(file, simulated)
         if record and record.record_id in records:
             reason = f"record {record.record_id[:8]} was read already: two files hold one run"
         if reason:
-            print(text.one_line(f"refused {file.name}: {reason}"), file=sys.stderr)
+            refused.setdefault(reason, []).append(file.name)
         else:
             records[record.record_id] = record
+    for reason, names in refused.items():
+        print(text.one_line(f"refused {several(names)}: {reason}"), file=sys.stderr)
     return list(records.values())
+
+
+def several(names: list[str], most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def examined(file: Path, simulated: bool) -> tuple[Record | None, str]:
@@ -50,10 +58,11 @@ def examined(file: Path, simulated: bool) -> tuple[Record | None, str]:
         record = Record.load(file)
         found = list(faults(record))
     except Refusal as refusal:
-        return None, str(refusal)
+        return None, str(refusal).removeprefix(f"{file}: ")
     if cells.simulated(record) and not simulated:
         found.append("a simulated card measured nothing (--simulated shows it all the same)")
-    return record, "; ".join(found)
+    more = f"; and {len(found) - 2} more, which bench.verify names" if len(found) > 2 else ""
+    return record, "; ".join(found[:2]) + more
 
 
 def failures(places: list[Path]) -> list[Failure]:

@@ -14,7 +14,6 @@ plant() { # prints the commit that is HEAD and the slow-down
   local tree
   tree=$(mktemp -d)/tree
   git -C "$ROOT" worktree add --quiet --detach "$tree" HEAD
-  trap 'git -C "$ROOT" worktree remove --force "$tree"' RETURN
   "$PYTHON" - "$tree/models/train.py" "$share" <<'PYTHON'
 import sys
 from pathlib import Path
@@ -41,6 +40,7 @@ path.write_text(text.replace("\ndef main(", "\n" + slowed))
 PYTHON
   git -C "$tree" -c user.name=gate -c user.email=gate@localhost commit --quiet --all --message "A planted slow-down of $share"
   git -C "$tree" rev-parse HEAD
+  git -C "$ROOT" worktree remove --force "$tree" >&2
 }
 
 expect() { # <exit code> <what> <command...>
