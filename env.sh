@@ -13,6 +13,8 @@ export IMAGE_NAME=${IMAGE_NAME:-crnn-bench}
 export CRNN_SAMPLE=${CRNN_SAMPLE:-$ROOT/data/sample}
 # The virtual environment that set-up makes; CRNN_PYTHON names a Python that needs no set-up.
 export CRNN_VENV=${CRNN_VENV:-$ROOT/.venv}
+# Paths and labels are UTF-8, whatever the locale: under LC_ALL=C Python would not read them.
+export PYTHONUTF8=1
 # Programs are started as `python -m models.X` from anywhere.
 export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
 # glibc gives freed pages back to the kernel and faults them in again at every step; keeping them makes a step on CPU 2 to 4 %

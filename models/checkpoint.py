@@ -26,14 +26,19 @@ FORMAT = 1
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
+_locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lock
+
+
 def claim(folder: Path) -> None:
     """Keep the folder to this process for as long as it lives. Raises Refusal while another one trains there.
 
     A POSIX lock: the kernel drops it with the process, however that ends, and no forked worker inherits it.
     """
+    if folder in _locks:  # of an earlier run of this process
+        os.close(_locks.pop(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)  # never closed: closing would drop it
+        lock = _locks[folder] = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise Refusal(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
     try:
