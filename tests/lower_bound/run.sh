@@ -2,7 +2,7 @@
 # The tests on the oldest versions that are promised: Python 3.10, torch 2.1, numpy 1.26. docs/mlu.md has the last result.
 # usage: bash tests/lower_bound/run.sh [PYTEST ARGUMENT...]     (default: every test)
 #   LOWER_BOUND_PYTHON   a Python 3.10 (default: python3.10)
-#   LOWER_BOUND_VENV     where the environment is made and kept (default: .lower-bound in the checkout); 5 GB, or 2 GB with
+#   LOWER_BOUND_VENV     where the environment is made and kept (default: .lower-bound in the checkout); 5 GB, less with
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 set -euo pipefail
 
