@@ -6,6 +6,7 @@ Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that 
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -67,8 +68,10 @@ def bound(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise Refusal(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise Refusal(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise Refusal(f"cannot listen on {host}:{port}: {os.strerror(error.errno)}") from None
 
 
 if __name__ == "__main__":

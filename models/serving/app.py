@@ -142,6 +142,10 @@ def add_recognise(app: FastAPI, service: Service) -> None:
         """The words on pictures: files in a form, base64 in JSON, or one picture as the body."""
         return await service.recognise(request, alternatives)
 
+    @app.get("/recognise", include_in_schema=False)
+    async def wrong_method() -> Response:
+        raise HTTPException(405, "POST pictures here", {"Allow": "POST"})  # the page's folder, mounted last, says 404
+
 
 def add_rest(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
