@@ -6,7 +6,6 @@ same order, for several seeds. About 30 s a run on one core.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from unittest.mock import patch
 
 from tabulate import tabulate
 
+from bench.record import Record
 from bench.refusal import answer
 from benchmarks.recipes import short_words
 from models import recogniser, render, train
@@ -44,7 +44,7 @@ def losses(options: Options, start: str, seed: int) -> list[float]:
     with patch.object(recogniser, "speak_up", STARTS[start]):
         train.main(["--recipe", options.recipe, *places, *OPTIONS, "--seed", str(seed)])
     [path] = results.glob("*.json")
-    return json.loads(path.read_text(encoding="utf8"))["training"]["loss"]
+    return Record.load(path).training["loss"]
 
 
 def table(runs: dict[str, list[list[float]]]) -> str:
