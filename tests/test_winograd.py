@@ -114,7 +114,7 @@ def test_bfloat16_is_read_the_short_way_and_nearly_the_same(channels, most, no_a
 
 
 def test_weights_that_changed_are_transformed_anew(no_amx):
-    convolution, x = Conv2d(512, 512, 3, padding=1, bias=False), torch.randn(20, 512, 4, 26)
+    convolution, x = Conv2d(512, 512, 3, padding=1, bias=False).eval(), torch.randn(20, 512, 4, 26)
     before = read(convolution, x)
     kept = convolution.kept[1]
     assert read(convolution, x).equal(before)
@@ -136,3 +136,19 @@ def test_what_learns_or_has_amx_stays_with_torch(monkeypatch, no_amx):
         assert convolution.reading_tile(x) is None
     with torch.inference_mode():
         assert convolution.reading_tile(x) is None  # float32
+
+
+def test_filters_kept_for_reading_follow_a_fused_optimiser(no_amx):
+    """It changes weights without counting it: validation once read with the filters of the epoch before."""
+    torch.manual_seed(0)
+    conv, x = Conv2d(512, 512, 3, padding=1), torch.randn(32, 512, 4, 26)
+    optimizer = torch.optim.AdamW(conv.parameters(), lr=0.1, fused=True)
+    for _ in range(2):
+        conv.eval()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            found = conv(x)
+            fresh = Conv2d(512, 512, 3, padding=1)
+            fresh.load_state_dict(conv.state_dict())
+            assert torch.equal(found, fresh.eval()(x))
+        conv.train()(x[:1]).sum().backward()
+        optimizer.step()

@@ -207,6 +207,8 @@ class Conv2d(nn.Conv2d):
     kept: tuple | None = None  # what the transformed filters were made of, and they
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.kept = None  # a fused optimiser changes weights without counting it in their `_version`
         if self.goes_short(x):
             return Winograd.apply(x, self.weight, self.bias)
         if tile := self.reading_tile(x):
