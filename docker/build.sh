@@ -16,7 +16,8 @@ if [[ ${1:-} =~ ^[A-Za-z] ]]; then
   shift
 fi
 read_settings "$device"
-# "-dirty": the tree differs from the commit, be it in a file that git does not know.
+# "-dirty": the tree differs from the commit, be it in a file that git does not know. Without git, or
+# outside a checkout, the labels stay empty.
 dirty=$(git -C "$ROOT" status --porcelain 2>/dev/null | head -n 1 || true)
 commit=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)${dirty:+-dirty}
 version=$(git -C "$ROOT" describe --always --tags 2>/dev/null || true)${dirty:+-dirty}

@@ -27,6 +27,20 @@ def sample(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def told_to_docker(tmp_path, monkeypatch) -> Path:
+    """The file in which a shell that stands in for Docker, first in PATH, writes the words of the last call."""
+    shim, notes = tmp_path / "bin" / "docker", tmp_path / "told.json"
+    shim.parent.mkdir()
+    shim.write_text(
+        '#!/usr/bin/env bash\nif [[ $1 == image ]]; then echo "${NO_IMAGE-sha256:feed}"; exit ${NO_IMAGE+1}; fi\n'
+        f'{sys.executable} -c "import json, sys; json.dump(sys.argv[2:], open(sys.argv[1], chr(119)))" {notes} "$@"\n'
+    )
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    return notes
+
+
+@pytest.fixture
 def surroundings(tmp_path, sample) -> dict[str, str]:
     """An environment in which scripts use this Python, the sample, and folders of their own."""
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}

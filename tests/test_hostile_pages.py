@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 
 import pytest
+from chromium import chromium
 from data_samples import jpeg, make_store
 from varied_records import varied
 
@@ -18,8 +18,6 @@ from models.scoring import mistakes
 from models.scoring.evaluate import Read
 from models.scoring.protocol import accuracy_section
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 HOSTILE = (
     "</dd></li><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "<a href=javascript:document.title='owned'>x</a>{{7*7}}${7*7}\x1b[31m\x07\u202e&lt;b&gt;"
@@ -48,17 +46,8 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium with chromedriver here: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"]:
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.mark.parametrize("name", ["mistakes.html", "report.html"])

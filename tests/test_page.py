@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pytest
+from chromium import chromium
 from varied_records import write
 
 from bench import report
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +37,12 @@ def test_what_a_record_says_is_text_and_never_markup(page):
 @pytest.fixture(scope="module", params=["light", "dark"])
 def browser(request, page):
     """Chromium at the page, in light and in dark mode. After the tests its console must be silent."""
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium with chromedriver here: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
     dark = ["--blink-settings=preferredColorScheme=0", "--force-dark-mode"] if request.param == "dark" else []
-    for word in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1500,1200", *dark]:
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.get(page.as_uri())
-    driver.theme = request.param
-    yield driver
-    console = driver.get_log("browser")
-    driver.quit()
-    assert console == []
+    with chromium("--window-size=1500,1200", *dark) as driver:
+        driver.get(page.as_uri())
+        driver.theme = request.param
+        yield driver
+        assert driver.get_log("browser") == []
 
 
 def column(browser, name: str) -> list[str]:

@@ -6,7 +6,6 @@ import base64
 import concurrent.futures
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import chromium
 from PIL import Image
 from test_reader import encoded, gif, noise, saved, wide_png
 
@@ -232,29 +232,11 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
     assert done.stderr == f"models.serve: error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-
-
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, whose console must be silent after the tests."""
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium with chromedriver here: apt-get install chromium chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--blink-settings=preferredColorScheme=0",
-    ]:
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium("--blink-settings=preferredColorScheme=0") as driver:
+        yield driver
 
 
 def wait_for(browser, script: str):
