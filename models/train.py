@@ -239,7 +239,7 @@ class Training:
         with self.meter.phase("evaluation_s"):
             score, reads = evaluate(self.network, self.val_set, self.session, batches=self.val_batches)
         self.validation = asdict(score)
-        self.progress.validated(self.stepper.step, self.position.epoch, score)
+        self.progress.validated(self.stepper.step, self.position.epoch + 1, score)
         self.tell(self.watch.texts([one.text for one in reads]))
         if score.word_accuracy > self.position.best:
             self.position.best = score.word_accuracy

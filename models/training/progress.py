@@ -77,6 +77,7 @@ class Progress:
             say(f"  step {step:,} of {self.bar.total:,}: {text}")
 
     def validated(self, step: int, epoch: int, score) -> None:
+        """Say how well a validation read; epochs are counted from 1."""
         if not self.leads:
             return
         self.board.add(step, word_accuracy=score.word_accuracy)
