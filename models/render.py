@@ -45,7 +45,7 @@ class Options:
         case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for hard
         lexicon: file of words, one a line; without it a bundled list of 39,561 English words
         numbers: how many random numbers of 1 to 6 digits to add to the words
-        fonts: sources of faces, with commas: bundled, system, a folder, a font file or an installed package
+        fonts: sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package
         split: shares of train, val and test; no word is in two of them
         workers: processes; 0 for one a core
         sheet: file for a contact sheet (PNG) of the first pictures

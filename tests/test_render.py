@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
+from fontTools.ttLib import TTFont
 from PIL import Image
 
 from bench.refusal import Refusal
@@ -290,6 +291,16 @@ class TestFonts:
         (tmp_path / "Lato-Regular.ttf").symlink_to(lato.path)
         assert [face.name for face in find_faces(str(tmp_path))] == ["Lato-Regular"]
         assert lato in find_faces("font_lato")
+
+    def test_a_pattern_finds_web_fonts_and_they_draw_the_same(self, tmp_path):
+        lato = next(face for face in FACES if face.name == "Lato-Regular")
+        (tmp_path / "lato").mkdir()
+        with TTFont(lato.path) as font:
+            font.flavor = "woff"
+            font.save(tmp_path / "lato" / "lato-latin-400-normal.woff")
+        (found,) = find_faces(f"{tmp_path}/**/*-latin-[47]00-*.woff")
+        assert (drawing.draw("word", found) == drawing.draw("word", lato)).all()
+        assert "no fonts in" in refused("--out", str(tmp_path / "out"), "--fonts", f"{tmp_path}/*.none")
 
 
 class TestDrawing:

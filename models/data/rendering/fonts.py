@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.refusal import Refusal
 
-SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
+SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff"}
 SYSTEM_FOLDERS = (
     "~/.fonts",
     "~/.local/share/fonts",
@@ -89,7 +89,8 @@ def find_faces(
 ) -> tuple[Face, ...]:
     """The faces of `sources` that have all of `characters`, sorted by file name: the same order everywhere.
 
-    A source is `bundled`, `system`, a font file, a folder, or an installed package that carries fonts.
+    A source is `bundled`, `system`, a font file, a folder, a pattern of files (fonts/**/*-latin-*.woff) or an
+    installed package that carries fonts.
     Raises FontError when a source is none of these or when no face has the characters.
     """
     names = sources.split(",") if isinstance(sources, str) else sources
@@ -111,9 +112,14 @@ def font_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_file():
         return [path]
+    if "*" in source:
+        path = path.absolute()
+        return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     folder = path if path.is_dir() else package_folder(source)
     if folder is None:
-        raise FontError(f"{source!r} is no source of fonts: give 'bundled', 'system', a folder, a file or a package")
+        raise FontError(
+            f"{source!r} is no source of fonts: give 'bundled', 'system', a folder, file, pattern or package"
+        )
     return fonts_under(folder)
 
 
