@@ -37,9 +37,9 @@ def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def moved(before: dict[str, float], after: dict[str, float]) -> float:
-    """The largest relative change of a work's time; positive is slower."""
-    return max((after[name] / before[name] - 1 for name in before), key=abs)
+def moved(before: dict[str, float], after: dict[str, float]) -> tuple[float, str]:
+    """The largest relative change of a work's time, positive is slower, and which work it was."""
+    return max(((after[name] / before[name] - 1, name) for name in before), key=lambda change: abs(change[0]))
 
 
 def sit(sitting: Sitting, looks: tuple[int, ...]) -> list[Finding]:
@@ -90,8 +90,8 @@ def judged(sitting: Sitting, looks: tuple[int, ...]) -> Outcome:
         findings = sit(sitting, looks)
     except RunFailed as failure:
         return Outcome(title(sitting), FAIL, [], [f"the candidate does not run: {failure}"])
-    shift = moved(before, canary(base, run, sitting.folder))
-    notes = [f"the canary moved by {shift:+.1%}", *advertise(sitting)]
+    shift, work = moved(before, canary(base, run, sitting.folder))
+    notes = [f"the canary moved by {shift:+.1%} ({work})", *advertise(sitting)]
     if count := sitting.unsteady():
         notes.append(f"{count} of {sum(map(len, both(sitting)))} runs did not end with status ok; they are counted")
     outcome = verdict.overall(findings)

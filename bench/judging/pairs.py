@@ -6,6 +6,7 @@ A build is a git revision, checked out in a worktree of its own (`.` is this che
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -46,11 +47,17 @@ class Build:
         return words if self.image else [*words, "--results", str(results)]
 
     def environment(self, run: str, results: Path) -> dict[str, str]:
-        """Where a run of this build finds and leaves things; training never touches the user's own checkpoints."""
-        place = {"PYTORCH_TRAIN_CHECKPOINT": str(results / "checkpoints")} if run.endswith("_Train") else {}
+        """Where a run of this build finds and leaves things; training never touches the user's own checkpoints.
+
+        The size of an environment moves the stack, and with it the speed of the very same code by percents (Mytkowicz
+        et al., ASPLOS 2009), so each run has another size: what would favour one side becomes noise of both.
+        """
+        own = {"CRNN_FILLER": "." * secrets.randbelow(4096)}
+        if run.endswith("_Train"):
+            own["PYTORCH_TRAIN_CHECKPOINT"] = str(results / "checkpoints")
         if self.image:
-            return {**os.environ, **place, "IMAGE_NAME": self.image, "RESULTS": str(results)}
-        return {**os.environ, **place, "PYTHONPATH": str(self.folder)}
+            return {**os.environ, **own, "IMAGE_NAME": self.image, "RESULTS": str(results)}
+        return {**os.environ, **own, "PYTHONPATH": str(self.folder)}
 
     def measure(self, run: str, results: Path, seed: int, options: Sequence[str], timeout_s: float) -> Record:
         """One run in a fresh process. Raises RunFailed when it leaves no record."""
