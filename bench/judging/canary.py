@@ -17,7 +17,7 @@ import torch
 from bench.device import Device
 
 SIZES = {"cpu": 1024, "cuda": 8192, "mlu": 8192}  # of the square matrices: milliseconds each
-# Numbers that are copied. A CPU's stay in a core's own cache: memory belongs to the neighbours too, and pairs even that out.
+# Numbers that are copied. A CPU's stay in its own cache: memory is the neighbours' too, and pairs even that out.
 COPIED = {"cpu": 2**15, "cuda": 2**26, "mlu": 2**26}
 SECONDS = 6.0  # in which the works take turns: a neighbour's burst is shorter
 

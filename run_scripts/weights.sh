@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The shipped weights from nothing: a thousand families of faces, drawn words, three stages of training. Hours of a CPU.
+# usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGE]      LEXICON: Synth90k's lexicon.txt
+# What is in DIR already is not made again. The faces come with npm, from Fontsource's packages of Google Fonts.
+set -euo pipefail
+
+# shellcheck source=setup.sh
+source "$(dirname "$0")/setup.sh"
+(($# >= 2)) || fail "usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGE]"
+work=$1 lexicon=$2
+shift 2
+device=$("$PYTHON" -m bench.device --best)
+
+faces() { # prints the folders of the families that models/weights/faces.txt lists
+  if [[ ! -d $work/faces/node_modules ]]; then
+    command -v npm >/dev/null || fail "no npm: install Node.js, it fetches the faces"
+    xargs npm install --prefix "$work/faces" --ignore-scripts --no-audit --no-fund <"$ROOT/models/weights/faces.txt" >&2
+  fi
+  echo "$work/faces/node_modules/@fontsource/*/files"
+}
+
+drawn() { # <name> <options of models.render...>
+  "$PYTHON" -m models.render --out "$work/$1" "${@:2}" >&2
+}
+
+trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint
+  local run=CRNN_AMP_${2}S_1${device}_Train
+  # A record is the last thing that a run writes.
+  compgen -G "$work/$1.results/$run.*.json" >/dev/null ||
+    PYTORCH_TRAIN_DATASET=$work/$1 "$PYTHON" -m models.launch "$run" --batch-size 64 --optimizer.name adamw \
+      --optimizer.lr "$3" --optimizer.lr-batch 64 --optimizer.schedule one_cycle \
+      --checkpoints "$work/$1.checkpoints" --results "$work/$1.results" "${@:4}" >&2
+  echo "$work/$1.checkpoints/$run/best.pt"
+}
+
+drawn plain --style plain --count 12000
+plain=$(trained plain 600 1e-3)
+drawn hard --style hard --count 60000 --seed 3 --split 0.96/0.02/0.02 --lexicon "$lexicon"
+hard=$(trained hard 2000 7e-4 --start-from "$plain")
+families=$(faces)
+drawn faces --style hard --count 300000 --seed 20 --split 0.99/0.005/0.005 --lexicon "$lexicon" --numbers 8000 \
+  --fonts "bundled,$families/*-latin-400-normal.woff,$families/*-latin-700-normal.woff,$families/*-latin-400-italic.woff"
+trained faces 3000 8e-4 --start-from "$hard" "$@"
