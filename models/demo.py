@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from bench.refusal import answer
 from bench.reporting.text import one_line
@@ -42,6 +43,25 @@ def draw(picture: np.ndarray, reading: Reading, path: Path) -> None:
     pyplot.close(figure)
 
 
+COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its picture's height, its letters
+
+
+def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
+    """Pictures (H, W, C) and what they were read as, side by side: the text is under each."""
+    from matplotlib.font_manager import findfont
+
+    rows = -(-len(read) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * CELL[0], rows * CELL[1]), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(findfont("DejaVu Sans"), TEXT)
+    for place, (array, text) in enumerate(read):
+        x, y = place % COLUMNS * CELL[0] + 4, place // COLUMNS * CELL[1] + 4
+        picture = Image.fromarray(array.squeeze(-1) if array.shape[2] == 1 else array)
+        width = min(round(picture.width * HEIGHT / picture.height), CELL[0] - 8)
+        sheet.paste(picture.resize((max(width, 1), HEIGHT), Image.Resampling.BICUBIC), (x, y))
+        pen.text((x, y + HEIGHT + 2), text, "black", font)
+    return sheet
+
+
 def drawings(images: list[Path]) -> list[str]:
     """A file name for each picture: not its own, in case they share a folder, nor that of another `word.png`."""
     times, names = Counter(), []
@@ -64,6 +84,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
     parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write word.read.png there: what was seen where")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="write all pictures there, their texts under them"
+    )
     return parser.parse_args(argv)
 
 
@@ -71,6 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
     path = options.checkpoint or trained(options.recipe)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
+    read = []
     for image, drawing in zip(options.images, drawings(options.images), strict=True):
         picture = reader.picture(image)
         [reading] = reader.read([picture], alternatives=0)
@@ -78,6 +102,9 @@ def main(argv: list[str] | None = None) -> None:
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
             draw(picture, reading, options.show / drawing)
+        read.append((picture, reading.text))
+    if options.sheet:
+        contact_sheet(read).save(options.sheet, "PNG")
 
 
 if __name__ == "__main__":

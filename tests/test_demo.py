@@ -85,3 +85,19 @@ def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monke
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
     with pytest.raises(Refusal, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])
+
+
+def test_a_sheet_shows_every_picture_with_its_text_under_it(picture, tmp_path):
+    path = trained(tmp_path, Model(hidden=8))
+    demo.main([*[str(picture)] * 8, "--checkpoint", str(path), "--sheet", str(tmp_path / "sheet.png")])
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert sheet.shape == (2 * demo.CELL[1], demo.COLUMNS * demo.CELL[0])
+    seventh = sheet[demo.CELL[1] + 4 : demo.CELL[1] + 36, 4 : 4 + 96]
+    assert (seventh == sheet[4:36, 4 : 4 + 96]).all() and seventh.std() > 20
+    assert (sheet[demo.CELL[1] :, 3 * demo.CELL[0] :] == 255).all()
+
+
+def test_the_text_is_drawn_on_a_sheet():
+    blank = np.full((32, 100, 1), 255, np.uint8)
+    with_text, without = (np.asarray(demo.contact_sheet([(blank, text)])) for text in ("word", ""))
+    assert (without == 255).all() and (with_text != 255).any()
