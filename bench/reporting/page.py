@@ -39,6 +39,7 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
     table = [(values(row), [numbered[note] for note in notes(row)], row) for row in rows]
     columns = [name for name in COLUMNS if any(cells[name] is not None and cells[name] != "" for cells, *_ in table)]
+    told = [record for row in measured for record in row.records]
     return environment.get_template("page.html").render(
         columns=columns,
         numeric={name for name, (form, _) in COLUMNS.items() if form},
@@ -47,7 +48,8 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
         footnotes=list(numbered),
         pairs=pairs,
         charts={heading: figures for heading, figures in charts.many(measured, records, baselines).items() if figures},
-        records=[record for row in measured for record in row.records],
+        records=told,
+        older=len(records) - len(told),
         printed=shown,
         evidence=evidence,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
