@@ -240,6 +240,9 @@ def completed(state: State) -> State:
     return {**added, **state}
 
 
+ABOUT = "crnn-bench"  # the entry of a file's metadata that says what its weights are
+
+
 def save(made: Converted, charset: Charset, path: Path) -> None:
     """Write weights and the options that build their network. Raises Refusal when the alphabet does not fit."""
     if charset.classes != made.classes:
@@ -247,16 +250,17 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
             f"the file has {made.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
             f"pass --charset with the {made.classes - 1} characters it was trained for"
         )
-    data = {name: getattr(made, name) for name in ("height", "width", "channels", "keep_ratio")}
     about = {
         "source": made.peer,
         "charset": charset.characters,
-        "data": json.dumps(data),
-        "model": json.dumps(dataclasses.asdict(made.model)),
-        **({"recipe": made.recipe} if made.recipe else {}),
+        "data": {name: getattr(made, name) for name in ("height", "width", "channels", "keep_ratio")},
+        "model": dataclasses.asdict(made.model),
+        "recipe": made.recipe,
     }
     try:
-        save_file({key: value.contiguous() for key, value in made.state.items()}, path, about)
+        # One entry: several come in another order each time, and the same weights would have another checksum.
+        metadata = {ABOUT: json.dumps(about)}
+        save_file({key: value.contiguous() for key, value in made.state.items()}, path, metadata)
     except (OSError, SafetensorError) as error:
         raise Refusal(f"cannot write {path}: {error}") from None
 
@@ -265,11 +269,10 @@ def load(path: Path) -> dict:
     """What `save` wrote, in the shape of a checkpoint: network, charset, data, model, recipe (None for a peer's)."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {})[ABOUT])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        options = {key: json.loads(about[key]) for key in ("data", "model")}
-        return {"network": state, "charset": about["charset"], "recipe": about.get("recipe"), **options}
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        return {"network": state, **{key: about[key] for key in ("charset", "recipe", "data", "model")}}
+    except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
         raise Refusal(

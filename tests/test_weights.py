@@ -26,9 +26,10 @@ def test_every_shipped_file_is_held_to_a_count():
 
 @pytest.mark.parametrize("name, precision", [(name, precision) for name in READ for precision in READ[name]])
 def test_no_fewer_words_are_read_than_when_they_came(name, precision, words, script, tmp_path):
-    options = ["--dataset", str(words), "--checkpoint", str(weights.path(name)), "--results", str(tmp_path / "runs")]
+    options = ["--dataset", str(words), "--results", str(tmp_path / "runs")]
     done = script("CRNN_Infer", *options, "--min-seconds", "0", "--min-steps", "0", DEVICE="CPU", PRECISION=precision)
     assert done.returncode == 0, done.stderr
+    assert f"weights: {weights.path(name)}, which come with the repository" in done.stdout
     [file] = (tmp_path / "runs").glob("*.json")
     accuracy = Record.load(file).accuracy
     assert accuracy["n"] == 600

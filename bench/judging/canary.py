@@ -1,8 +1,8 @@
 """A fixed piece of work that no change of this repository touches: `python -m bench.judging.canary CPU`.
 
 Prints JSON, the best time of many of a matrix product, an LSTM and, on a card, a copy. The best, not the mean: another
-program's load comes and goes and leaves the best alone, a lower clock or a throttled card does not. Run before and after
-a sitting; where it moved, the host or the card changed.
+program's load comes and goes and leaves the best alone, a lower clock or a throttled card does not. Run before and
+after a sitting; where it moved, the host or the card changed.
 """
 
 from __future__ import annotations
