@@ -173,7 +173,9 @@ class Device:
                 self.switches[path] = getattr(*found)
         torch.set_float32_matmul_precision("high" if self.precision == "TF32" else "highest")
         self.switches["float32_matmul_precision"] = torch.get_float32_matmul_precision()
-        self.switches["autocast_dtype"] = str(self.compute_dtype or torch.float32).removeprefix("torch.")
+        computes = {"autocast_dtype": self.compute_dtype, "recurrent_dtype": self.recurrent_dtype or self.compute_dtype}
+        for name, dtype in computes.items():
+            self.switches[name] = str(dtype or torch.float32).removeprefix("torch.")
 
     @property
     def compute_dtype(self) -> torch.dtype | None:

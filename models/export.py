@@ -105,6 +105,8 @@ def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool
 
 def as_program(network: Network, path: Path) -> Path:
     """torch.export's program of the network, for any batch of pictures 100 px wide. Raises Refusal."""
+    if not hasattr(torch.export, "Dim"):
+        raise Refusal(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
     picture = torch.zeros(2, network.channels, network.height, WIDTH)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=4096)}, "widths": None, "targets": None}
     try:

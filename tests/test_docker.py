@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -182,6 +183,25 @@ def test_the_choice_of_cards_is_passed_on_and_a_stray_one_of_another_vendor_is_n
     assert "MLU_VISIBLE_DEVICES" in asked
     assert "CUDA_VISIBLE_DEVICES" not in asked
     assert "CUDA_VISIBLE_DEVICES" in docker("run_docker.sh", "true", DEVICE="GPU", **chosen)[0]
+
+
+OF_THE_HOST = {  # settings of env.sh that are paths here; inside, the image has its own, or a mount takes their place
+    "PYTORCH_TRAIN_DATASET",
+    "PYTORCH_TRAIN_CHECKPOINT",
+    "CRNN_SAMPLE",
+    "CRNN_VENV",
+    "PYTHONPATH",
+    "PYTHONUTF8",
+}
+
+
+def test_every_other_setting_of_env_sh_means_the_same_inside(docker):
+    settings = set(re.findall(r"(\w+)=\$\{", (ROOT / "env.sh").read_text())) - OF_THE_HOST
+    assert settings >= {"CRNN_FOLLOW_LINKS", "MALLOC_MMAP_MAX_", "IMAGE_NAME"}
+    asked, done = docker("run_docker.sh", "true", CRNN_FOLLOW_LINKS="1")
+    assert done.returncode == 0, done.stderr
+    passed = {after.partition("=")[0] for word, after in pairwise(asked) if word == "--env"}
+    assert settings <= passed
 
 
 def test_folders_may_have_any_name(docker, tmp_path):

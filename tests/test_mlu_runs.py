@@ -83,6 +83,17 @@ def test_four_cards_learn_what_four_processes_learn(precision, on_mlu, script, t
     assert list(faults(card)) == []
 
 
+@pytest.mark.slow
+def test_a_card_with_bfloat16_keeps_its_recurrent_layers_out_of_it_and_its_loaders_fork(on_mlu):
+    settings = {"PRECISION": "BF16", "FAKE_MLU_NAME": "MLU590-M9"}
+    done, record, _ = on_mlu("CRNN_FP32_30E_1MLU_Train", *QUICK[:-1], "2", **settings)
+    assert done.returncode == 0, done.stderr
+    assert (record.run, record.cell["card"]) == ("CRNN_BF16_3S_1MLU_Train", "MLU590-M9")
+    assert record.precision_evidence["autocast_dtype"] == "bfloat16"
+    assert record.precision_evidence["recurrent_dtype"] == "float32"
+    assert all(map(math.isfinite, record.training["loss"]))
+
+
 def test_infer_picks_the_card_and_drains_before_and_after_every_timed_batch(on_mlu):
     runs = 2
     done, record, events = on_mlu(

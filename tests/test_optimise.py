@@ -155,6 +155,7 @@ def test_fused_and_plain_updates_agree_and_read_each_others_checkpoints(fused, m
     torch.testing.assert_close(one.network.weight, other.network.weight)
 
 
+@needs_fused
 def test_a_recordable_stepper_reads_a_plain_ones_checkpoint_and_goes_on_alike():
     plain, options = stepper(Optimizer(schedule="one_cycle")), Optimizer(schedule="one_cycle")
     for _ in range(3):

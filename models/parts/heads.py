@@ -116,7 +116,9 @@ class Attention(nn.Module):
     def inputs(self, weight: Tensor, features: Tensor, before: Tensor) -> Tensor:
         glimpse = torch.bmm(weight.unsqueeze(1), features.transpose(0, 1)).squeeze(1)  # (N, features)
         if self.embedding is None:
-            return torch.cat([glimpse, F.one_hot(before, self.classes + 1).to(glimpse.dtype)], dim=1)
+            # Not F.one_hot: torch 2.1's reads the values, which costs a wait and which the meta device has none of.
+            classes = torch.arange(self.classes + 1, device=before.device)
+            return torch.cat([glimpse, (before[:, None] == classes).to(glimpse.dtype)], dim=1)
         return torch.cat([glimpse, self.embedding(before)], dim=1)
 
     def previous(self, logits: Tensor, true: Tensor | None) -> Tensor:

@@ -121,13 +121,19 @@ run() { bash "$ROOT/docker/run_docker.sh" "$@"; }
 # What a build says where the machine, and not the Dockerfile, is at fault.
 WEATHER='name resolution|no space left|timed out|Connection (reset|refused)|from versions: none|Too Many Requests'
 
+labelled() { # <label> <what it says where the tree is clean>
+  local said
+  said=$(docker image inspect -f "{{index .Config.Labels \"org.opencontainers.image.$1\"}}" "$IMAGE_NAME")
+  [[ $said == "$2${changes:+-dirty}" ]] || wrong "$1 label '$said'"
+}
+
 the_image() {
-  local label built=0
+  local built=0
   bounded bash "$ROOT/docker/build.sh" cpu || built=$?
   if [[ $built != 0 ]] && grep -qiE "$WEATHER" "$place/output"; then skip "$(grep -iE "$WEATHER" "$place/output" | tail -n 1)"; fi
   [[ $built == 0 ]] || wrong "docker build"
-  label=$(docker image inspect -f '{{index .Config.Labels "org.opencontainers.image.revision"}}' "$IMAGE_NAME")
-  [[ $label == "$(git -C "$ROOT" rev-parse HEAD)${changes:+-dirty}" ]] || wrong "revision label '$label'"
+  labelled revision "$(git -C "$ROOT" rev-parse HEAD)"
+  labelled version "$(git -C "$ROOT" describe --always --tags)"
   # shellcheck disable=SC2016 # for the shell inside
   expect 0 docker run --rm "$IMAGE_NAME" sh -c '! command -v gcc cc make git && test "$(id -u)" = 1000'
   expect 0 docker image inspect -f '{{.Size}}' "$IMAGE_NAME"
@@ -219,8 +225,14 @@ stopping() { # SIGTERM ends a training in order, with Docker's init and as proce
   [[ $code == 143 ]] || wrong "exit code $code after SIGTERM, not 143"
   [[ -z $(find "$PYTORCH_TRAIN_CHECKPOINT" -name '*.partial*') ]] || wrong "a half-written checkpoint stayed"
   docker run -d --name "crnn-test-$$" --network=none -v "$place/sample:/data:ro" -e PYTORCH_TRAIN_DATASET=/data \
-    "$IMAGE_NAME" bash run_scripts/CRNN_Train.sh --epochs 1000 --batch-size 8 >/dev/null
+    --health-interval=2s --health-start-period=0s "$IMAGE_NAME" \
+    bash run_scripts/CRNN_Train.sh --epochs 1000 --batch-size 8 >/dev/null
   until docker logs "crnn-test-$$" 2>&1 | grep -q parameters; do sleep 0.2; done
+  began=$SECONDS
+  until [[ $(docker inspect -f '{{.State.Health.Status}}' "crnn-test-$$") == healthy ]]; do
+    ((SECONDS - began < 120)) || wrong "the health check says $(docker inspect -f '{{json .State.Health}}' "crnn-test-$$")"
+    sleep 0.5
+  done
   began=$SECONDS
   docker stop -t 60 "crnn-test-$$" >/dev/null
   code=$(docker inspect -f '{{.State.ExitCode}}' "crnn-test-$$")

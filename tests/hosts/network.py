@@ -1,10 +1,11 @@
-"""Two hosts on one machine: network namespaces with addresses and names of their own, joined by one cable."""
+"""Several hosts on one machine: network namespaces with addresses and names of their own, joined by a switch."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,33 +45,59 @@ class Running:
 
 @dataclass
 class Cable:
-    """Hosts 0 and 1. Use as a context manager: what it made and started goes with it."""
+    """Hosts that each have one cable, to a switch. Use as a context manager: what it made and started goes with it."""
 
     folder: Path
+    hosts: int = 2
     running: list[Running] = field(default_factory=list)
-    names: tuple[str, str] = field(default_factory=lambda: tuple(f"crnn{os.getpid()}h{i}" for i in (0, 1)))
     address: str = "10.213.77.{}"
 
+    @property
+    def names(self) -> list[str]:
+        return [f"crnn{os.getpid()}h{host}" for host in range(self.hosts)]
+
+    @property
+    def switch(self) -> str:
+        return f"crnn{os.getpid()}switch"
+
     def __enter__(self) -> Cable:
-        for name in self.names:
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-            settings = Path("/etc/netns") / name  # no name server: a question to one would wait ten seconds
-            settings.mkdir(parents=True)
-            (settings / "resolv.conf").touch()
-        here, there = self.names
-        ip("link", "add", "cable0", "netns", here, "type", "veth", "peer", "name", "cable1", "netns", there)
-        for i, name in enumerate(self.names):
-            ip("-n", name, "addr", "add", f"{self.address.format(i + 1)}/24", "dev", f"cable{i}")
+        ip("netns", "add", self.switch)
+        ip("-n", self.switch, "link", "add", "switch", "up", "type", "bridge")
+        for host, name in enumerate(self.names):
+            self.build(host, name)
         self.plug()
         return self
+
+    def build(self, host: int, name: str) -> None:
+        """A namespace with an address of its own and no name server: a question to one would wait ten seconds."""
+        ip("netns", "add", name)
+        settings = Path("/etc/netns") / name
+        settings.mkdir(parents=True)
+        (settings / "resolv.conf").touch()
+        ip(
+            "link",
+            "add",
+            f"cable{host}",
+            "netns",
+            name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            f"port{host}",
+            "netns",
+            self.switch,
+        )
+        ip("-n", self.switch, "link", "set", f"port{host}", "up", "master", "switch")
+        ip("-n", name, "addr", "add", f"{self.address.format(host + 1)}/24", "dev", f"cable{host}")
+        ip("-n", name, "link", "set", "lo", "up")
 
     def __exit__(self, *failure) -> None:
         for one in self.running:
             one.end()
-        for name in self.names:
+        for name in (*self.names, self.switch):
             ip("netns", "delete", name)
-            shutil.rmtree(Path("/etc/netns") / name)
+            shutil.rmtree(Path("/etc/netns") / name, ignore_errors=True)
 
     def plug(self) -> None:
         for i, name in enumerate(self.names):
@@ -103,8 +130,9 @@ class Cable:
         self.running.append(Running(process, output))
         return self.running[-1]
 
-    def run(self, script: str, *options: str, hosts: tuple[int, ...] = (0, 1), **environment: str) -> list[Running]:
-        """Start a run script on the hosts, together as one job."""
+    def run(self, script: str, *options: str, hosts: Iterable[int] = (), **environment: str) -> list[Running]:
+        """Start a run script on these hosts, on all by default, together as one job."""
         command = ["bash", str(ROOT / "run_scripts" / f"{script}.sh"), *options]
-        job = {"NNODES": "2", "MASTER_ADDR": self.address.format(1)}
-        return [self.start(host, command, {**job, "NODE_RANK": str(host), **environment}) for host in hosts]
+        job = {"NNODES": str(self.hosts), "MASTER_ADDR": self.address.format(1)}
+        these = hosts or range(self.hosts)
+        return [self.start(host, command, {**job, "NODE_RANK": str(host), **environment}) for host in these]

@@ -1,4 +1,4 @@
-"""One job on two hosts that only share a cable: the real scripts, torchrun and gloo. `bash tests/hosts/run.sh`.
+"""One job on two hosts (once on four) that only share a network: the real scripts, torchrun, gloo. See run.sh.
 
 Batch norm sees the pictures of its own rank, so two hosts with one process each are compared with one host with two.
 """
@@ -77,6 +77,18 @@ def test_two_hosts_train_what_one_host_trains(cable, env, tmp_path, script):
     assert (two.cell["hosts"], one.cell["hosts"]) == (2, 1)
     assert [host["host"] for host in two.provenance["hosts"]] == ["node0", "node1"]
     assert list(faults(two)) == []
+
+
+def test_four_hosts_train_what_one_host_trains(env, tmp_path, script):
+    with Cable(tmp_path, hosts=4) as switch:
+        finish(switch.run(RUN, *options(tmp_path / "four", 3), **env))
+    done = script(RUN, *options(tmp_path / "one", 3), CARDS="4", timeout=WAIT_S)
+    assert done.returncode == 0, done.stderr
+    [four], [one] = records(tmp_path / "four"), records(tmp_path / "one")
+    assert four.training["loss"] == pytest.approx(one.training["loss"], rel=1e-5)
+    assert [rank["images"] for rank in four.series] == [[4] * 3] * 4
+    assert [host["host"] for host in four.provenance["hosts"]] == ["node0", "node1", "node2", "node3"]
+    assert four.accuracy["n"] == one.accuracy["n"] == 40
 
 
 def test_throughput_counts_the_pictures_of_all_hosts(cable, env, tmp_path):
