@@ -148,7 +148,7 @@ def raw(service: str, content: bytes, wait: float = 0) -> bytes:
         return connection.recv(4096) if wait else b""
 
 
-HEAD = b"POST /recognise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+HEAD = b"POST /recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
 
 
 def test_a_slow_request_is_ended(service):
