@@ -211,8 +211,10 @@ def watched(sampled: dict, session: Session) -> bool:
 
 
 def tells(world: World, status: str) -> bool:
-    """Whether this rank leaves the record of a failure: the leader, but of memory the first that ran out of it."""
-    return world.first(status) if status == "oom" else world.leads
+    """Whether this rank leaves the record of a failure: the leader, or before it one that has run out of memory, of
+    which the leader sees no more than that it is gone.
+    """
+    return (world.leads or status == "oom") and world.first("record of a failure")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     place = bound(options.host, options.port)
     print(f"{reader.source}: http://{options.host}:{place.getsockname()[1]}/", flush=True)
     settings = {"log_level": "error", "access_log": False, "server_header": False, "http": Connection, "ws": "none"}
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     drain = options.limits.drain_seconds
     app = application(reader, options.limits, answered(options.names, place.getsockname()[0]))
     Connection.limits = options.limits

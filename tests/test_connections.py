@@ -31,17 +31,19 @@ CHUNKS = HEAD.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked\r\nC
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    weights = saved(tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served")
+    weights = saved(folder)
     words = [word for name, value in LIMITS.items() for word in (f"--limits.{name}", str(value))]
-    with served(weights, *words) as found:
-        yield found
+    with (folder / "said").open("w") as said, served(weights, *words, said=said) as found:
+        yield *found, folder / "said"
 
 
 @pytest.fixture
 def service(server):
-    """Where it is; after each test it must answer."""
+    """Where it is; after each test it must answer, and have printed nothing."""
     yield server[1]
     assert requests.get(f"{server[1]}/healthz", timeout=5).json()["status"] == "ok"
+    assert server[2].read_text() == ""
 
 
 def connect(service: str) -> socket.socket:
@@ -100,11 +102,19 @@ ENDLESS = {
     "trailers": (CHUNKS + b"0\r\n", b"X: y\r\n" * 2_000),
     "marks of chunks": (CHUNKS, b"1\r\nx\r\n" * 2_000),
 }
+ODD = b"--x\r\nContent\xff-Disposition: form-data\r\n\r\nx\r\n--x--\r\n"
 
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_never_becomes_a_body_is_bounded(name, service):
     assert b" 431 " in heard(service, *ENDLESS[name])[0][:20]
+
+
+def test_an_odd_form_is_not_printed(service):
+    response = requests.post(
+        f"{service}/recognise", data=ODD, headers={"Content-Type": "multipart/form-data; boundary=x"}, timeout=20
+    )
+    assert response.status_code == 400
 
 
 def test_chunks_of_a_usual_size_pass(service):

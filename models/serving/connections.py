@@ -21,6 +21,7 @@ class Connection(HttpToolsProtocol):
 
     limits: Limits
     framing = 0  # bytes of the current request that were no body
+    answering = None  # the request whose answer is being made; `cycle` is the newest, which may wait behind it
 
     def connection_made(self, transport) -> None:
         super().connection_made(transport)
@@ -31,6 +32,12 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.patience.cancel()
         super().connection_lost(exc)
+        if self.answering:
+            self.answering.disconnected = True  # uvicorn tells the newest only, and the other writes on: a traceback
+
+    def _start_asgi_task(self, cycle, app) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def watch(self) -> None:
         """Begin to count when it is the client's turn, and stop when it is ours."""

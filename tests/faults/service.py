@@ -8,11 +8,11 @@ and it has printed nothing.
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
@@ -31,11 +31,10 @@ from tests.faults.served import (
     head,
     post,
     service,
-    status_of,
 )
 from tests.test_reader import encoded
 
-GROWTH_MB = 100  # of its memory, that an attack may cause for good; 128 requests of 4 MB may be there at once
+GROWTH_MB = 200  # of its memory, that an attack may leave: decoding 30 megapixels takes 150, which glibc keeps
 
 
 def attacked(attack: Callable[[Service], tuple[bool, str]], **limits) -> Callable[[], tuple[bool, str]]:
@@ -124,19 +123,13 @@ def one(content: Callable[[], bytes | Iterator[bytes]], *expected: int, most_mb:
 
 
 def fuzz(count: int, seed: int):
-    """Every mutated request, sent whole and then half-closed, gets an answer that is no 5xx other than 503, or none."""
+    """No mutated request gets an answer that is a 5xx other than 503, or no HTTP."""
 
     def attack(found: Service) -> tuple[bool, str]:
-        statuses: Counter = Counter()
-        for request in mutations(count, seed):
-            with found.connect() as connection, suppress(ConnectionError):
-                connection.sendall(request)
-                connection.shutdown(socket.SHUT_WR)
-                answer = connection.recv(65_536)
-                statuses[status_of(answer)] += 1
-                if status_of(answer) in (500, 0) and answer:
-                    return False, f"{request!r} -> {answer[:200]!r}"
-        return 200 in statuses and statuses[500] == 0, f"{count} requests: {dict(sorted(statuses.items()))}"
+        with ThreadPoolExecutor(50) as pool:
+            statuses = Counter(pool.map(found.status, mutations(count, seed)))
+        good = 200 in statuses and not set(statuses) & {500, 502, 504} and statuses[0] < count / 20
+        return good, f"{count} requests: {dict(sorted(statuses.items()))}"
 
     return attacked(attack)
 
