@@ -83,6 +83,17 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def first(self, event: str) -> bool:
+        """Whether this rank is the first to name this event. No rank has to answer but the one that keeps the store,
+        the leader; when it is gone, everyone is first.
+        """
+        if self.size == 1:
+            return True
+        try:
+            return dist.distributed_c10d._get_default_store().add(f"crnn/{event}", 1) == 1
+        except RuntimeError:  # of a store that cannot be reached
+            return True
+
     def barrier(self) -> None:
         if self.size > 1:
             dist.barrier()

@@ -15,12 +15,14 @@ from torch import nn
 from bench import limits, preflight, provenance, telemetry
 from bench.arithmetic.derive import completed
 from bench.arithmetic.packing import ticks
-from bench.disk import refuse_unwritable, warn
+from bench.disk import refuse_unwritable, say, warn
 from bench.meter import Meter
 from bench.presence import visibility
 from bench.record import Record, recipe_section
 from bench.refusal import Refusal
+from bench.reporting.text import plain
 from bench.run_name import RunName
+from bench.world import World
 from models.dataset import DataError, WordDataset
 from models.failures import one_line, verdict
 from models.options import Common, recipe_path
@@ -157,7 +159,8 @@ class Run:
         status = verdict(failure)
         if status is None:
             return None
-        reason = f"{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
+        where = f"rank {self.session.world.rank}: " * (self.session.world.size > 1)
+        reason = f"{where}{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
         self.meter.stop()
         return completed(self.raw(alone, self.total_s, status=status, status_reasons=[reason[:500]], **self.evidence()))
 
@@ -207,6 +210,13 @@ def watched(sampled: dict, session: Session) -> bool:
     return sampled["sensor"] is not None or session.device.kind.name != "CPU"
 
 
+def tells(world: World, status: str) -> bool:
+    """Whether this rank leaves the record of a failure: the leader, or before it one that has run out of memory, of
+    which the leader sees no more than that it is gone.
+    """
+    return (world.leads or status == "oom") and world.first("record of a failure")
+
+
 @contextmanager
 def recorded(run: Run, options: Common):
     """Leave a record of a failure of what happens inside, and let it pass on, as one line where one says it all."""
@@ -219,8 +229,8 @@ def recorded(run: Run, options: Common):
         record = run.failed(failure)
         if isinstance(failure, Interrupted):
             run.session.say(failure)
-        if record and run.session.world.leads:
-            run.session.say(f"record of a failed run ({record.status}): {record.save(options.results)}")
+        if record and tells(run.session.world, record.status):
+            say(f"record of a failed run ({record.status}): {plain(str(record.save(options.results)))}")
         free = getattr(run.session.device.module, "empty_cache", lambda: None)
         if line := one_line(failure, options.batch_size, run.trial, free):
             raise Refusal(line) from None

@@ -6,6 +6,8 @@ Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that 
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -17,6 +19,7 @@ from bench.refusal import Refusal, answer
 from models.parsing import parse
 from models.serving.limits import Limits
 
+OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvicorn's own number
 
 
@@ -30,6 +33,9 @@ class Serve:
     """Where to listen; 0.0.0.0 for everybody, who is then not asked who they are"""
     port: int = 8000
     """0 takes a free one and says which"""
+    names: list[str] = field(default_factory=list)
+    """What else a request may call it, a proxy's name for instance: listening on this host alone it answers to this
+    host's own names only, elsewhere to any unless some are given"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
@@ -49,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         import uvicorn
 
         from models.serving.app import application
+        from models.serving.connections import Connection
     except ImportError as error:
         raise Refusal(f"serving needs {error.name}: pip install -r requirements.txt") from None
     from models import Recogniser
@@ -57,10 +64,21 @@ def main(argv: list[str] | None = None) -> None:
     reader = Recogniser.load(options.weights, **how)
     place = bound(options.host, options.port)
     print(f"{reader.source}: http://{options.host}:{place.getsockname()[1]}/", flush=True)
-    settings = {"log_level": "warning", "access_log": False, "server_header": False}
+    settings = {"log_level": "error", "access_log": False, "server_header": False, "http": Connection, "ws": "none"}
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     drain = options.limits.drain_seconds
-    app = application(reader, options.limits)
+    app = application(reader, options.limits, answered(options.names, place.getsockname()[0]))
+    Connection.limits = options.limits
     uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=drain, **settings)).run(sockets=[place])
+
+
+def answered(names: list[str], address: str) -> list[str]:
+    """What a request's Host may be. Somebody's page can point its own name at 127.0.0.1, and its reader's browser then
+    lets it read our answers; but it asks under that name (DNS rebinding). Raises Refusal.
+    """
+    if odd := [name for name in names if "*" in name.removeprefix("*.")]:
+        raise Refusal(f"--names: {odd[0]} is no name; *.example.com stands for all below it")
+    return [*OWN_NAMES, address, *names] if ipaddress.ip_address(address).is_loopback else names or ["*"]
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -330,7 +330,7 @@ class Training:
             session.say(f"  left out of training: {self.unfit}")
 
     def evidence(self) -> dict:
-        """How far training came."""
+        """How far training came, as far as this rank alone knows: others of a failed run may be gone."""
         training = {
             "epochs": self.position.epoch,
             "steps": self.stepper.step,
@@ -338,7 +338,7 @@ class Training:
             "skipped_steps": self.stepper.skipped,
             "noticed": list(self.watch.noticed.values()),
             "resumed_from_step": self.resumed_from,
-            "restarts": max(self.session.world.gather(self.session.world.restarts)),
+            "restarts": self.session.world.restarts,
         }
         return {"training": training}
 
@@ -347,7 +347,7 @@ class Training:
         losses = self.session.world.gather(self.losses)
         mean = [sum(step) / len(step) for step in zip(*losses, strict=True)]
         evidence = self.evidence()
-        evidence["training"]["loss"] = mean
+        evidence["training"] |= {"loss": mean, "restarts": max(self.session.world.gather(self.session.world.restarts))}
         record = self.measured.record(
             breakdown=breakdown,
             accuracy=self.validation and {"split": "val", **self.validation},

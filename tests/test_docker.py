@@ -43,7 +43,14 @@ def test_every_compose_service_is_confined():
     for name, service in services.items():
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert service["network_mode"] == ("bridge" if name == "serve" else "none")
-        assert "privileged" not in service
+        assert service["security_opt"] == ["no-new-privileges"]
+        assert service["user"] == "${RUN_UID:-1000}:${RUN_GID:-1000}"
+        assert "privileged" not in service and "cap_add" not in service
+
+
+def test_the_image_runs_as_nobody_in_particular():
+    users = [line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("USER")]
+    assert users[-1:] == ["USER 1000:1000"]
 
 
 def test_only_this_host_reaches_the_service():
@@ -77,10 +84,12 @@ def test_manifests_fit_their_schema(manifest, tmp_path):
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
 def test_pods_are_confined_and_have_shared_memory(manifest):
     for pod in pods(manifest):
-        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 1000
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"]
             assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert "/dev/shm" in {mount["mountPath"] for mount in container["volumeMounts"]}
             assert (ROOT / container["command"][1]).is_file()
 

@@ -109,6 +109,13 @@ def test_no_code_runs(payload, form, program, programs, tmp_path):
     assert [p.name for p in tmp_path.rglob("*") if p.name in ("HACKED", "ESCAPED", "out.safetensors")] == []
 
 
+def test_a_tar_is_refused_before_torch_sees_it(programs, tmp_path, monkeypatch):
+    """torch before 2.6 runs what is in it; the one here may not, and then the test above sees no difference."""
+    as_tar(tmp_path / "stranger.pt", PAYLOADS["os.system"])
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch saw it"))
+    assert "could run code" in refused(programs["convert"], tmp_path / "stranger.pt")
+
+
 def test_the_payloads_are_real(tmp_path, monkeypatch):
     """What the test above refuses does run where pickles are believed."""
     monkeypatch.chdir(tmp_path)

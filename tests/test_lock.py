@@ -53,3 +53,10 @@ def test_what_python_3_10_needs_is_there():
         text = path.read_text(encoding="utf8")
         newer = set(re.findall(r'^(\S+)==\S+; python_version >= "3.11"', text, re.MULTILINE))
         assert newer == set(re.findall(r'^(\S+)==\S+; python_version < "3.11"', text, re.MULTILINE))
+
+
+def test_the_whole_lock_is_compared_with_published_holes():
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf8")
+    [audit] = [line for line in text.splitlines() if "pip_audit" in line]
+    assert "--strict" in audit and "--require-hashes" in audit
+    assert pins(audit.split()[-1]) >= pins("requirements.lock")

@@ -4,11 +4,13 @@ import os
 import signal
 
 import pytest
+import torch.distributed as dist
 
 from bench import preflight
 from bench.record import Record
 from bench.refusal import Refusal
 from bench.verify import faults
+from bench.world import World
 from models import checkpoint, measure, test, train
 from models.train import Training
 from models.training.optimise import Diverged
@@ -130,3 +132,17 @@ def test_testing_goes_over_the_split_again_until_enough_is_measured(places, tmp_
     record = only_record(tmp_path)
     assert record.throughput["measured_steps"] == 7  # 40 pictures are two batches: 1 warm-up and 7 of four passes
     assert record.phases_s["latency_s"] > 0
+
+
+def test_of_several_ranks_one_leaves_the_record_of_a_failure(monkeypatch):
+    """The one that ran out of memory, when it did; the leader, when not, or when nobody can be asked any more."""
+    leader, other = World(rank=0, size=2), World(rank=1, size=2)
+    for statuses, expected in ((("crash", "crash"), [0]), (("crash", "oom"), [1]), (("oom", "oom"), [1])):
+        store = dist.HashStore()
+        monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", lambda store=store: store)
+        told = [rank.rank for rank in (other, leader) if measure.tells(rank, statuses[rank.rank])]
+        assert told == expected
+    gone = lambda: (_ for _ in ()).throw(RuntimeError("Broken pipe"))  # noqa: E731
+    monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", gone)
+    assert measure.tells(leader, "crash") and measure.tells(other, "oom") and not measure.tells(other, "crash")
+    assert measure.tells(World(), "crash")

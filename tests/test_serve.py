@@ -28,11 +28,11 @@ LIMITS = ["--limits.megabytes", "1", "--limits.pictures", "8", "--limits.upload-
 
 
 @contextmanager
-def served(weights: Path, *options: str):
-    """A service in a process of its own, and where it is."""
+def served(weights: Path, *options: str, said=None):
+    """A service in a process of its own, and where it is. `said`: a file for what it prints to stderr."""
     command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", "0", "--device", "CPU"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
+    own = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], stderr=said, **own) as server:
         try:
             yield server, server.stdout.readline().split()[-1].rstrip("/")
         finally:
@@ -148,7 +148,7 @@ def raw(service: str, content: bytes, wait: float = 0) -> bytes:
         return connection.recv(4096) if wait else b""
 
 
-HEAD = b"POST /recognise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+HEAD = b"POST /recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
 
 
 def test_a_slow_request_is_ended(service):

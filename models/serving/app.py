@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from models.data.source import UnreadableError
@@ -73,7 +75,7 @@ class Service:
         self.open_requests += 1
         try:
             sent = await pictures_of(request, self.limits)
-            readings = await self.readings([(await self.picture(one), alternatives) for one in sent])
+            readings = await self.in_time(self.readings(sent, alternatives))
         finally:
             self.open_requests -= 1
         self.metrics.pictures.inc(len(sent))
@@ -94,9 +96,12 @@ class Service:
         except UnreadableError as error:
             raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
 
-    async def readings(self, asked: list[Asked]) -> list[Reading]:
+    async def readings(self, sent: list[Sent], alternatives: int) -> list[Reading]:
+        return await self.batcher([(await self.picture(one), alternatives) for one in sent])
+
+    async def in_time(self, readings: Awaitable[list[Reading]]) -> list[Reading]:
         try:
-            return await asyncio.wait_for(self.batcher(asked), self.limits.answer_seconds)
+            return await asyncio.wait_for(readings, self.limits.answer_seconds)
         except (Busy, asyncio.TimeoutError):
             raise overloaded() from None
 
@@ -121,11 +126,13 @@ def overloaded() -> HTTPException:
     return HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
 
 
-def application(reader: Recogniser, limits: Limits) -> FastAPI:
+def application(reader: Recogniser, limits: Limits, names: Sequence[str] = ("*",)) -> FastAPI:
+    """names: what a request's Host may call it; "*" for anything."""
     service = Service(reader, limits)
     about = {"title": "crnn-bench", "summary": "Reads words.", "favicon_url": "/icon.svg"}
     app = FastAPIOffline(redoc_url=None, lifespan=service.running, **about)
     app.state.service = service
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
     app.add_middleware(Counted, metrics=service.metrics, paths=PATHS)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
     add_recognise(app, service)

@@ -17,12 +17,14 @@ class Limits:
     """in a request"""
     requests: int = 128
     """at once; more get 503"""
+    connections: int = 800
+    """open at once, idle ones too; more get 503. The system's own limit (`ulimit -n`) must be higher"""
     waiting: int = 512
     """pictures that wait to be read; more get 503"""
     upload_seconds: float = 10
-    """for a request to arrive"""
+    """for a request to arrive, and for its answer to be taken"""
     answer_seconds: float = 10
-    """for its pictures to be read"""
+    """for its pictures to be decoded and read"""
     drain_seconds: int = 30
     """after SIGTERM, to finish what has begun"""
 

@@ -67,9 +67,13 @@ async def pictures_of(request: Request, limits: Limits) -> list[Sent]:
     found = await reader_of(kind)(request, limits)
     if not found:
         raise HTTPException(400, f"no picture in the request: send {TYPES}")
-    if len(found) > limits.pictures:
-        raise HTTPException(413, f"{len(found)} pictures are too many: {limits.pictures} at most in a request")
-    return found
+    return counted(found, limits)
+
+
+def counted(pictures: list, limits: Limits) -> list:
+    if len(pictures) > limits.pictures:
+        raise HTTPException(413, f"{len(pictures)} pictures are too many: {limits.pictures} at most in a request")
+    return pictures
 
 
 def reader_of(kind: str):
@@ -88,7 +92,7 @@ async def of_form(request: Request, limits: Limits) -> list[Sent]:
 async def of_json(request: Request, limits: Limits) -> list[Sent]:
     """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
     try:
-        images = json.loads(await request.body())["images"]
+        images = counted(json.loads(await request.body())["images"], limits)
         texts = [image.rpartition(",")[2] for image in images]
         return [Sent(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
     except (KeyError, TypeError, AttributeError):

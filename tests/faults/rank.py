@@ -1,6 +1,7 @@
 """The program of one rank under a fault: `models.train` with the narrow network, told by the environment when to fail.
 
-FAULT=how:rank:step, how being kill, stop (SIGSTOP) or hang; it happens once (a file FAULT_DONE says that it has).
+FAULT=how:rank:step, how being kill, stop (SIGSTOP), hang or oom; it happens once (a file FAULT_DONE says that it has),
+or with the rank "all" on every rank.
 SEEN=folder: each rank writes the numbers of the samples that it learns from there.
 """
 
@@ -20,6 +21,7 @@ HOW = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "hang": lambda: time.sleep(100_000),
+    "oom": lambda: bytearray(1 << 62),
     "slow": lambda: time.sleep(0.3),
 }
 
@@ -29,7 +31,8 @@ def fail(at: str, step: int) -> None:
     if how == "slow":
         return HOW[how]()
     done = Path(os.environ["FAULT_DONE"])
-    if rank == os.environ.get("RANK", "0") and step == int(when) and not done.exists():
+    mine = rank == "all" or (rank == os.environ.get("RANK", "0") and not done.exists())
+    if mine and step == int(when):
         done.touch()
         HOW[how]()
     return None

@@ -100,6 +100,26 @@ def over(how: str, within_s: float) -> Callable[[], tuple[bool, str]]:
     return case
 
 
+def out_of_memory(whom: str) -> Callable[[], tuple[bool, str]]:
+    """A rank, which need not lead, or all of them: one record says so, and a line names a batch that fits."""
+
+    def case() -> tuple[bool, str]:
+        with place() as where:
+            process = begin(where, 2, {"FAULT": f"oom:{whom}:5"})
+            while not (where.folder / "done").exists():
+                time.sleep(0.05)
+            began = time.monotonic()
+            code = finish(process)
+            records = [json.loads(path.read_text()) for path in (where.folder / "runs").glob("*.json")]
+            kept = checkpoint.read(where.newest())["stepper"]["step"] == 4
+            told = [line for line in where.said().splitlines() if "--batch-size 4: --batch-size 2 fits" in line]
+            reasons = [one["status_reasons"] for one in records]
+            said = f"exit code {code} after {time.monotonic() - began:.0f} s; {reasons}; {told}"
+            return code == 2 and [one["status"] for one in records] == ["oom"] and kept and bool(told), said
+
+    return case
+
+
 def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]]:
     """Somebody asks the run to end; it writes a checkpoint and goes on from it to the same bits."""
 
@@ -156,6 +176,8 @@ CASES = {
     "rank of 2 killed, no restarts": over("kill", 60),
     "rank of 2 stopped (SIGSTOP), no restarts": over("stop", TIMEOUT_S + 60),
     "rank of 2 hangs, no restarts": over("hang", TIMEOUT_S + 60),
+    "rank of 2 out of memory": out_of_memory("1"),
+    "both ranks out of memory": out_of_memory("all"),
     "SIGTERM, 1 card": stopped(1, signal.SIGTERM, "launcher"),
     "SIGINT, 1 card": stopped(1, signal.SIGINT, "launcher"),
     "SIGTERM to the launcher of 2": stopped(2, signal.SIGTERM, "launcher"),

@@ -1,0 +1,93 @@
+"""Connections that end. uvicorn's own wait for ever for a client, and keep whatever it sends before a body."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from models.serving.limits import Limits
+
+HEAD_BYTES = 65_536  # of a request without its body: line, headers, marks of chunks, trailers; h11 allows as many
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, which waits `upload_seconds` at most whenever it is the client's turn: to begin a request
+    and end its headers, to send what is left of a body that nobody reads, to take an answer.
+
+    How long a request may take after its headers is said in requests.py and app.py.
+    """
+
+    limits: Limits
+    framing = 0  # bytes of the current request that were no body
+    answering = None  # the request whose answer is being made; `cycle` is the newest, which may wait behind it
+
+    def connection_made(self, transport) -> None:
+        super().connection_made(transport)
+        self.patience = self.loop.call_later(self.limits.upload_seconds, self.expire)
+        if len(self.connections) > self.limits.connections:
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again in a second")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.patience.cancel()
+        super().connection_lost(exc)
+        if self.answering:
+            self.answering.disconnected = True  # uvicorn tells the newest only, and the other writes on: a traceback
+
+    def _start_asgi_task(self, cycle, app) -> None:
+        self.answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def watch(self) -> None:
+        """Begin to count when it is the client's turn, and stop when it is ours."""
+        self.patience.cancel()
+        if self.flow.write_paused or self.cycle is None or self.cycle.response_complete:
+            self.patience = self.loop.call_later(self.limits.upload_seconds, self.expire)
+
+    def expire(self) -> None:
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()  # it does not take its answer
+            return
+        if self.framing and (self.cycle is None or self.cycle.scope is not self.scope):  # a request has begun
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"no headers in {self.limits.upload_seconds:g} s")
+        self.transport.close()
+        self.watch()
+
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        body = json.dumps({"detail": reason})
+        lines = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", "retry-after: 1",
+                 f"content-length: {len(body)}", "connection: close", "", body]  # fmt: skip
+        self.transport.write("\r\n".join(lines).encode())
+        self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.framing += len(data)
+        super().data_received(data)
+        if self.framing > HEAD_BYTES and not self.transport.is_closing():
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEAD_BYTES:,} bytes beside the body")
+
+    def on_message_begin(self) -> None:
+        self.framing = 0
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        """A byte of a body pays for itself and for one of the marks of its chunk."""
+        self.framing = max(0, self.framing - 2 * len(body))
+        super().on_body(body)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self.watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.watch()
