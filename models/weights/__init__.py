@@ -26,7 +26,15 @@ class Shipped:
     widths: str  # "squeezed to 100 px" or "ratio kept, up to 320 px"
 
 
-TABLE: dict[str, Shipped] = {}
+TABLE: dict[str, Shipped] = {
+    "crnn": Shipped(
+        file="crnn.safetensors",
+        sha256="1373e7dfea58d7ba5d950b684f9b3c4a7f7238c683ed644f59456e795ad82cdd",
+        recipe="crnn",
+        charset="0123456789abcdefghijklmnopqrstuvwxyz",
+        widths="squeezed to 100 px",
+    ),
+}
 
 NONE_YET = (
     "no trained weights come with this version: train some (bash run_scripts/quickstart.sh), "
