@@ -36,16 +36,9 @@ TABLE: dict[str, Shipped] = {
     ),
 }
 
-NONE_YET = (
-    "no trained weights come with this version: train some (bash run_scripts/quickstart.sh), "
-    "or give a checkpoint, best.pt or .safetensors"
-)
-
 
 def path(name: str | None = None) -> Path:
-    """The file of shipped weights; None: the first ones. Raises Refusal: there are none, or not the ones named here."""
-    if not TABLE:
-        raise Refusal(NONE_YET)
+    """The file of shipped weights; None: the first ones. Raises Refusal: no such ones, or the file is damaged."""
     name = name or next(iter(TABLE))
     if name not in TABLE:
         raise Refusal(f"no shipped weights called {name!r}; there are {', '.join(TABLE)}")
