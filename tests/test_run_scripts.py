@@ -14,7 +14,7 @@ from bench.run_name import RunName
 from bench.verify import faults
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "run_scripts"
-TOOLS = {"common", "setup", "quickstart", "test", "compare"}
+TOOLS = {"common", "setup", "quickstart", "test", "compare", "weights"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 ONCE = ["--min-seconds", "0", "--min-steps", "1"]  # one pass over the split is enough here
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
