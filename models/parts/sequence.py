@@ -38,7 +38,7 @@ class Recurrent(nn.Module):
         return pad_packed_sequence(self.rnn(packed)[0], total_length=len(x))[0]
 
     def precision(self, device: str):
-        if self.dtype is None:
+        if self.dtype is None or device == "meta":  # there operations are counted, not computed; it has no autocast
             return contextlib.nullcontext()
         low = self.dtype in (torch.float16, torch.bfloat16)
         return torch.autocast(device, self.dtype if low else None, enabled=low)
