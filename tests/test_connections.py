@@ -25,7 +25,7 @@ from models.serving import requests as asked
 from models.serving.limits import Limits
 
 PATIENCE_S = 0.5
-LIMITS = {"upload-seconds": PATIENCE_S, "answer-seconds": 1, "connections": 10}
+LIMITS = {"upload-seconds": PATIENCE_S, "answer-seconds": 1, "connections": 10, "requests": 3}
 CHUNKS = HEAD.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked\r\nConnection: close")
 
 
@@ -135,6 +135,20 @@ def test_one_connection_too_many_is_told(service):
     finally:
         for connection in held:
             connection.close()
+
+
+def test_one_request_too_many_is_told(service):
+    """Those that are still arriving count, too."""
+    for _ in range(5):  # on a busy machine they may be over before the next one comes
+        held = [connect(service) for _ in range(LIMITS["requests"])]
+        for connection in held:
+            connection.sendall(HEAD + b"half")
+        response = post(service, **as_form(encoded(noise())))
+        for connection in held:
+            connection.close()
+        if response.status_code == 503:
+            break
+    assert response.status_code == 503 and "busy" in response.json()["detail"]
 
 
 def test_an_answer_that_nobody_takes_is_dropped(service, server):
