@@ -23,6 +23,7 @@ from models.charset import Charset, CharsetError
 from models.data.formats import Reading, open_source
 from models.data.image import Shape, decode
 from models.data.packed import Packed
+from models.data.patience import patience
 from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import DataError, Source
@@ -214,12 +215,14 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
 
 
 class Loader(DataLoader):
-    """A DataLoader that tells the data set which samples its workers had to skip."""
+    """A DataLoader that tells the data set which samples its workers had to skip, and does not wait for ever."""
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in super().__iter__():
-            self.dataset.note(batch)
-            yield batch
+        batches = super().__iter__()
+        with patience(getattr(batches, "_workers", ()), TIMEOUT.total_seconds()) as waiting:
+            while (batch := waiting.next(batches)) is not None:
+                self.dataset.note(batch)
+                yield batch
 
 
 def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_type: str) -> Loader:
@@ -236,7 +239,7 @@ def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_typ
         persistent_workers=workers > 0,
         # Its own generator: from the global one every iterator would draw, and a resumed epoch makes one more of them.
         generator=torch.Generator(),
-        timeout=TIMEOUT.total_seconds() if workers else 0,  # a worker that hangs would be waited for without end
+        timeout=2 * TIMEOUT.total_seconds() if workers else 0,  # patience ends a worker before; some cannot be ended
         worker_init_fn=one_thread,
     )
 

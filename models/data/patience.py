@@ -1,0 +1,62 @@
+"""Waiting for loader processes, but not for ever.
+
+torch's own time limit is for the queue of batches. A worker that is stopped after it has put one there is waited for
+without end, at the socket over which it would hand over the pictures' memory; and so is one that is stopped when the
+program ends, because it does not hear that it is to end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+LOOKS = 20  # in the time that is waited; a program that was itself stopped for a while has looked no oftener
+
+
+class Patience:
+    """Ends all `workers` (processes) when `next` has waited for `seconds`. What they did then is on stderr."""
+
+    def __init__(self, workers: Sequence, seconds: float):
+        self.workers, self.seconds = workers, seconds
+        self.asked, self.answered, self.ended, self.over = 0, 0, False, threading.Event()
+
+    def next(self, batches: Iterator):
+        """The next batch; None: there is none. Raises RuntimeError, as torch has it, when it did not come in time."""
+        self.asked += 1
+        try:
+            batch = next(batches, None)
+        except Exception as failure:
+            if not self.ended:
+                raise
+            raise RuntimeError(f"DataLoader timed out after {self.seconds:g} seconds") from failure
+        self.answered = self.asked
+        return batch
+
+    def look(self) -> None:
+        looks, before = 0, 0
+        while not self.over.wait(self.seconds / LOOKS):
+            looks, before = (looks + 1 if self.asked == before > self.answered else 0), self.asked
+            if looks >= LOOKS:
+                self.end()
+                break
+
+    def end(self) -> None:
+        self.ended = True
+        for worker in self.workers:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGABRT)
+                os.kill(worker.pid, signal.SIGCONT)  # a stopped process dies only when it goes on
+
+
+@contextmanager
+def patience(workers: Sequence, seconds: float) -> Iterator[Patience]:
+    waiting = Patience(workers, seconds)
+    if workers:
+        threading.Thread(target=waiting.look, name="patience", daemon=True).start()
+    try:
+        yield waiting
+    finally:
+        waiting.over.set()
