@@ -21,6 +21,8 @@ VARIABLES = (  # settings that change numbers
     "MKL_NUM_THREADS",
     "KMP_AFFINITY",
     "MALLOC_CONF",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_MMAP_MAX_",
     "LD_PRELOAD",
     "CUDA_VISIBLE_DEVICES",
     "MLU_VISIBLE_DEVICES",
