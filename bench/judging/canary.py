@@ -40,11 +40,11 @@ def timed_ms(device: Device, work) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def best_ms(device: Device, seconds: float = SECONDS) -> dict[str, float]:
-    """The best time of each work, milliseconds, after `seconds` of turns."""
+def best_ms(device: Device) -> dict[str, float]:
+    """The best time of each work, milliseconds."""
     each = works(device)
     best = dict.fromkeys(each, math.inf)
-    until = time.perf_counter() + seconds
+    until = time.perf_counter() + SECONDS
     while time.perf_counter() < until:
         for name, work in each.items():
             best[name] = min(best[name], timed_ms(device, work))

@@ -83,17 +83,21 @@ def restarted(how: str) -> Callable[[], tuple[bool, str]]:
     return case
 
 
+def after_fault(where: Place, process: subprocess.Popen) -> tuple[int, float]:
+    """Exit code of a run, and how many seconds it took to end from its fault on."""
+    while not (where.folder / "done").exists():
+        time.sleep(0.05)
+    began = time.monotonic()
+    return finish(process), time.monotonic() - began
+
+
 def over(how: str, within_s: float) -> Callable[[], tuple[bool, str]]:
     """A rank fails and nothing is restarted: the run ends in time and says so."""
 
     def case() -> tuple[bool, str]:
         with place() as where:
             process = begin(where, 2, {"FAULT": f"{how}:1:5"})
-            while not (where.folder / "done").exists():
-                time.sleep(0.05)
-            began = time.monotonic()
-            code = finish(process)
-            took, said = time.monotonic() - began, last_line(where.said())
+            (code, took), said = after_fault(where, process), last_line(where.said())
             kept = checkpoint.read(where.newest())["stepper"]["step"] == 4
             return code not in (0, None) and took < within_s and kept, f"after {took:.0f} s, exit code {code}: {said}"
 
@@ -106,15 +110,12 @@ def out_of_memory(whom: str) -> Callable[[], tuple[bool, str]]:
     def case() -> tuple[bool, str]:
         with place() as where:
             process = begin(where, 2, {"FAULT": f"oom:{whom}:5"})
-            while not (where.folder / "done").exists():
-                time.sleep(0.05)
-            began = time.monotonic()
-            code = finish(process)
+            code, took = after_fault(where, process)
             records = [json.loads(path.read_text()) for path in (where.folder / "runs").glob("*.json")]
             kept = checkpoint.read(where.newest())["stepper"]["step"] == 4
             told = [line for line in where.said().splitlines() if "--batch-size 4: --batch-size 2 fits" in line]
             reasons = [one["status_reasons"] for one in records]
-            said = f"exit code {code} after {time.monotonic() - began:.0f} s; {reasons}; {told}"
+            said = f"exit code {code} after {took:.0f} s; {reasons}; {told}"
             return code == 2 and [one["status"] for one in records] == ["oom"] and kept and bool(told), said
 
     return case
