@@ -27,10 +27,14 @@ from models.data.rendering import files, fonts, lexicon, marker
 from models.data.rendering.files import INSIDE, PER_FOLDER
 from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
-from models.data.rendering.styles import STYLES, choose
+from models.data.rendering.styles import DRAWS, STYLES, choose
 from models.parsing import parse
 
-CASE = {"plain": "lower", "hard": "mixed"}  # what --case auto means: easy to learn, and as Synth90k itself
+CASE = {
+    "plain": "lower",
+    "hard": "mixed",
+    "street": "mixed",
+}  # what --case auto means: easy to learn, and as Synth90k itself
 
 
 @dataclass
@@ -41,7 +45,8 @@ class Options:
         out: folder that gets Synth90k/ in it; without it only --sheet is made
         count: how many pictures
         seed: decides every byte
-        style: plain (dark words on light ground) or hard (the stages of Synth90k's own paper)
+        style: plain (dark words on light ground), hard (the stages of Synth90k's own paper) or street (what crops of
+            photographs have besides)
         case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for hard
         lexicon: file of words, one a line; without it a bundled list of 39,561 English words
         numbers: how many random numbers of 1 to 6 digits to add to the words
@@ -91,6 +96,7 @@ def plan(options: Options) -> Sample:
     words = lexicon.read_lexicon(options.lexicon)
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
     characters = {character for word in words for character in word + word.upper()}
+    characters |= DRAWS.get(options.style, frozenset())
     faces = choose(options.style, fonts.find_faces(options.fonts, characters))
     case = CASE[options.style] if options.case == "auto" else options.case
     return Sample(words, options.count, shares(options.split), Look(faces, options.seed, options.style, case))

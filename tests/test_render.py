@@ -65,7 +65,7 @@ class TestBytes:
         other = made(tmp_path, "--count", "20", "--style", "hard", "--seed", "4")
         assert rows(other) != rows(sample)[:20]
 
-    @pytest.mark.parametrize("style", ["plain", "hard"])
+    @pytest.mark.parametrize("style", ["plain", "hard", "street"])
     def test_a_word_is_the_same_for_the_same_generator(self, style):
         first, again, other = (render_word("moniker", rng(seed), style, FACES) for seed in (1, 1, 2))
         assert np.array_equal(first, again)
@@ -225,7 +225,7 @@ class TestWholeOrNothing:
 BAD_OPTIONS = {
     "no pictures": (["--count", "0"], "--count 0"),
     "negative seed": (["--seed", "-1"], "--seed -1"),
-    "unknown style": (["--style", "soft"], "plain, hard"),
+    "unknown style": (["--style", "soft"], "plain, hard, street"),
     "unknown case": (["--case", "camel"], "lower, title, upper, mixed"),
     "two shares": (["--split", "0.9/0.1"], "like 0.9/0.05/0.05"),
     "no share": (["--split", "0/0/0"], "not all of them 0"),

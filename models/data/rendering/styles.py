@@ -11,6 +11,7 @@ from PIL import Image
 from models.data.rendering.drawing import draw
 from models.data.rendering.fonts import Face, find_faces, plain_faces
 from models.data.rendering.hard import HEIGHT, hard
+from models.data.rendering.street import MARKS, street
 
 
 def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
@@ -29,8 +30,9 @@ def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndar
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-STYLES = {"plain": plain, "hard": hard}
+STYLES = {"plain": plain, "hard": hard, "street": street}
 PICKS = {"plain": plain_faces}  # style -> which of the faces it uses; a style not listed uses all
+DRAWS = {"street": MARKS}  # style -> characters that its faces need besides the words' own
 
 
 def choose(style: str, faces: Sequence[Face]) -> tuple[Face, ...]:
