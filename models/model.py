@@ -13,6 +13,7 @@ class Model:
     backbone: Literal[
         "vgg",
         "vgg_unpadded",
+        "vgg_separated",
         "resnet",
         "resnet_cifar",
         "densenet_cifar",

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The shipped weights from nothing: a thousand families of faces, drawn words, three stages of training. Hours of a CPU.
+# The shipped weights from nothing: a thousand families of faces, drawn words, four stages of training, and the small
+# recogniser made of the result. Hours of a CPU.
 # usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGE]      LEXICON: Synth90k's lexicon.txt
 # What is in DIR already is not made again. The faces come with npm, from Fontsource's packages of Google Fonts.
 set -euo pipefail
@@ -24,10 +25,10 @@ drawn() { # <name> <options of models.render...>
 }
 
 trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint
-  local run=CRNN_AMP_${2}S_1${device}_Train
+  local run=${MODEL:-CRNN}_AMP_${2}S_1${device}_Train
   # A record is the last thing that a run writes.
   compgen -G "$work/$1.results/$run.*.json" >/dev/null ||
-    PYTORCH_TRAIN_DATASET=$work/$1 "$PYTHON" -m models.launch "$run" --batch-size 64 --optimizer.name adamw \
+    PYTORCH_TRAIN_DATASET=${WORDS:-$work/$1} "$PYTHON" -m models.launch "$run" --batch-size 64 --optimizer.name adamw \
       --optimizer.lr "$3" --optimizer.lr-batch 64 --optimizer.schedule one_cycle \
       --checkpoints "$work/$1.checkpoints" --results "$work/$1.results" "${@:4}" >&2
   echo "$work/$1.checkpoints/$run/best.pt"

@@ -41,7 +41,7 @@ def test_a_row_is_the_median_of_its_good_records_and_the_accuracy_with_its_inter
 
 
 def test_all_recipes_unless_some_are_named():
-    assert len(Options().names) == 10
+    assert len(Options().names) == 11
     assert Options(recipes="rare,crnn").names == ["rare", "crnn"]
 
 

@@ -22,6 +22,7 @@ class Backbone:
 BACKBONES = {
     "vgg": Backbone(vgg.vgg, vgg.FEATURES),
     "vgg_unpadded": Backbone(partial(vgg.vgg, normed=(4, 5), padded=False), vgg.FEATURES),
+    "vgg_separated": Backbone(partial(vgg.vgg, ranks=vgg.RANKS), vgg.FEATURES),
     "resnet": Backbone(resnet.resnet, 512),
     "resnet_cifar": Backbone(resnet.resnet_cifar, 512),
     "densenet_cifar": Backbone(densenet.densenet_cifar, 342),
