@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The shipped weights from nothing: a thousand families of faces, drawn words, four stages of training, and the small
 # recogniser made of the result. Hours of a CPU.
-# usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGE]      LEXICON: Synth90k's lexicon.txt
+# usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGES]      LEXICON: Synth90k's lexicon.txt
 # What is in DIR already is not made again. The faces come with npm, from Fontsource's packages of Google Fonts.
 set -euo pipefail
 
 # shellcheck source=setup.sh
 source "$(dirname "$0")/setup.sh"
-(($# >= 2)) || fail "usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGE]"
+(($# >= 2)) || fail "usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGES]"
 work=$1 lexicon=$2
 shift 2
 device=$("$PYTHON" -m bench.device --best)
@@ -24,7 +24,7 @@ drawn() { # <name> <options of models.render...>
   "$PYTHON" -m models.render --out "$work/$1" "${@:2}" >&2
 }
 
-trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint
+trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint. WORDS: other words than those
   local run=${MODEL:-CRNN}_AMP_${2}S_1${device}_Train
   # A record is the last thing that a run writes.
   compgen -G "$work/$1.results/$run.*.json" >/dev/null ||
@@ -38,7 +38,18 @@ drawn plain --style plain --count 12000
 plain=$(trained plain 600 1e-3)
 drawn hard --style hard --count 60000 --seed 3 --split 0.96/0.02/0.02 --lexicon "$lexicon"
 hard=$(trained hard 2000 7e-4 --start-from "$plain")
+
 families=$(faces)
-drawn faces --style hard --count 300000 --seed 20 --split 0.99/0.005/0.005 --lexicon "$lexicon" --numbers 8000 \
-  --fonts "bundled,$families/*-latin-400-normal.woff,$families/*-latin-700-normal.woff,$families/*-latin-400-italic.woff"
-trained faces 3000 8e-4 --start-from "$hard" "$@"
+web="bundled,$families/*-latin-400-normal.woff,$families/*-latin-700-normal.woff,$families/*-latin-400-italic.woff"
+many() { drawn "$@" --split 0.99/0.005/0.005 --fonts "$web"; }
+many faces --style hard --count 300000 --seed 20 --lexicon "$lexicon" --numbers 8000
+faces=$(trained faces 3000 8e-4 --start-from "$hard")
+
+{ grep -E '^.{1,4}$' "$lexicon" && printf '%s\n' {a..z} {0..9}; } | LC_ALL=C sort -u >"$work/short.txt"
+many short --style street --count 45000 --seed 22 --lexicon "$work/short.txt" --numbers 1500
+many street --style street --count 280000 --seed 21 --lexicon "$lexicon" --numbers 10000
+export WORDS="$work/street:0.54,$work/short:0.08,$work/faces:0.38"
+street=$(trained street 5200 8e-4 --start-from "$faces" "$@")
+
+"$PYTHON" -m models.shrink "$street" "$work/small.safetensors"
+MODEL=CRNN_SMALL trained small 2400 1e-3 --start-from "$work/small.safetensors" "$@"

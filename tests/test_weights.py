@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 import pytest
 
 from bench.record import Record
@@ -45,3 +49,55 @@ def test_no_fewer_words_are_read_than_when_they_came(name, precision, words, scr
     accuracy = Record.load(file).accuracy
     assert accuracy["n"] == 600
     assert accuracy["correct"] >= READ[name][precision] - ALLOWED
+
+
+PRETENDER = """#!{bash}
+case "$*" in
+  "-m bench.device --best") echo CPU ;;
+  "-m "*) echo "$PYTORCH_TRAIN_DATASET|$*" >>"{log}" ;;
+  *) exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.fixture
+def recipe(script, tmp_path):
+    """recipe() runs weights.sh with a Python that only notes what it is asked; gives (data, words) of each call."""
+    work, log, python = tmp_path / "work", tmp_path / "log", tmp_path / "python"
+    (work / "faces" / "node_modules").mkdir(parents=True)
+    (tmp_path / "lexicon.txt").write_text("go\nhouse\nof\n")
+    python.write_text(PRETENDER.format(bash="/usr/bin/env bash", log=log, python=shlex.quote(sys.executable)))
+    python.chmod(0o755)
+
+    def run() -> tuple[Path, list[tuple[str, list[str]]]]:
+        log.write_text("")
+        done = script("weights", str(work), str(tmp_path / "lexicon.txt"), "--log-every", "5", CRNN_PYTHON=str(python))
+        assert done.returncode == 0, done.stderr
+        calls = [line.partition("|") for line in log.read_text().splitlines()]
+        return work, [(data, words.split()) for data, _, words in calls]
+
+    return run
+
+
+def test_each_stage_of_the_recipe_begins_where_the_one_before_ended(recipe):
+    work, calls = recipe()
+    trained = [words for _, words in calls if words[1] == "models.launch"]
+    starts = [words[words.index("--start-from") + 1] for words in trained if "--start-from" in words]
+    ends = [f"{words[words.index('--checkpoints') + 1]}/{words[2]}/best.pt" for words in trained]
+    assert starts == [*ends[:3], f"{work}/small.safetensors"]
+    assert ["-m", "models.shrink", ends[3], f"{work}/small.safetensors"] in [words for _, words in calls]
+    for data, words in calls:  # what is trained on was drawn before
+        if words[1] == "models.launch":
+            names = [part.partition(":")[0] for part in data.split(",")]
+            assert {f"{work}/{Path(name).name}" for name in names} <= {
+                w[w.index("--out") + 1] for _, w in calls if "--out" in w
+            }
+    assert (work / "short.txt").read_text().split()[:3] == ["0", "1", "2"]
+    assert "house" not in (work / "short.txt").read_text()
+
+
+def test_a_stage_that_left_its_record_is_not_trained_again(recipe):
+    work, before = recipe()
+    (work / "hard.results").mkdir()
+    (work / "hard.results" / "CRNN_AMP_2000S_1CPU_Train.20261120T120000.ab.json").touch()
+    assert len(before) - len(recipe()[1]) == 1
