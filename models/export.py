@@ -21,7 +21,7 @@ from models.engines.onnx_file import WIDTH, export
 from models.engines.quantise import quantised
 from models.engines.table import RUNTIMES, TOLERANCE
 from models.engines.triton import repository
-from models.engines.typical import typical
+from models.engines.typical import typical, varied
 from models.parsing import parse
 from models.reader import Recogniser, trained
 from models.recogniser import Recogniser as Network
@@ -47,21 +47,25 @@ class Export:
     torch_export: Path | None = None
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
     pictures: Path | None = None
-    """A folder of pictures to check with, and for INT8 to see what pictures are like; default: a few drawn words"""
+    """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
 
 
 def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised pictures (N, C, H, W), each of one width."""
     if folder is None:
-        yield torch.from_numpy(typical(reader.shape)).float() / 127.5 - 1
+        yield scaled(typical(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
         raise Refusal(f"no pictures ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.picture(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
-        batch = np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2)
-        yield torch.from_numpy(batch).float() / 127.5 - 1
+        yield scaled(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
+
+
+def scaled(pictures: np.ndarray) -> Tensor:
+    """uint8 -> float in -1..1."""
+    return torch.from_numpy(pictures).float() / 127.5 - 1
 
 
 @dataclass
@@ -125,7 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
     check(options.out.read_bytes(), reader, batches)
     if options.int8:
-        options.int8.write_bytes(quantised(network, max(batches, key=len), characters))
+        seen = max(batches, key=len) if options.pictures else scaled(varied(reader.shape))
+        options.int8.write_bytes(quantised(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
         check(options.int8.read_bytes(), reader, batches, exact=False)
     if options.triton:

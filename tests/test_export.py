@@ -113,8 +113,10 @@ def test_one_command_writes_every_form_and_checks_it(tmp_path, capsys):
     assert logits.shape == (5, 26, 4)
     assert (place / "characters.txt").read_text().split("\n") == ["", "a", "b", "c", ""]
     assert "dims: [ 1, 32, -1 ]" in (place / "config.pbtxt").read_text()
-    nodes = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
-    assert "QuantizeLinear" in nodes
+    rounded = onnx.load(tmp_path / "int8.onnx").graph
+    makers = {name: node.op_type for node in rounded.node for name in node.output}
+    convolutions = [node for node in rounded.node if node.op_type == "Conv"]
+    assert [makers.get(node.input[0]) == "DequantizeLinear" for node in convolutions] == [False, *[True] * 6]
 
 
 def test_torchs_own_program_takes_any_batch(tmp_path):

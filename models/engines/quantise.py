@@ -1,7 +1,8 @@
 """A recogniser's convolutions in 8-bit integers: symmetric weights by channel, activations by the range that was seen.
 
 Post-training static quantisation (Jacob et al. 2018, arXiv 1712.05877), written by ONNX Runtime as an ONNX file with
-QuantizeLinear and DequantizeLinear around each convolution; recurrent and linear layers stay as they are.
+QuantizeLinear and DequantizeLinear around each convolution; recurrent and linear layers stay as they are. So does the
+first convolution: it is a hundredth of the work, and rounding the picture itself costs most (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Pictures:
 
 
 def quantised(network: Recogniser, images: Tensor, characters: str) -> bytes:
-    """An ONNX file like onnx_file.export's, its convolutions in INT8. images (N, C, H, W): typical ones, normalised.
+    """An ONNX file like onnx_file.export's, its convolutions in INT8. images (N, C, H, W): varied ones, normalised.
 
     Refusal when onnxruntime is missing.
     """
@@ -48,8 +49,17 @@ def quantised(network: Recogniser, images: Tensor, characters: str) -> bytes:
         q.quantize_static(
             str(folded), str(done), Pictures(images), quant_format=q.QuantFormat.QDQ, op_types_to_quantize=["Conv"],
             per_channel=True, activation_type=q.QuantType.QUInt8, weight_type=q.QuantType.QInt8,
+            nodes_to_exclude=[first_convolution(folded)],
         )  # fmt: skip
         return done.read_bytes()
+
+
+def first_convolution(path: Path) -> str:
+    """The name of the backbone's first one in an ONNX file."""
+    import onnx
+
+    nodes = onnx.load(str(path)).graph.node
+    return next(node.name for node in nodes if node.op_type == "Conv" and node.name.startswith("/backbone"))
 
 
 @contextmanager

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.refusal import Refusal
+from models.data.image import Shape
 from models.decode import decode
 from models.engines.onnx_file import export
 from models.engines.prepacked import prepacked
 from models.engines.quantise import quantised
+from models.engines.typical import varied
 from models.recogniser import Recogniser
-from models.util import Session
+from models.util import Session, normalised
 
 # Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways to compute
 # them 0.3 from each other.
@@ -125,8 +127,10 @@ def elsewhere(runtime: str) -> Callable[[Recogniser, Session], Run]:
 
 
 def openvino_int8(network: Recogniser, session: Session, images: Tensor) -> Run:
-    """Convolutions in INT8, their ranges those of `images`; the rest in the session's precision."""
-    content = quantised(network, images, session.charset.characters)
+    """Convolutions in INT8, their ranges those of `images` and of drawn words; the rest in the session's precision."""
+    drawn = varied(Shape(*images.shape[2:], images.shape[1]))
+    seen = torch.cat([images, normalised(torch.from_numpy(drawn), images.device)])
+    content = quantised(network, seen, session.charset.characters)
     return alone_in_width(in_openvino(content, session.device.compute_dtype))
 
 

@@ -29,8 +29,15 @@ class Shipped:
 TABLE: dict[str, Shipped] = {
     "crnn": Shipped(
         file="crnn.safetensors",
-        sha256="1373e7dfea58d7ba5d950b684f9b3c4a7f7238c683ed644f59456e795ad82cdd",
+        sha256="9831697d1c8adf3a0b039794425e95b9d26a700c4fb3fc00c935287c213b0690",
         recipe="crnn",
+        charset="0123456789abcdefghijklmnopqrstuvwxyz",
+        widths="squeezed to 100 px",
+    ),
+    "crnn_small": Shipped(
+        file="crnn_small.safetensors",
+        sha256="59c3938c90b0562f6534a6dad4728ed5fbb426c3d985004b2f761415b18fcf9d",
+        recipe="crnn_small",
         charset="0123456789abcdefghijklmnopqrstuvwxyz",
         widths="squeezed to 100 px",
     ),
