@@ -25,6 +25,7 @@ from models.engines.typical import typical, varied
 from models.parsing import parse
 from models.reader import Recogniser, trained
 from models.recogniser import Recogniser as Network
+from models.util import normalised
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -53,19 +54,18 @@ class Export:
 def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised pictures (N, C, H, W), each of one width."""
     if folder is None:
-        yield scaled(typical(reader.shape))
+        yield prepared(typical(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
         raise Refusal(f"no pictures ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.picture(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
-        yield scaled(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
+        yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
 
 
-def scaled(pictures: np.ndarray) -> Tensor:
-    """uint8 -> float in -1..1."""
-    return torch.from_numpy(pictures).float() / 127.5 - 1
+def prepared(pictures: np.ndarray) -> Tensor:
+    return normalised(torch.from_numpy(pictures), torch.device("cpu"))
 
 
 @dataclass
@@ -86,7 +86,7 @@ def agreement(runtime: str, content: bytes, network: Network, charset: Charset, 
     """Run an ONNX file of this network's. Raises Refusal when the runtime is missing."""
     run, found = RUNTIMES[runtime](content, None), Agreement(runtime)
     for images in batches:
-        expected, logits = network(images), torch.from_numpy(run(images.numpy()))
+        expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))
         texts = [decode(y, None, charset, network.head.decoder).texts for y in (expected, logits)]
         found.difference = max(found.difference, float((expected - logits).abs().max()))
         found.same += sum(a == b for a, b in zip(*texts, strict=True))
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
     check(options.out.read_bytes(), reader, batches)
     if options.int8:
-        seen = max(batches, key=len) if options.pictures else scaled(varied(reader.shape))
+        seen = max(batches, key=len) if options.pictures else prepared(varied(reader.shape))
         options.int8.write_bytes(quantised(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
         check(options.int8.read_bytes(), reader, batches, exact=False)

@@ -27,14 +27,8 @@ from models.data.rendering import files, fonts, lexicon, marker
 from models.data.rendering.files import INSIDE, PER_FOLDER
 from models.data.rendering.sample import Look, Sample, Task
 from models.data.rendering.sheet import contact_sheet
-from models.data.rendering.styles import DRAWS, STYLES, choose
+from models.data.rendering.styles import STYLES
 from models.parsing import parse
-
-CASE = {
-    "plain": "lower",
-    "hard": "mixed",
-    "street": "mixed",
-}  # what --case auto means: easy to learn, and as Synth90k itself
 
 
 @dataclass
@@ -93,12 +87,11 @@ def run(options: Options) -> None:
 def plan(options: Options) -> Sample:
     """The sample that `options` ask for. Raises Refusal."""
     check(options)
-    words = lexicon.read_lexicon(options.lexicon)
+    words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
     characters = {character for word in words for character in word + word.upper()}
-    characters |= DRAWS.get(options.style, frozenset())
-    faces = choose(options.style, fonts.find_faces(options.fonts, characters))
-    case = CASE[options.style] if options.case == "auto" else options.case
+    faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
+    case = style.case if options.case == "auto" else options.case
     return Sample(words, options.count, shares(options.split), Look(faces, options.seed, options.style, case))
 
 

@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("trained", type=Path, help="a checkpoint of recipe crnn, or the .safetensors file of one")
     parser.add_argument("out", type=Path, help="the .safetensors file to write, for --start-from of recipe crnn_small")
     options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    big, charset = convert.own(checkpoint.trained(options.trained), options.trained)
+    big, charset = convert.own(checkpoint.read(options.trained), options.trained)
     small = shrunk(big)
     convert.save(small, charset, options.out)
     counts = [sum(p.numel() for p in made.network().parameters()) for made in (big, small)]

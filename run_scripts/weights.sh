@@ -9,6 +9,7 @@ set -euo pipefail
 source "$(dirname "$0")/setup.sh"
 (($# >= 2)) || fail "usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGES]"
 work=$1 lexicon=$2
+MODEL=CRNN WORDS= # of the stages: what is trained, and other words than those drawn for it
 shift 2
 device=$("$PYTHON" -m bench.device --best)
 
@@ -24,8 +25,8 @@ drawn() { # <name> <options of models.render...>
   "$PYTHON" -m models.render --out "$work/$1" "${@:2}" >&2
 }
 
-trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint. WORDS: other words than those
-  local run=${MODEL:-CRNN}_AMP_${2}S_1${device}_Train
+trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint
+  local run=${MODEL}_AMP_${2}S_1${device}_Train
   # A record is the last thing that a run writes.
   compgen -G "$work/$1.results/$run.*.json" >/dev/null ||
     PYTORCH_TRAIN_DATASET=${WORDS:-$work/$1} "$PYTHON" -m models.launch "$run" --batch-size 64 --optimizer.name adamw \
@@ -48,7 +49,7 @@ faces=$(trained faces 3000 8e-4 --start-from "$hard")
 { grep -E '^.{1,4}$' "$lexicon" && printf '%s\n' {a..z} {0..9}; } | LC_ALL=C sort -u >"$work/short.txt"
 many short --style street --count 45000 --seed 22 --lexicon "$work/short.txt" --numbers 1500
 many street --style street --count 280000 --seed 21 --lexicon "$lexicon" --numbers 10000
-export WORDS="$work/street:0.54,$work/short:0.08,$work/faces:0.38"
+WORDS="$work/street:0.54,$work/short:0.08,$work/faces:0.38"
 street=$(trained street 5200 8e-4 --start-from "$faces" "$@")
 
 "$PYTHON" -m models.shrink "$street" "$work/small.safetensors"

@@ -8,7 +8,7 @@ import pytest
 from models import render
 from models.data.rendering import street
 from models.data.rendering.fonts import find_faces
-from models.data.rendering.styles import DRAWS
+from models.data.rendering.styles import STYLES
 
 FACES = find_faces()
 LEFT, TOP, RIGHT, BOTTOM = range(4)
@@ -31,7 +31,7 @@ class TestMarks:
 
     def test_a_face_must_be_able_to_draw_every_mark(self):
         drawn = {c for seed in range(3000) for word in ("abcdef", "1905") for c in street.marked(word, rng(seed))}
-        assert {c for c in drawn if not c.isalnum()} == street.MARKS == DRAWS["street"]
+        assert {c for c in drawn if not c.isalnum()} == street.MARKS == STYLES["street"].marks
 
 
 class TestNeighbours:

@@ -1,4 +1,4 @@
-"""The CRNN paper's convolutions (Shi, Bai, Yao 2015, arXiv 1507.05717), a dialect of them, and a fifth of them."""
+"""The CRNN paper's convolutions (Shi, Bai, Yao 2015, arXiv 1507.05717), a dialect of them, and thin ones."""
 
 from __future__ import annotations
 

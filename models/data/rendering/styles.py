@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -30,19 +31,26 @@ def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndar
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-STYLES = {"plain": plain, "hard": hard, "street": street}
-PICKS = {"plain": plain_faces}  # style -> which of the faces it uses; a style not listed uses all
-DRAWS = {"street": MARKS}  # style -> characters that its faces need besides the words' own
+@dataclass(frozen=True)
+class Style:
+    """How words are drawn."""
+
+    draw: Callable[[str, np.random.Generator, Sequence[Face]], np.ndarray]
+    case: str  # as words are spelled unless it is asked otherwise
+    faces: Callable[[Sequence[Face]], tuple[Face, ...]] = tuple  # those it draws with, of some
+    marks: frozenset[str] = frozenset()  # characters that it draws besides the words' own
 
 
-def choose(style: str, faces: Sequence[Face]) -> tuple[Face, ...]:
-    """Those of `faces` that a style draws with."""
-    return PICKS.get(style, tuple)(faces)
+STYLES = {
+    "plain": Style(plain, "lower", plain_faces),
+    "hard": Style(hard, "mixed"),  # as Synth90k itself
+    "street": Style(street, "mixed", marks=MARKS),
+}
 
 
 @lru_cache(maxsize=len(STYLES))
 def bundled(style: str) -> tuple[Face, ...]:
-    return choose(style, find_faces())
+    return STYLES[style].faces(find_faces())
 
 
 def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequence[Face] | None = None) -> np.ndarray:
@@ -51,4 +59,4 @@ def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequ
     The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.
     Raises FontError when they cannot draw the word.
     """
-    return STYLES[style](word, rng, bundled(style) if faces is None else faces)
+    return STYLES[style].draw(word, rng, bundled(style) if faces is None else faces)
