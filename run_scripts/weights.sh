@@ -52,5 +52,5 @@ many street --style street --count 280000 --seed 21 --lexicon "$lexicon" --numbe
 WORDS="$work/street:0.54,$work/short:0.08,$work/faces:0.38"
 street=$(trained street 5200 8e-4 --start-from "$faces" "$@")
 
-"$PYTHON" -m models.shrink "$street" "$work/small.safetensors"
+"$PYTHON" -m models.resize "$street" "$work/small.safetensors"
 MODEL=CRNN_SMALL trained small 4800 1e-3 --start-from "$work/small.safetensors" "$@"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models import render
 from models.data.rendering import street
 from models.data.rendering.fonts import find_faces
 from models.data.rendering.styles import STYLES
+from models.data.rendering.warping import View, project
 
 FACES = find_faces()
 LEFT, TOP, RIGHT, BOTTOM = range(4)
@@ -53,6 +55,22 @@ class TestNeighbours:
         for seed in range(50):
             joined, cut = street.among_others(word, "Moniker", rng(seed), FACES[0])
             assert (street.without(joined, cut) == 201).sum() >= word.size
+
+
+class TestEdges:
+    def test_they_cut_two_fifths_of_a_letter_at_most_and_only_where_no_neighbour_is(self):
+        drawn = [street.clipped((1, 2, 3, 4), (0.1, 0, 0, 0), 20.0, rng(seed)) for seed in range(500)]
+        left, top, right, bottom = np.transpose(drawn)
+        assert (left == 1).all()
+        assert ((right == 3) | ((right <= 0) & (right >= -8))).all()
+        assert right.min() < -6
+        assert min(top.min(), bottom.min()) > -0.12 * 31
+        assert 50 < (right != 3).sum() < 110
+
+    def test_the_picture_loses_what_they_cut(self):
+        mask, view = Image.fromarray(np.full((31, 100), 255, np.uint8)), View(1, 0, 1, 0, (0, 0, 0, 0))
+        whole, cut = (project(mask, view._replace(margins=margins), 31) for margins in ((0, 0, 0, 0), (-9, 0, -5, 0)))
+        assert whole.shape[1] - cut.shape[1] == 14
 
 
 def test_a_picture_is_as_high_as_synth90ks_and_never_empty_of_columns():

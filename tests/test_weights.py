@@ -82,7 +82,7 @@ def test_each_stage_of_the_recipe_begins_where_the_one_before_ended(recipe):
     starts = [words[words.index("--start-from") + 1] for words in trained if "--start-from" in words]
     ends = [f"{words[words.index('--checkpoints') + 1]}/{words[2]}/best.pt" for words in trained]
     assert starts == [*ends[:3], f"{work}/small.safetensors"]
-    assert ["-m", "models.shrink", ends[3], f"{work}/small.safetensors"] in [words for _, words in calls]
+    assert ["-m", "models.resize", ends[3], f"{work}/small.safetensors"] in [words for _, words in calls]
     for data, words in calls:  # what is trained on was drawn before
         if words[1] == "models.launch":
             names = [part.partition(":")[0] for part in data.split(",")]

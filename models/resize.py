@@ -1,0 +1,180 @@
+"""A trained `crnn` made small, or a `crnn_small` made large: `python -m models.resize best.pt start.safetensors`.
+
+Small: each convolution becomes a column's filters and then a row's, by the singular values of its weights (Jaderberg et
+al. 2014, arXiv 1405.3866); of each recurrent or linear layer those features stay that the next layer weighs most. What
+it reads afterwards is poor until it has been trained for a while. Large: the two convolutions become the one that they
+are together, and new features begin as training from nothing does, but weigh nothing in what follows (Net2Net, Chen et
+al. 2015, arXiv 1511.05641), so it reads as the small one did and has room to learn. Both are for --start-from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.refusal import Refusal, answer
+from models import checkpoint, convert
+from models.parts.vgg import RANKS
+from models.recogniser import build
+
+State = dict[str, Tensor]
+GATES = 4  # of an LSTM, one above the other in its weights
+KEPT = 0.75  # of recurrent features
+
+
+def separated(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """(K, C, h, w) -> the nearest (rank, C, h, 1) and (K, rank, 1, w), one after the other."""
+    k, c, h, w = weight.shape
+    left, values, right = torch.linalg.svd(weight.permute(1, 2, 0, 3).reshape(c * h, k * w), full_matrices=False)
+    share = values[:rank].sqrt()
+    down = (left[:, :rank] * share).T.reshape(rank, c, h, 1)
+    across = (right[:rank] * share[:, None]).reshape(rank, k, 1, w).transpose(0, 1)
+    return down.contiguous(), across.contiguous()
+
+
+def whole(down: Tensor, across: Tensor) -> Tensor:
+    """(r, C, h, 1) and (K, r, 1, w) -> the (K, C, h, w) that they are together."""
+    return torch.einsum("rch,krw->kchw", down[..., 0], across[:, :, 0])
+
+
+def weightiest(weight: Tensor, count: int) -> Tensor:
+    """The `count` inputs (columns) of a layer that it weighs most, in their order."""
+    return weight.norm(dim=0).topk(count).indices.sort().values
+
+
+def rows_of_gates(units: Tensor, hidden: int) -> Tensor:
+    return torch.cat([units + gate * hidden for gate in range(GATES)])
+
+
+def small_recurrent(state: State, name: str, inputs: Tensor, units: list[Tensor]) -> State:
+    """An LSTM each way with these inputs and, each way, these units."""
+    made = {}
+    for suffix, kept in zip(("", "_reverse"), units, strict=True):
+        rows = rows_of_gates(kept, state[f"{name}.weight_hh_l0"].shape[1])
+        for kind, columns in (("weight_ih", inputs), ("weight_hh", kept)):
+            made[f"{name}.{kind}_l0{suffix}"] = state[f"{name}.{kind}_l0{suffix}"][rows][:, columns]
+        for kind in ("bias_ih", "bias_hh"):
+            made[f"{name}.{kind}_l0{suffix}"] = state[f"{name}.{kind}_l0{suffix}"][rows]
+    return made
+
+
+def small_convolutions(state: State) -> State:
+    """The backbone's weights, batch norms as they are."""
+    made = {key: value for key, value in state.items() if key.startswith("backbone.")}
+    for i, rank in enumerate(RANKS):
+        if rank:
+            weight, bias = made.pop(f"backbone.conv{i}.weight"), made.pop(f"backbone.conv{i}.bias")
+            names = (f"backbone.conv{i}.0.weight", f"backbone.conv{i}.1.weight")
+            made |= dict(zip(names, separated(weight, rank), strict=True)) | {f"backbone.conv{i}.1.bias": bias}
+    return made
+
+
+def small_sequence(state: State, hidden: int) -> State:
+    """The two recurrent layers, the linear one between them, and the head."""
+    between, head = state["sequence.0.embedding.weight"], state["head.weight"]
+    first = [weightiest(half, hidden) for half in between.chunk(2, dim=1)]
+    second = [weightiest(half, hidden) for half in head.chunk(2, dim=1)]
+    reads = [state[f"sequence.1.rnn.weight_ih_l0{suffix}"] for suffix in ("", "_reverse")]
+    middle = weightiest(torch.cat(reads), hidden)
+    both = [torch.cat([ways[0], ways[1] + head.shape[1] // 2]) for ways in (first, second)]
+    every = torch.arange(state["sequence.0.rnn.weight_ih_l0"].shape[1])
+    return {
+        **small_recurrent(state, "sequence.0.rnn", every, first),
+        "sequence.0.embedding.weight": between[middle][:, both[0]],
+        "sequence.0.embedding.bias": state["sequence.0.embedding.bias"][middle],
+        **small_recurrent(state, "sequence.1.rnn", middle, second),
+        "head.weight": head[:, both[1]],
+        "head.bias": state["head.bias"],
+    }
+
+
+def large_convolutions(state: State) -> State:
+    made = {key: value for key, value in state.items() if key.startswith("backbone.")}
+    for i, rank in enumerate(RANKS):
+        if rank:
+            down, across = (made.pop(f"backbone.conv{i}.{part}.weight") for part in (0, 1))
+            made[f"backbone.conv{i}.weight"] = whole(down, across)
+            made[f"backbone.conv{i}.bias"] = made.pop(f"backbone.conv{i}.1.bias")
+    return made
+
+
+def within(fresh: Tensor, small: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
+    """`small` in those rows and columns of `fresh`; the other columns of those rows are 0."""
+    large = fresh.clone()
+    large[rows] = 0
+    large[(rows,) if columns is None else (rows[:, None], columns)] = small
+    return large
+
+
+def large_sequence(fresh: State, small: State, hidden: int) -> State:
+    """The recurrent layers, the linear one between them, and the head, whose first `hidden` features are small's."""
+    features = fresh["head.weight"].shape[1] // 2
+    old, characters = torch.arange(hidden), torch.arange(len(fresh["head.bias"]))
+    gates, both = rows_of_gates(old, features), torch.cat([old, old + features])
+    every = torch.arange(fresh["sequence.0.rnn.weight_ih_l0"].shape[1])
+    places = {
+        r"sequence\.0\.rnn\.weight_ih": (gates, every),
+        r"sequence\.1\.rnn\.weight_ih|.*weight_hh": (gates, old),
+        r"sequence\..\.rnn\.bias": (gates, None),
+        r"sequence\.0\.embedding\.weight": (old, both),
+        r"sequence\.0\.embedding\.bias": (old, None),
+        r"head\.weight": (characters, both),
+        r"head\.bias": (characters, None),
+    }
+    return {
+        key: within(fresh[key], small[key], *place)
+        for pattern, place in places.items()
+        for key in fresh
+        if re.match(pattern, key)
+    }
+
+
+def smaller(big: convert.Converted, state: State) -> convert.Converted:
+    model = dataclasses.replace(big.model, backbone="vgg_separated", hidden=round(big.model.hidden * KEPT))
+    made = small_convolutions(state) | small_sequence(state, model.hidden)
+    return dataclasses.replace(big, state=made, model=model, recipe="crnn_small")
+
+
+def larger(small: convert.Converted, state: State) -> convert.Converted:
+    model = dataclasses.replace(small.model, backbone="vgg", hidden=round(small.model.hidden / KEPT))
+    fresh = build(model, small.classes, small.height, small.channels).state_dict()
+    made = large_convolutions(state) | large_sequence(fresh, state, small.model.hidden)
+    return dataclasses.replace(small, state=made, model=model, recipe="crnn")
+
+
+OTHER = {"vgg": smaller, "vgg_separated": larger}  # by the backbone
+
+
+def resized(trained: convert.Converted) -> convert.Converted:
+    """The other size, all its weights from `trained`. Raises Refusal: only `crnn` and `crnn_small` have one."""
+    model = trained.model
+    if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
+        parts = " + ".join((model.rectifier, model.backbone, model.sequence, model.head))
+        raise Refusal(f"only recipes crnn and crnn_small have another size, and this is {parts}")
+    return OTHER[model.backbone](trained, {key: value.float() for key, value in trained.network().state_dict().items()})
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="models.resize",
+        description=__doc__.partition("\n")[0],
+        epilog="example: python -m models.resize best.pt small.safetensors",
+    )
+    parser.add_argument("trained", type=Path, help="a checkpoint of recipe crnn or crnn_small, or a .safetensors file")
+    parser.add_argument("out", type=Path, help="the .safetensors file to write, for --start-from of the other recipe")
+    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    trained, charset = convert.own(checkpoint.read(options.trained), options.trained)
+    made = resized(trained)
+    convert.save(made, charset, options.out)
+    after, before = (sum(p.numel() for p in one.network().parameters()) for one in (made, trained))
+    print(f"{options.out}: {after:,} parameters, made of {before:,}; train it: --recipe {made.recipe} --start-from")
+
+
+if __name__ == "__main__":
+    answer(main, "models.resize")
