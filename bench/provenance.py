@@ -9,7 +9,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -70,12 +70,18 @@ def simulated(versions: Mapping[str, str | None]) -> bool:
     return any(re.search(r"fake|simulat|emulat|mock|stub", part) for part in local)
 
 
+def command(argv: Sequence[str]) -> list[str]:
+    """The command line, its program by its place in the checkout: where that lies is nobody's business but the host's."""
+    program = Path(argv[0])
+    return [str(program.relative_to(ROOT) if program.is_relative_to(ROOT) else program), *argv[1:]]
+
+
 def collect() -> dict:
     memory = psutil.virtual_memory()
     return {
         **commit(),
         "diff_sha256": diff_sha256(),
-        "argv": sys.argv,
+        "argv": command(sys.argv),
         "image_digest": os.environ.get("IMAGE_DIGEST") or None,
         "image_name": os.environ.get("IMAGE_NAME") or None,
         "in_container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),

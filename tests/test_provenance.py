@@ -19,3 +19,8 @@ def test_a_checkout_says_it_itself(monkeypatch):
     monkeypatch.setattr(provenance, "git", lambda *words: {"rev-parse": "c" * 40, "status": " M README.md"}[words[0]])
     monkeypatch.setenv("HARNESS_COMMIT", "another")
     assert provenance.commit() == {"commit": "c" * 40, "dirty": True}
+
+
+def test_a_command_line_says_which_program_of_the_checkout_and_not_where_that_is():
+    assert provenance.command([f"{provenance.ROOT}/models/train.py", "--out", "/x"]) == ["models/train.py", "--out", "/x"]
+    assert provenance.command(["/usr/bin/pytest"]) == ["/usr/bin/pytest"]
