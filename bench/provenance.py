@@ -71,7 +71,7 @@ def simulated(versions: Mapping[str, str | None]) -> bool:
 
 
 def command(argv: Sequence[str]) -> list[str]:
-    """The command line, its program by its place in the checkout: where that lies is nobody's business but the host's."""
+    """The command line, its program by its place in the checkout: where the checkout lies is the host's business."""
     program = Path(argv[0])
     return [str(program.relative_to(ROOT) if program.is_relative_to(ROOT) else program), *argv[1:]]
 
