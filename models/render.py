@@ -44,6 +44,7 @@ class Options:
         case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for hard
         lexicon: file of words, one a line; without it a bundled list of 39,561 English words
         numbers: how many random numbers of 1 to 6 digits to add to the words
+        punctuated: share of the words that get punctuation, which their labels have too
         fonts: sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package
         split: shares of train, val and test; no word is in two of them
         workers: processes; 0 for one a core
@@ -57,6 +58,7 @@ class Options:
     case: str = "auto"
     lexicon: Path | None = None
     numbers: int = 0
+    punctuated: float = 0.0
     fonts: str = "bundled"
     split: str = "0.9/0.05/0.05"
     workers: int = 0
@@ -89,6 +91,7 @@ def plan(options: Options) -> Sample:
     check(options)
     words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
+    words = list(dict.fromkeys(lexicon.punctuated(words, options.punctuated, options.seed)))
     characters = {character for word in words for character in word + word.upper()}
     faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
     case = style.case if options.case == "auto" else options.case
@@ -97,6 +100,7 @@ def plan(options: Options) -> Sample:
 
 def check(options: Options) -> None:
     bounds = {"count": (1, 10_000_000), "seed": (0, 2**63 - 1), "numbers": (0, 100_000), "workers": (0, 1024)}
+    bounds["punctuated"] = (0, 1)
     for name, (low, high) in bounds.items():
         if not low <= getattr(options, name) <= high:
             raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")

@@ -151,6 +151,21 @@ class TestWords:
         assert len(words) == 39_561 + 50
         assert all(word.isdecimal() for word in words[-50:])
 
+    def test_punctuation_is_part_of_the_label(self, tmp_path):
+        (tmp_path / "words.txt").write_text("kiwi\nplum\n")
+        options = ["--lexicon", str(tmp_path / "words.txt"), "--numbers", "98", "--punctuated", "0.5"]
+        sample = made(tmp_path / "out", *options, "--count", "100", "--split", "1/0/0")
+        words = (sample / "lexicon.txt").read_text().splitlines()
+        assert 30 < sum(not word.isalnum() for word in words) < 70
+        for path, line in rows(sample):
+            assert Path(path).stem.split("_")[1].lower() == words[line]
+
+    def test_every_mark_that_a_file_name_can_have_comes_before_after_and_in_a_word(self):
+        made = lexicon.punctuated(["ab"] * 20_000, 1, seed=1)
+        assert {c for word in made for c in word} - set("ab") == set(string.punctuation) - set("/\\_")
+        assert {"(ab)", "ab.", "$ab", "a'b"} <= set(made)
+        assert all("".join(filter(str.isalnum, word)) == "ab" for word in made)
+
 
 def stop_container(pid: int) -> None:
     os.kill(pid, signal.SIGTERM)
@@ -231,6 +246,7 @@ BAD_OPTIONS = {
     "no share": (["--split", "0/0/0"], "not all of them 0"),
     "no such lexicon": (["--lexicon", "nowhere.txt"], "nowhere.txt"),
     "no such font": (["--fonts", "nowhere"], "'nowhere' is no source of fonts"),
+    "more than all punctuated": (["--punctuated", "1.5"], "--punctuated 1.5"),
     "misspelt option": (["--cuont", "5"], "did you mean --count?"),
 }
 BAD_LEXICONS = {

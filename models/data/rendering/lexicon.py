@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from bench.refusal import Refusal
 
 BUNDLED = Path(__file__).with_name("words.txt.xz")  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
 LONGEST = 60  # characters; a longer "word" is a line of something that is no lexicon
+PAIRS = ("()", "[]", "{}", "<>", '""', "''", "**", "--")
+MARKS = ".,'-!?:&$%" * 2 + "".join(sorted(set(string.punctuation) - set("/\\_")))  # file names cannot have those
 
 
 def read_lexicon(path: str | Path | None = None) -> list[str]:
@@ -44,6 +47,19 @@ def numbers(count: int, seed: int) -> list[str]:
     while len(found) < count:
         found[str(rng.integers(10 ** rng.integers(1, 7)))] = None
     return list(found)
+
+
+def punctuated(words: Sequence[str], share: float, seed: int) -> list[str]:
+    """The words, of which about `share` got punctuation: a pair around them, or one mark before, after or in them."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3A2C]))
+    return [with_a_mark(word, rng) if rng.random() < share else word for word in words]
+
+
+def with_a_mark(word: str, rng: np.random.Generator) -> str:
+    if rng.random() < 0.2:
+        return word.join(PAIRS[rng.integers(len(PAIRS))])
+    mark, place = MARKS[rng.integers(len(MARKS))], (0, len(word), rng.integers(len(word) + 1))[rng.integers(3)]
+    return word[:place] + mark + word[place:]
 
 
 def split_words(count: int, shares: Sequence[float], seed: int) -> list[np.ndarray]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.refusal import Refusal
 from models.data.rendering.files import INSIDE, MARKER
 from models.data.rendering.sample import Sample
+from models.data.rendering.styles import STYLES
 
-VERSION = 1  # of the drawing: goes up when the same options would give other bytes
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # they draw and encode, so another version may give other bytes
 
 
@@ -20,7 +20,7 @@ def describe(sample: Sample) -> dict:
     look = sample.look
     return {
         "sample": True,
-        "renderer": VERSION,
+        "renderer": STYLES[look.style].version,
         "count": sample.count,
         "seed": look.seed,
         "style": look.style,

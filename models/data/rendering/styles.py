@@ -39,12 +39,13 @@ class Style:
     case: str  # as words are spelled unless it is asked otherwise
     faces: Callable[[Sequence[Face]], tuple[Face, ...]] = tuple  # those it draws with, of some
     marks: frozenset[str] = frozenset()  # characters that it draws besides the words' own
+    version: int = 1  # goes up when the same options would give other bytes
 
 
 STYLES = {
     "plain": Style(plain, "lower", plain_faces),
     "hard": Style(hard, "mixed"),  # as Synth90k itself
-    "street": Style(street, "mixed", marks=MARKS),
+    "street": Style(street, "mixed", marks=MARKS, version=2),
 }
 
 
