@@ -48,7 +48,7 @@ def weights(network: Recogniser, options: Infer, session: Session) -> Path | Non
 
 def shipped(options: Infer, session: Session) -> Path | None:
     """The weights that come with the repository, when they are for this recipe, alphabet, network and shape."""
-    name = of_recipe(options.recipe)
+    name = of_recipe(options.recipe, session.charset.characters)
     if name is None:
         return None
     path = weights_path(name)

@@ -10,6 +10,7 @@ import pytest
 
 from bench.record import Record
 from models import render, weights
+from models.charset import NAMED
 
 # Hard words that nobody trained on: the bundled faces, a seed of their own.
 WORDS = ["--style", "hard", "--count", "600", "--seed", "99", "--split", "0/0/1", "--workers", "1"]
@@ -38,7 +39,10 @@ def test_no_fewer_words_are_read_than_when_they_came(name, kind, words, script, 
     if engine != "eager":
         pytest.importorskip("openvino")
     short = ["--min-seconds", "0", "--min-steps", "0", "--latency-runs", "0"]
-    asked = ["--dataset", str(words), "--results", str(tmp_path / "runs"), "--recipe", name, "--engine", engine]
+    row = weights.TABLE[name]
+    charset = next(named for named, characters in NAMED.items() if characters == row.charset)
+    asked = ["--dataset", str(words), "--results", str(tmp_path / "runs"), "--engine", engine]
+    asked += ["--recipe", row.recipe, "--data.charset", charset]
     done = script("CRNN_Infer", *asked, *short, DEVICE="CPU", PRECISION=precision)
     assert done.returncode == 0, done.stderr
     assert f"weights: {weights.path(name)}, which come with the repository" in done.stdout
@@ -81,8 +85,10 @@ def test_each_stage_of_the_recipe_begins_where_the_one_before_ended(recipe):
     trained = [words for _, words in calls if words[1] == "models.launch"]
     starts = [words[words.index("--start-from") + 1] for words in trained if "--start-from" in words]
     ends = [f"{words[words.index('--checkpoints') + 1]}/{words[2]}/best.pt" for words in trained]
-    assert starts == [*ends[:3], f"{work}/small.safetensors"]
-    assert ["-m", "models.resize", ends[3], f"{work}/small.safetensors"] in [words for _, words in calls]
+    small, large = f"{work}/small.safetensors", f"{work}/large.safetensors"
+    assert starts == [*ends[:3], small, ends[4], large, ends[5]]
+    resized = [words[2:] for _, words in calls if words[1] == "models.resize"]
+    assert resized == [[ends[3], small], [ends[5], large]]
     for data, words in calls:  # what is trained on was drawn before
         if words[1] == "models.launch":
             names = [part.partition(":")[0] for part in data.split(",")]

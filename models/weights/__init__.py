@@ -52,9 +52,9 @@ def path(name: str | None = None) -> Path:
     return intact(FOLDER / TABLE[name].file, TABLE[name].sha256)
 
 
-def of_recipe(recipe: str) -> str | None:
-    """The name of the first shipped weights of a recipe."""
-    return next((name for name, row in TABLE.items() if row.recipe == recipe), None)
+def of_recipe(recipe: str, characters: str | None = None) -> str | None:
+    """The name of the first shipped weights of a recipe, and of an alphabet when one is given."""
+    return next((n for n, row in TABLE.items() if row.recipe == recipe and characters in (None, row.charset)), None)
 
 
 def intact(file: Path, expected: str) -> Path:
