@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from bench import provenance
 from bench.record import Record
 
 # Options that name places or say how to watch, and those that the cell holds already, as what really was. All others
@@ -66,4 +67,4 @@ def grouped(records: list[Record], by_code: bool = True) -> list[list[Record]]:
 def simulated(record: Record) -> bool:
     """Whether a stand-in played the card (tests/fake_mlu): such a record is no measurement of hardware."""
     versions = record.provenance.get("device_versions") or {}
-    return bool(record.cell.get("simulated")) or any("+fake" in str(version) for version in versions.values())
+    return bool(record.cell.get("simulated")) or provenance.simulated(versions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,7 +31,8 @@ from bench.run_name import RunName
 
 def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
     """Milliseconds of the fixed works, on the device of the run."""
-    command = [*build.python, "-m", "bench.judging.canary", RunName.parse(run).device or "CPU"]
+    device = os.environ.get("DEVICE") or RunName.parse(run).device or "best"
+    command = [*build.python, "-m", "bench.judging.canary", device]
     done = subprocess.run(command, cwd=ROOT, env=build.environment(run, folder), capture_output=True, text=True)
     if done.returncode:
         raise Refusal(f"the canary did not run: {last_line(done.stderr)}")

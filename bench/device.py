@@ -217,10 +217,6 @@ class Device:
         )
         return uuid and f"GPU-{uuid}"
 
-    def reset_peak_memory(self) -> None:
-        if self.kind.type != "cpu":
-            self.module.reset_peak_memory_stats()
-
     def peak_memory_bytes(self) -> int:
         """Peak of the allocator on a card; peak resident set of the process on a CPU."""
         if self.kind.type != "cpu":

@@ -10,10 +10,11 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench.refusal import Refusal
 
-SCENARIOS = ("Offline", "SingleStream", "MultiStream", "Server")
+Scenario = Literal["Offline", "SingleStream", "MultiStream", "Server"]
 MODES = {"performance": "PerformanceOnly", "accuracy": "AccuracyOnly"}
 SUMMARY, ACCURACY = "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
 
@@ -31,7 +32,7 @@ def library():
 class Load:
     """What is asked of LoadGen."""
 
-    scenario: str
+    scenario: Scenario
     mode: str  # performance | accuracy
     seconds: float  # least duration
     queries: int  # fewest

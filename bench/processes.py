@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.record import Record
+from bench.record import FAILURES, Record
 
 # What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
 OUT_OF_MEMORY = (
@@ -23,7 +23,6 @@ OUT_OF_MEMORY = (
 )
 NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
-FAILED = ("oom", "diverged", "crash", "interrupted", "timeout")  # statuses of a record that is no measurement
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def classified(code: int, said: str, new: list[Path]) -> Ended:
     last, all_said = last_line(said), said.lower()
     if new:
         record = Record.load(new[-1])
-        if record.status in FAILED:
+        if record.status in FAILURES:
             status = {"diverged": "nan"}.get(record.status, record.status)
             return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
         if code == 0:

@@ -14,8 +14,6 @@ from bench.about import about
 from models.parts.sequence import Recurrent
 from models.parts.vgg import FEATURES, vgg
 
-MINIMUM_WIDTH = 16  # px: five columns, enough for two characters and their blanks
-
 
 class CRNN(nn.Module):
     """Pictures (N, channels, 32, W >= 16), values in -1..1 -> logits (T, N, classes) with T = W // 4 + 1."""

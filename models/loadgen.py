@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from bench import loadgen
+from bench.loadgen import Scenario
 from bench.meter import Meter
 from bench.record import Record
 from bench.refusal import Refusal, answer
@@ -44,7 +45,7 @@ TRIALS = 3  # batches that tell how fast to expect the answers
 class Loaded(Infer):
     """Drive inference with MLPerf's LoadGen; write one record and LoadGen's files."""
 
-    scenario: Literal["Offline", "SingleStream", "MultiStream", "Server"] = "Offline"
+    scenario: Scenario = "Offline"
     test: Literal["performance", "accuracy"] = "performance"
     queries_per_s: float = 0.0
     """Expected (Offline) or asked (Server); 0: what a trial reaches, and half of it for Server"""

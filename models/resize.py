@@ -143,7 +143,9 @@ def smaller(big: convert.Converted, state: State) -> convert.Converted:
 
 def larger(small: convert.Converted, state: State) -> convert.Converted:
     model = dataclasses.replace(small.model, backbone="vgg", hidden=round(small.model.hidden / KEPT))
-    fresh = build(model, small.classes, small.height, small.channels).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)  # the same file every time
+        fresh = build(model, small.classes, small.height, small.channels).state_dict()
     made = large_convolutions(state) | large_sequence(fresh, state, small.model.hidden)
     return dataclasses.replace(small, state=made, model=model, recipe="crnn")
 

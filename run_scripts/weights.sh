@@ -4,6 +4,7 @@
 # usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGES]      LEXICON: Synth90k's lexicon.txt
 # What is in DIR already is not made again. The faces come with npm, from Fontsource's packages of Google Fonts.
 set -euo pipefail
+shopt -s inherit_errexit # a stage that fails inside $(...) ends the script, too
 
 # shellcheck source=setup.sh
 source "$(dirname "$0")/setup.sh"
@@ -16,7 +17,8 @@ device=$("$PYTHON" -m bench.device --best)
 faces() { # prints the folders of the families that models/weights/faces.txt lists
   if [[ ! -d $work/faces/node_modules ]]; then
     command -v npm >/dev/null || fail "no npm: install Node.js, it fetches the faces"
-    xargs npm install --prefix "$work/faces" --ignore-scripts --no-audit --no-fund <"$ROOT/models/weights/faces.txt" >&2
+    xargs npm install --prefix "$work/faces.part" --ignore-scripts --no-audit --no-fund <"$ROOT/models/weights/faces.txt" >&2
+    mv "$work/faces.part" "$work/faces"
   fi
   echo "$work/faces/node_modules/@fontsource/*/files"
 }
@@ -25,10 +27,17 @@ drawn() { # <name> <options of models.render...>
   "$PYTHON" -m models.render --out "$work/$1" "${@:2}" >&2
 }
 
+finished() { # <records>...: is there one of a run that did not fail?
+  local record
+  for record in "$@"; do
+    [[ ! -f $record ]] || grep -qE '"status": "(oom|diverged|crash|interrupted|timeout)"' "$record" || return 0
+  done
+  return 1
+}
+
 trained() { # <name of the words> <steps> <rate> <options...>; prints the checkpoint
   local run=${MODEL}_AMP_${2}S_1${device}_Train
-  # A record is the last thing that a run writes.
-  compgen -G "$work/$1.results/$run.*.json" >/dev/null ||
+  finished "$work/$1.results/$run".*.json ||
     PYTORCH_TRAIN_DATASET=${WORDS:-$work/$1} "$PYTHON" -m models.launch "$run" --batch-size 64 --optimizer.name adamw \
       --optimizer.lr "$3" --optimizer.lr-batch 64 --optimizer.schedule one_cycle \
       --checkpoints "$work/$1.checkpoints" --results "$work/$1.results" "${@:4}" >&2

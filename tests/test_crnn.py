@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from models.crnn import CRNN, MINIMUM_WIDTH
+from models.crnn import CRNN
+from models.data.image import NARROWEST
 from models.recogniser import parameters
 from models.util import normalised
 
@@ -26,7 +27,7 @@ def test_parameters_are_the_fields_own():
     assert {name: tuple(state[name].shape) for name in FIELD} == FIELD
 
 
-@pytest.mark.parametrize("width", [MINIMUM_WIDTH, 31, 32, 100, 101, 280])
+@pytest.mark.parametrize("width", [NARROWEST, 31, 32, 100, 101, 280])
 def test_one_column_for_every_four_pixels(width):
     logits = CRNN().eval()(torch.zeros(2, 1, 32, width))
     assert logits.shape == (width // 4 + 1, 2, 37)

@@ -63,8 +63,8 @@ def test_two_processes_train_and_test_through_the_scripts(script, tmp_path):
     assert list(faults(tested)) == []
 
 
-def test_two_processes_learn_what_one_learns(script, tmp_path):
-    """The same global batches on one and on two ranks: the losses agree."""
+def test_two_processes_begin_as_one_does(script, tmp_path):
+    """The same first global batch on one and on two ranks; who reads what is test_dataset's."""
     losses = []
     for cards, batch in (("1", "8"), ("2", "4")):
         place = tmp_path / cards
@@ -73,7 +73,7 @@ def test_two_processes_learn_what_one_learns(script, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         losses.append(records(place)[0].training["loss"])
-    # Batch norm sees the rank's own pictures, so the networks drift apart slowly; the first loss shows the sharing.
+    # Batch norm sees the rank's own pictures, so the networks drift apart slowly.
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_no_fewer_words_are_read_than_when_they_came(name, kind, words, script, 
 PRETENDER = """#!{bash}
 case "$*" in
   "-m bench.device --best") echo CPU ;;
+  "-m models.launch ${{FAIL:-nothing}} "*) exit 3 ;;
   "-m "*) echo "$PYTORCH_TRAIN_DATASET|$*" >>"{log}" ;;
   *) exec {python} "$@" ;;
 esac
@@ -70,10 +72,11 @@ def recipe(script, tmp_path):
     python.write_text(PRETENDER.format(bash="/usr/bin/env bash", log=log, python=shlex.quote(sys.executable)))
     python.chmod(0o755)
 
-    def run() -> tuple[Path, list[tuple[str, list[str]]]]:
+    def run(**environment: str) -> tuple[Path, list[tuple[str, list[str]]]]:
         log.write_text("")
-        done = script("weights", str(work), str(tmp_path / "lexicon.txt"), "--log-every", "5", CRNN_PYTHON=str(python))
-        assert done.returncode == 0, done.stderr
+        words = [str(work), str(tmp_path / "lexicon.txt"), "--log-every", "5"]
+        done = script("weights", *words, CRNN_PYTHON=str(python), **environment)
+        assert done.returncode == 0, f"exit code {done.returncode}: {log.read_text()}"
         calls = [line.partition("|") for line in log.read_text().splitlines()]
         return work, [(data, words.split()) for data, _, words in calls]
 
@@ -99,8 +102,17 @@ def test_each_stage_of_the_recipe_begins_where_the_one_before_ended(recipe):
     assert "house" not in (work / "short.txt").read_text()
 
 
-def test_a_stage_that_left_its_record_is_not_trained_again(recipe):
+@pytest.mark.parametrize(("status", "spared"), [("ok", 1), ("not_steady", 1), ("interrupted", 0), ("crash", 0)])
+def test_a_stage_whose_record_says_that_it_ended_is_not_trained_again(status, spared, recipe):
     work, before = recipe()
     (work / "hard.results").mkdir()
-    (work / "hard.results" / "CRNN_AMP_2000S_1CPU_Train.20261120T120000.ab.json").touch()
-    assert len(before) - len(recipe()[1]) == 1
+    record = work / "hard.results" / "CRNN_AMP_2000S_1CPU_Train.20261120T120000.ab.json"
+    record.write_text(json.dumps({"status": status}, indent=1))
+    assert len(before) - len(recipe()[1]) == spared
+
+
+def test_a_stage_that_fails_is_the_last(recipe):
+    with pytest.raises(AssertionError, match="exit code 3") as stopped:
+        recipe(FAIL="CRNN_AMP_2000S_1CPU_Train")
+    assert "CRNN_AMP_600S" in str(stopped.value)
+    assert "CRNN_AMP_3000S" not in str(stopped.value)

@@ -73,8 +73,9 @@ def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Toler
     chosen = {name: row(name) for name in metrics or GATED}
     for text in margins:
         name, _, value = text.partition("=")
+        before = chosen.get(name) or row(name)
         try:
-            chosen[name] = replace(chosen.get(name) or row(name), margin=positive(value))
+            chosen[name] = replace(before, margin=positive(value))
         except ValueError:
             raise Refusal(f"--margin {text}: want METRIC=SHARE, such as throughput=0.03") from None
     return chosen

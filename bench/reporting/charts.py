@@ -134,7 +134,7 @@ def step_times(record: Record) -> Markup | None:
 
 def power_over_time(record: Record) -> Markup | None:
     """What each card drew, with the measured windows shaded."""
-    cards = [one for one in getattr(record, "samples", None) or [] if any(one.get("power_w") or [])]
+    cards = [one for one in record.samples or [] if any(one.get("power_w") or [])]
     if not cards:
         return None
     watts = [w for card in cards for w in card["power_w"] if w is not None]

@@ -57,7 +57,7 @@ class Failure:
     """A run that left no record: what bench.sweep wrote instead."""
 
     run: str
-    status: str  # oom | nan | timeout | crash
+    status: str  # one of bench.processes.Ended
     reason: str
     started_utc: str
 
@@ -101,12 +101,12 @@ def power(record: Record, name: str) -> float | None:
 
 
 def efficiency(record: Record, name: str) -> float | None:
-    return (getattr(record, "efficiency", None) or {}).get(name)
+    return (record.efficiency or {}).get(name)
 
 
 def loadgen(row: Row) -> str | None:
     """MLPerf's own verdicts, where its load generator drove the run."""
-    said = [section for r in row.records if (section := getattr(r, "loadgen", None))]
+    said = [r.loadgen for r in row.records if r.loadgen]
     return ", ".join(sorted({f"{one['scenario']} {one['verdict']}" for one in said})) or None
 
 
@@ -130,6 +130,12 @@ def accuracy_interval(row: Row) -> str | None:
     return None if low is None else f"{low * 100:.2f} to {high * 100:.2f}"
 
 
+def source_of_input(row: Row) -> str:
+    """Where the pictures come from, and which half of a step was left out, if one was."""
+    cell = row.first.cell
+    return " without ".join(filter(None, (cell.get("input"), cell.get("without"))))
+
+
 def status(row: Row) -> str:
     return ", ".join(sorted({r.status for r in row.records}))
 
@@ -142,7 +148,7 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], object]]] = {
     "cards": ("d", lambda row: row.first.cell["cards"]),
     "precision": ("", lambda row: row.first.cell["precision"]),
     "batch": ("d", lambda row: row.first.cell["batch_per_card"]),
-    "input": ("", lambda row: row.first.cell.get("twin") or row.first.cell.get("input")),
+    "input": ("", source_of_input),
     "runs": ("d", lambda row: len(row.records)),
     "status": ("", status),
     "images/s": (".1f", lambda row: row.rate),

@@ -22,7 +22,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has man
 MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest picture that word pictures can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
 SMALL = 1 << 14  # bytes in which a JPEG cannot hide enough scans to matter
-NARROWEST = 16  # px; the recogniser's smallest width
+NARROWEST = 16  # px: five columns of the CRNN, enough for two characters and their blanks
 PADDING = 128  # the grey that normalises to nearly 0
 # Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second by Pillow.
 SHRINKS, SHRINKS_MUCH = 1.25, 4.0

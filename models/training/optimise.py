@@ -138,10 +138,6 @@ class Stepper:
         """Steps without a finite gradient; waits for the device."""
         return int(self.skips[0])
 
-    @property
-    def skipped_in_a_row(self) -> int:
-        return int(self.skips[1])
-
     def check(self) -> None:
         """Diverged when MAX_SKIPS steps in a row had nothing finite; waits for the device."""
         if int(self.skips[2]) >= MAX_SKIPS:
