@@ -51,6 +51,22 @@ def sitting(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("run", "asked", "device"),
+    [("CRNN_AMP_4GPUs_Infer", None, "GPU"), ("CRNN_Infer", None, "best"), ("CRNN_AMP_4GPUs_Infer", "CPU", "CPU")],
+)
+def test_the_canary_is_on_the_device_that_the_launcher_takes(run, asked, device, monkeypatch, tmp_path):
+    said = []
+    monkeypatch.setattr(compare.subprocess, "run", lambda command, **_: said.append(command) or Said())
+    monkeypatch.setenv("DEVICE", asked) if asked else monkeypatch.delenv("DEVICE", raising=False)
+    compare.canary(Build("base", "HEAD", tmp_path), run, tmp_path)
+    assert said[0][-1] == device
+
+
+class Said:
+    returncode, stdout = 0, '{"gemm": 1.0}'
+
+
+@pytest.mark.parametrize(
     ("candidate", "verdict"), [("0.1", "PASS"), ("0.105", "FAIL"), ("0.095", "PASS"), ("broken", "FAIL")]
 )
 def test_verdicts_of_a_sitting(sitting, candidate, verdict):

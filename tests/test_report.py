@@ -68,6 +68,12 @@ def test_what_is_not_a_repeat_gets_a_row_of_its_own(change):
     assert len(grouped([make_record(), make_record(**change)])) == 2
 
 
+def test_half_a_step_is_told_from_a_whole_one():
+    record = make_record()
+    record.cell["without"] = "compute"
+    assert set(table([make_record(), record])["input"]) == {"real", "real without compute"}
+
+
 def test_options_that_only_name_places_do_not_part_repeats():
     one, other = (make_record(options={"results": place, "seed": place}) for place in "ab")
     assert key(one) == key(other)

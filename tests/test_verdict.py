@@ -115,6 +115,11 @@ def test_a_margin_that_is_none_is_refused(margin):
         tolerances(None, [margin])
 
 
+def test_a_margin_of_no_metric_says_which_there_are():
+    with pytest.raises(Refusal, match="no metric 'speed'; there are"):
+        tolerances(None, ["speed=0.03"])
+
+
 def test_a_metric_that_is_none_is_refused():
     with pytest.raises(Refusal, match="no metric 'speed'; there are throughput"):
         tolerances(["speed"], [])
