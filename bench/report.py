@@ -101,7 +101,7 @@ def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pa
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bench.report",
-        description="Tabulate records. Repeats of a cell at one commit are one row: median, 95 %% interval, n.",
+        description="Tabulate records. Repeats of a cell at one commit are one row: median, 95 % interval, n.",
         epilog="example: python -m bench.report results/runs --html report.html",
     )
     parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")

@@ -179,7 +179,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "j_per_1k_images": "(derived)",
     },
     "phases_s": {
-        "init_s": "from the start of the process to the first batch asked for",
+        "init_s": "from the opening of the run, after the imports, to the first batch asked for",
         "first_batch_s": "(derived) wait for the first batch",
         "first_step_s": "(derived) the first step without that wait: kernels are chosen, memory is found",
         "compile_s": "making the engine of a test and checking it against torch; a part of init_s",
@@ -188,7 +188,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "evaluation_s": "validation, when training",
         "checkpoint_s": "writing checkpoints",
         "latency_s": "the latency measurement",
-        "total_s": "from the start of the process to the record",
+        "total_s": "from the opening of the run to the record",
     },
     "latency[]": {
         "batch": "one item a batch size; pictures of a batch",
