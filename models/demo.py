@@ -80,7 +80,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", type=Path, help="pictures of single words or lines")
     parser.add_argument("--checkpoint", type=Path, help="a .pt checkpoint or a .safetensors file of models.convert")
-    parser.add_argument("--recipe", default="crnn", help="without --checkpoint: read with its newest best one")
+    parser.add_argument(
+        "--recipe", default="crnn", help="without --checkpoint: its newest best one, else its shipped weights"
+    )
     parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
     parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write word.read.png there: what was seen where")
@@ -93,6 +95,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
     path = options.checkpoint or trained(options.recipe)
+    print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
     for image, drawing in zip(options.images, drawings(options.images), strict=True):

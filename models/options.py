@@ -139,7 +139,7 @@ class Infer(Common):
     """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
 
     checkpoint: Path | None = None
-    """Default: the newest best.pt of this recipe below --checkpoints"""
+    """Default: the newest best.pt of this recipe below --checkpoints, else its shipped weights"""
     split: Literal["train", "val", "test"] = "test"
     sets: list[str] = field(default_factory=list)
     """Instead of --dataset: several sets, each DIR, FILE or NAME=PATH; a row for each and their weighted mean"""

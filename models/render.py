@@ -41,7 +41,7 @@ class Options:
         seed: decides every byte
         style: plain (dark words on light ground), hard (the stages of Synth90k's own paper) or street (what crops of
             photographs have besides)
-        case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for hard
+        case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for others
         lexicon: file of words, one a line; without it a bundled list of 39,561 English words
         numbers: how many random numbers of 1 to 6 digits to add to the words
         punctuated: share of the words that get punctuation, which their labels have too
