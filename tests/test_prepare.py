@@ -9,7 +9,7 @@ import time
 
 import lmdb
 import pytest
-from data_samples import WORDS, make_store, make_tree
+from data_samples import WORDS, jpeg, make_store, make_tree
 
 from bench.refusal import Refusal
 from models import prepare
@@ -55,6 +55,16 @@ def test_what_is_skipped_is_counted_exactly_and_fails_the_run(tmp_path, capsys):
     assert (
         run("--source", tmp_path, "--out", tmp_path / "lmdb", "--tolerate", 0.1) is None
     )  # already there; now tolerated
+
+
+@pytest.mark.parametrize("options", [[], ["--ratio", "[0.5,0.25,0.25]"]])
+def test_lmdbs_called_by_split_are_splits_that_no_ratio_cuts(tmp_path, options):
+    for number, name in enumerate(("train", "valid", "test")):
+        pictures = [jpeg(seed=4 * number + i) for i in range(4)]
+        make_store(tmp_path / f"n/MJ/MJ_{name}", [f"{name}{i}" for i in range(4)], pictures)
+    assert run("--source", tmp_path / "n", "--out", tmp_path / "lmdb", *options) is None
+    for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert texts(tmp_path / "lmdb", split) == [f"{name}{i}" for i in range(4)]
 
 
 @pytest.mark.parametrize("source", ["", "nowhere"])

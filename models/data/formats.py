@@ -55,7 +55,7 @@ class Format:
     name: str
     finds: Callable[[Path, Reading], Path | None]  # the path to open below a root, or None: not of this format
     opens: Callable[[Path, str, Reading], Source]  # that path, the split, how to read
-    has_splits: bool = False
+    has_splits: Callable[[Path], bool] = lambda _: False  # whether what is opened there depends on the split
 
 
 def list_file(shape: Callable[[str], object]) -> Callable[[Path, Reading], Path | None]:
@@ -165,12 +165,20 @@ def nested_stores(root: Path, _: Reading) -> Path | None:
 def open_nested(root: Path, split: str, _: Reading) -> Source:
     """All LMDBs below a folder; where some are called like MJ_train and MJ_valid, only those of the split."""
     folders = [path.parent for path in sorted(root.rglob("data.mdb"))]
-    ending = {folder: re.split("[_-]", folder.name.lower())[-1] for folder in folders}
-    if any(ending[folder] in names for names in ALSO_CALLED.values() for folder in folders):
-        folders = [folder for folder in folders if ending[folder] in ALSO_CALLED[split]]
+    if named_by_split(root):
+        folders = [folder for folder in folders if ending(folder) in ALSO_CALLED[split]]
     if not folders:
         raise DataError(f"{root}: none of its LMDBs is called {' or '.join(ALSO_CALLED[split])}")
     return Mix([Store(folder) for folder in folders])
+
+
+def named_by_split(root: Path) -> bool:
+    """Whether any LMDB below a folder is called like MJ_train or MJ_valid."""
+    return any(ending(path.parent) in names for path in root.rglob("data.mdb") for names in ALSO_CALLED.values())
+
+
+def ending(folder: Path) -> str:
+    return re.split("[_-]", folder.name.lower())[-1]
 
 
 def named_pictures(root: Path, _: Reading) -> Path | None:
@@ -183,7 +191,7 @@ def named_pictures(root: Path, _: Reading) -> Path | None:
 FORMATS = (
     Format("packed", lambda root, _: root if is_packed(root) else None, lambda path, *_: Packed(path)),
     Format("lmdb", lambda root, _: root if is_store(root) else None, lambda path, *_: Store(path)),
-    Format("synth90k", lambda root, _: find_tree(root), open_synth90k, has_splits=True),
+    Format("synth90k", lambda root, _: find_tree(root), open_synth90k, has_splits=lambda _: True),
     Format("mmocr", json_with(is_mmocr), lambda path, *_: documents.open_mmocr(path)),
     Format("doctr", json_with(is_doctr), lambda path, *_: documents.open_doctr(path)),
     Format("iam", list_file(listing.iam), open_iam),
@@ -191,7 +199,7 @@ FORMATS = (
     Format("tab", list_file(picture_and(listing.tab)), lines_of(listing.tab)),
     Format("integers", integer_list, open_integers),
     Format("space", list_file(picture_and(listing.space)), open_space),
-    Format("lmdbs", nested_stores, open_nested),
+    Format("lmdbs", nested_stores, open_nested, has_splits=named_by_split),
     Format("names", named_pictures, lambda path, *_: documents.open_named(path)),
 )  # fmt: skip
 
@@ -244,7 +252,7 @@ def locate(root: Path, split: str, reading: Reading) -> tuple[Format, Path, bool
             f"{root}: no data set{kind} in it: neither Synth90k (90kDICT32px/annotation_{split}.txt), nor an "
             f"LMDB (data.mdb), nor {', '.join(f.name for f in FORMATS[3:])}"
         )
-    return *found, found[0].has_splits
+    return *found, found[0].has_splits(found[1])
 
 
 def has_splits(root: Path | str, reading: Reading) -> bool:
