@@ -52,6 +52,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "name": "name",
         "split": "train, val or test",
         "is_sample": "true: pictures that models.render drew, not the real data set",
+        "is_whole": "true: the data set, or one of --sets, has no such split: all of it was read",
         "n": "pictures of the split",
         "skipped": "pictures that could not be read",
         "manifest_sha256": "over the sample list and its labels; null for synthetic input",

@@ -78,6 +78,7 @@ class WordDataset(Dataset):
     def __init__(self, source: Source, shape: Shape, charset: Charset, kept: np.ndarray | None = None, foreign="drop"):
         self.source, self.shape, self.charset, self.kept, self.foreign = source, shape, charset, kept, foreign
         self.name, self.is_sample = source.name, source.is_sample
+        self.is_whole = False  # whoever opened it for a split says whether that is all there is
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
         self.tolerance = Tolerance(window=min(WINDOW, len(self)))
         if isinstance(source, Packed) and source.shape != shape:
@@ -110,7 +111,7 @@ class WordDataset(Dataset):
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {unfit}")
         fitting = WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
-        fitting.tolerance.share = self.tolerance.share
+        fitting.tolerance.share, fitting.is_whole = self.tolerance.share, self.is_whole
         return fitting
 
     def __getitem__(self, index: int) -> Batch:

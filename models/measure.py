@@ -115,6 +115,7 @@ def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
         "name": dataset.name,
         "split": split,
         "is_sample": dataset.is_sample,
+        "is_whole": dataset.is_whole,
         "n": len(dataset),
         "skipped": len(skipped),
         "manifest_sha256": manifest,

@@ -20,6 +20,7 @@ from bench.run_name import RunName
 from bench.world import World
 from models.charset import Charset
 from models.data.ahead import Ahead
+from models.data.formats import Reading, has_splits
 from models.data.resident import ResidentLoader
 from models.data.synthetic import Synthetic
 from models.dataset import Batch, EpochSampler, Shape, WordDataset, loader, open_dataset
@@ -55,8 +56,12 @@ class Session:
         if self.options.input == "synthetic":
             return WordDataset(Synthetic(self.shape, self.charset), self.shape, self.charset)
         foreign = "drop" if targets else "strip"
-        data = open_dataset(dataset_root(self.options), split, self.shape, self.charset, foreign=foreign)
+        root = dataset_root(self.options)
+        data = open_dataset(root, split, self.shape, self.charset, foreign=foreign)
         data.tolerance.share = self.options.tolerate
+        data.is_whole = not has_splits(root, Reading(), split)
+        if data.is_whole and split != "train":
+            self.say(f"  warning: {said_of_whole(root, split)}")
         return data
 
     @property
@@ -120,6 +125,13 @@ def choose_kernels(device: Device, options: Common) -> None:
     if device.kind.type == "cuda":
         torch.backends.cudnn.benchmark = not options.data.keep_ratio
         device.switches["cudnn_benchmark"] = torch.backends.cudnn.benchmark
+
+
+def said_of_whole(root: str, split: str) -> str:
+    return (
+        f"{root} has no {split} split of its own: {split} is all of it, any pictures trained on among them; "
+        "split it with `python -m models.prepare --ratio`"
+    )
 
 
 def seed(number: int) -> None:

@@ -66,7 +66,14 @@ def test_each_set_has_a_row_and_the_whole_is_their_weighted_mean(sets, tmp_path,
     assert [(row["length"], row["n"]) for row in record.accuracy["by_length"]] == [(4, 1), (5, 2), (7, 2)]
     assert record.accuracy["confusions"]
     said = capsys.readouterr().out
+    assert record.dataset["is_whole"] and "split of its own" not in said  # sets are asked for by name
     assert re.search(r"^set +n +words read %.*\n-.*\none +3 .*\nsecond +2 .*\nweighted mean +5 ", said, re.MULTILINE)
+
+
+def test_a_data_set_without_splits_is_tested_whole_and_says_so(sets, tmp_path, trained, capsys):
+    record = run_test(tmp_path, trained, "--dataset", sets / "first")
+    assert record.dataset["is_whole"] and record.accuracy["n"] == 3
+    assert capsys.readouterr().out.count(f"warning: {sets / 'first'} has no test split of its own") == 1
 
 
 def test_readings_are_told_apart_by_the_set_they_are_of(sets):

@@ -8,7 +8,7 @@ import pytest
 from data_samples import WORDS, jpeg, make_store, make_tree
 
 from models.data.combined import Part
-from models.data.formats import FORMATS, Reading, detect, open_source
+from models.data.formats import FORMATS, Reading, detect, has_splits, open_source
 from models.data.source import DataError, Lines, UnreadableError
 
 TEXTS = ["Alpha", "two words", 'quo"te', "comma, too"]
@@ -134,6 +134,15 @@ def test_splits_have_their_own_lists_and_folders_by_any_usual_name(tmp_path):
     (tmp_path / "dev.txt").write_text("b.jpg\ty\n")
     make_store(tmp_path / "testing", ["z"])
     assert [texts(open_source(tmp_path, split)) for split in ("train", "val", "test")] == [["x"], ["y"], ["z"]]
+    assert all(has_splits(tmp_path, Reading(), split) for split in ("train", "val", "test"))
+
+
+def test_a_split_is_asked_for_by_name_where_only_another_has_its_own_list(tmp_path):
+    pictures(tmp_path, ["a.jpg"])
+    (tmp_path / "train.txt").write_text("a.jpg\tx\n")
+    assert texts(open_source(tmp_path, "val")) == ["x"]
+    assert has_splits(tmp_path, Reading()) and not has_splits(tmp_path, Reading(), "val")
+    assert not has_splits(f"{tmp_path}:1,{tmp_path}:1", Reading(), "val")
 
 
 def test_two_lists_without_splits_are_a_question(tmp_path):

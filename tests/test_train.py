@@ -8,6 +8,7 @@ import signal
 
 import pytest
 import torch
+from data_samples import WORDS, make_store
 
 from bench.refusal import Refusal
 from models import checkpoint, prepare, train
@@ -31,7 +32,9 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     train.main([*places, *QUICK, "--steps", "4"])
     [record] = records(tmp_path)
     assert record["run"] == "CRNN_FP32_4S_1CPU_Train"
-    assert record["dataset"] == record["dataset"] | {"n": 120, "is_sample": True, "skipped": 0, "split": "train"}
+    assert record["dataset"] == record["dataset"] | {
+        "n": 120, "is_sample": True, "is_whole": False, "skipped": 0, "split": "train",
+    }  # fmt: skip
     assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
     assert record["accuracy"]["n"] == 40
     assert record["precision_evidence"]["autocast_dtype"] == "float32"
@@ -41,7 +44,16 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
         "lock",
         "tensorboard",
     }
-    assert "a rendered sample, not Synth90k" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "a rendered sample, not Synth90k" in said and "split of its own" not in said
+
+
+def test_a_data_set_without_splits_is_said_to_be_validated_on_what_it_trains_on(places, tmp_path, capsys):
+    words = make_store(tmp_path / "words", ["committees" * 3, *WORDS])  # one of which is left out of training
+    train.main([*places, *QUICK, "--dataset", str(words), "--steps", "1"])
+    assert capsys.readouterr().out.count(f"warning: {words} has no val split of its own") == 1
+    [record] = records(tmp_path)
+    assert record["dataset"]["is_whole"] and record["dataset"]["n"] == len(WORDS)
 
 
 def test_an_epoch_is_every_picture_once(places, tmp_path):

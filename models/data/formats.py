@@ -255,11 +255,11 @@ def locate(root: Path, split: str, reading: Reading) -> tuple[Format, Path, bool
     return *found, found[0].has_splits(found[1])
 
 
-def has_splits(root: Path | str, reading: Reading) -> bool:
-    """Whether a source's training set is something else than the whole of it. Unclear for what cannot be read: True."""
+def has_splits(root: Path | str, reading: Reading, split: str = "train") -> bool:
+    """Whether a split of a source is something else than the whole of it. Unclear for what cannot be read: True."""
     if shares := mixed(str(root)):
-        return all(has_splits(path, reading) for path in shares)
-    return not root or not Path(root).exists() or locate(Path(root), "train", reading)[2]
+        return all(has_splits(path, reading, split) for path in shares)
+    return not root or not Path(root).exists() or locate(Path(root), split, reading)[2]
 
 
 def describe(root: Path | str, split: str, reading: Reading) -> str:

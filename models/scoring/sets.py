@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.refusal import Refusal
 from models.data.combined import Mix
-from models.data.formats import open_source
+from models.data.formats import Reading, has_splits, open_source
 from models.data.source import Source
 from models.dataset import WordDataset, refuse_rubbish
 from models.util import Session
@@ -26,7 +26,9 @@ def open_sets(session: Session, places: Sequence[str], split: str) -> WordDatase
         raise Refusal(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
     sources = [open_set(name, path, split) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
-    return WordDataset(source, session.shape, session.charset, foreign="strip")
+    data = WordDataset(source, session.shape, session.charset, foreign="strip")
+    data.is_whole = not all(has_splits(path, Reading(), split) for _, path in named)
+    return data
 
 
 def called(place: str) -> tuple[str, str]:
