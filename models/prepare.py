@@ -19,6 +19,7 @@ from bench.refusal import answer
 from bench.reporting.text import one_line
 from models.charset import Charset
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.combined import refuse_packed
 from models.data.conversion import write_lmdb, write_packed
 from models.data.formats import Reading, describe, has_splits, open_source
 from models.data.image import Shape, decode
@@ -117,6 +118,7 @@ def prepare(options: Options) -> dict[str, dict]:
     counts = {}
     for split in splits_of(options):
         source = open_split(options, split)
+        refuse_packed([source])
         folder = options.out / split
         identity = f"{source.name} {split} ({len(source)} samples, {options.reading})"
         if options.packed:

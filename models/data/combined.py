@@ -97,4 +97,4 @@ class Mix:
 
 def refuse_packed(sources: list[Source]) -> None:
     if packed := [source.name for source in sources if not hasattr(source, "encoded")]:
-        raise DataError(f"{packed[0]}: packed pictures are not mixed or split; mix or split first, then pack")
+        raise DataError(f"{packed[0]}: packed pictures are not mixed, split or written anew; do it before packing")
