@@ -44,6 +44,13 @@ def test_overlaps_count_pictures_not_samples():
     assert overlaps(hashes) == {("train", "test"): 2}
 
 
+def test_pictures_that_cannot_be_read_are_repeats_of_none(tmp_path, capsys):
+    for i, split in enumerate(("train", "test")):
+        make_store(tmp_path / split, ["a", "b", "c"], [jpeg(seed=i), b"no picture", b"no picture"])
+    assert run("--source", tmp_path, "--audit=true", "--splits", "[train,test]") is None
+    assert capsys.readouterr().out.count("3 samples, 2 unreadable, 0 repeated within it") == 2
+
+
 def write_splits(root, shared):
     for i, split in enumerate(("train", "val", "test")):
         make_store(root / split, ["a", "b"], [jpeg(seed=10 * i), jpeg(seed=5 if shared else 10 * i + 1)])

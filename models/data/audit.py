@@ -47,7 +47,7 @@ class Findings:
     unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/unfit.py
     squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
-    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each picture's encoded bytes
+    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable picture's encoded bytes
 
     def add(self, other: Findings) -> None:
         self.samples += other.samples
@@ -67,17 +67,16 @@ class Findings:
 def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     """One chunk of a source."""
     found = Findings(samples=len(numbers))
-    hashes = np.empty(len(numbers), np.uint64)
-    for place, number in enumerate(numbers):
-        hashes[place] = number  # an unreadable picture is the duplicate of none
+    hashes = []
+    for number in numbers:
         try:
             content, size = picture_of(source, number)
-            hashes[place] = content_hash(content)
+            hashes.append(content_hash(content))
             examine_sample(terms, found, source, number, size)
         except DataError as error:
             found.unreadable += 1
             found.example("unreadable", located(str(error), source.where(number)))
-    found.hashes.append(hashes)
+    found.hashes.append(np.array(hashes, np.uint64))
     return found
 
 
