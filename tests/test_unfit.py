@@ -1,5 +1,6 @@
 """Labels that CTC cannot learn: found by looking at many at once, exactly those that a look at each finds."""
 
+import lmdb
 import numpy as np
 import pytest
 from data_samples import make_store, make_tree
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from models.charset import NAMED, Charset
 from models.data import unfit
 from models.data.formats import open_source
+from models.data.source import DataError
 from models.data.unfit import fault, find_unfit, steps_needed
 
 
@@ -59,6 +61,22 @@ def test_labels_come_in_bulk_from_every_source(tmp_path, monkeypatch, chunk):
 def test_a_label_that_is_not_utf8_is_broken_not_a_crash(tmp_path):
     found = find_unfit(open_source(make_store(tmp_path, ["ok", b"\xff\xfe"]), "train"), Charset(), 9)
     assert found.found["broken"] == [1] and "not UTF-8" in str(found)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_label_that_is_missing_is_broken_and_moves_no_other(tmp_path, missing):
+    source = open_source(without_label(make_store(tmp_path, ["a", "b", "c"]), missing), "train")
+    for begin in range(missing):
+        with pytest.raises(DataError, match="is missing"):
+            source.texts(begin, 3)
+    assert source.texts(missing, 3) == ["a", "b", "c"][missing:]
+    assert find_unfit(source, Charset(), 9).found == {"empty": [], "foreign": [], "long": [], "broken": [missing - 1]}
+
+
+def without_label(folder, number):
+    with lmdb.open(str(folder)) as environment, environment.begin(write=True) as writing:
+        assert writing.delete(b"label-%09d" % number)
+    return folder
 
 
 def test_the_sum_of_a_large_set_is_one_line():

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
@@ -158,17 +157,19 @@ class Store:
         return f"{self.folder}: image-{index + 1:09d}"
 
     def texts(self, begin: int, end: int) -> list[str]:
-        """Labels of samples begin to end, read in the order of their keys."""
+        """Labels of samples begin to end, read in the order of their keys. Raises DataError when one is missing."""
         self._open()
+        keys = [b"label-%09d" % number for number in range(begin + 1, end + 1)]
         with self._transaction.cursor() as cursor:
-            found = cursor.set_key(b"label-%09d" % (begin + 1))
-            values = list(islice(cursor.iternext(keys=False, values=True), end - begin)) if found else []
-            if max(map(len, values), default=0) > LONGEST:
-                raise DataError(f"{self.folder}: a label after {begin + 1:,} has more than {LONGEST:,} bytes")
+            cursor.set_key(b"label-%09d" % (begin + 1))
+            stored = zip(keys, cursor.iternext(), strict=False)  # no list of it: memoryviews that stay cost four times
             try:
-                return [str(value, "utf-8") for value in values]
+                texts = [str(text, "utf-8") for key, (name, text) in stored if name == key and len(text) <= LONGEST]
             except UnicodeDecodeError as error:
                 raise DataError(f"{self.folder}: a label after {begin + 1:,} is not UTF-8: {error}") from None
+        if len(texts) < len(keys):
+            raise DataError(f"{self.folder}: a label after {begin + 1:,} is missing or longer than {LONGEST:,} bytes")
+        return texts
 
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
