@@ -216,6 +216,13 @@ def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
     assert texts(open_source(tmp_path, "train", Reading(encoding="gb18030"))) == ["中文"]
 
 
+@pytest.mark.parametrize("encoding", ["gbk18030", "", "base64", "undefined", "a\0b"])
+def test_an_encoding_that_is_none_is_one_line(encoding):
+    with pytest.raises(DataError, match="no encoding") as caught:
+        Reading(encoding=encoding)
+    assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
+
+
 def test_integers_outside_the_charset_name_their_line(tmp_path):
     make_integers(tmp_path)
     (tmp_path / "train.txt").write_text("1.jpg 1 2\n2.jpg 0\n")

@@ -31,7 +31,7 @@ NOT_LISTS = (*CODES, "lexicon.txt", "imlist.txt", "readme.txt", "license.txt", "
 
 @dataclass(frozen=True)
 class Reading:
-    """How to read a source, where its own layout leaves a choice.
+    """How to read a source, where its own layout leaves a choice. Raises DataError for an encoding that is none.
 
     Args:
         format: a name of FORMATS, or "auto".
@@ -48,6 +48,12 @@ class Reading:
     codes: str | None = None
     ratio: tuple[float, float, float] | None = None
     seed: int = 0
+
+    def __post_init__(self):
+        try:
+            b" ".decode(self.encoding, "replace")  # codecs.lookup knows base64 and the like, too, which give no text
+        except (LookupError, ValueError):
+            raise DataError(f"no encoding {self.encoding!r}; there are utf-8, gb18030, latin-1 and more") from None
 
 
 @dataclass(frozen=True)
