@@ -66,8 +66,6 @@ class Options:
     """Splits that may share pictures, as train+test"""
     charset: str = "36"
     """For --audit: 36, 62, 94 or a file"""
-    foreign: str = "drop"
-    """For --audit: what training will do with labels outside the charset, drop or strip"""
     stride: int = 4
     """For --audit: px of width per time step"""
     height: int = 32
@@ -146,7 +144,7 @@ def audit_all(options: Options) -> None:
     hashes = {}
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
-        print("\n".join(map(one_line, report(split, found, options.foreign))))
+        print("\n".join(map(one_line, report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} pictures are in {pair[0]} and in {pair[1]}")

@@ -26,9 +26,9 @@ def test_an_audit_counts_everything(tmp_path):
     assert found.foreign == {"-": 1}
     assert found.unfit == {"empty": 1, "foreign": 1, "long": 1}
     assert found.squeezed == {1.5: 5, 3: 1}  # 90x31 to 48x32 is 1.9 times narrower, 400x31 8.6 times
-    text = "\n".join(report("train", found, "drop"))
+    text = "\n".join(report("train", found))
     assert "7 samples, 1 unreadable, 1 repeated within it" in text
-    assert "characters outside the charset (drop): '-' 1" in text
+    assert "characters outside the charset: '-' 1" in text
     assert "long: " in text and "'committeeee'" in text and "0 to 11, median 4" in text
 
 

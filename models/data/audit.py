@@ -143,7 +143,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
             )
 
 
-def report(split: str, found: Findings, policy: str) -> Iterator[str]:
+def report(split: str, found: Findings) -> Iterator[str]:
     """The findings of one split, line by line, as they are printed."""
     repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
     lengths = sorted(found.lengths.elements())
@@ -152,7 +152,7 @@ def report(split: str, found: Findings, policy: str) -> Iterator[str]:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
     if found.foreign:
         most = " ".join(f"{c!r} {n:,}" for c, n in found.foreign.most_common(20))
-        yield f"  characters outside the charset ({policy}): {most}"
+        yield f"  characters outside the charset: {most}"
     for kind, count in found.unfit.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):
