@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from models.data.source import DataError, Source
+from models.data.synth90k import SPLITS
 
 
 class Part:
@@ -43,9 +44,7 @@ def split_by_ratio(source: Source, ratio: tuple[float, float, float], seed: int,
     order = np.random.default_rng(seed).permutation(len(source)).astype(np.uint32)
     part = np.sort(order[cuts[split - 1] if split else 0 : cuts[split]])
     if not len(part):
-        raise DataError(
-            f"{source.name}: {ratio} of {len(source)} samples leaves {('train', 'val', 'test')[split]} empty"
-        )
+        raise DataError(f"{source.name}: {ratio} of {len(source)} samples leaves {SPLITS[split]} empty")
     return Part(source, part)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from models.data.image import Shape
 from models.data.source import DataError
+from models.data.writer import Progress
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
 ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
@@ -124,18 +125,6 @@ class Packed:
         for name in ("ends.npy", "texts.bin"):
             digest.update((self.folder / name).read_bytes())
         return digest.hexdigest()
-
-
-@dataclass
-class Progress:
-    """How far a packing is: what a continued one trusts of the files, which may have grown beyond it."""
-
-    source: str
-    consumed: int = 0
-    written: int = 0
-    skipped: int = 0
-    text_bytes: int = 0
-    finished: bool = False
 
 
 class PackedWriter:

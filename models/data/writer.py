@@ -20,12 +20,16 @@ PAGE = 4096
 
 @dataclass
 class Progress:
-    """Where a writer is: samples of the source consumed, written and skipped, and which source that was."""
+    """Where a writer is: samples of the source consumed, written and skipped, and which source that was.
+
+    What a continued one trusts: files may have grown beyond it.
+    """
 
     source: str
     consumed: int = 0
     written: int = 0
     skipped: int = 0
+    text_bytes: int = 0  # of packed rows
     finished: bool = False
 
 

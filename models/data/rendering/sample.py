@@ -13,8 +13,8 @@ from bench.refusal import Refusal
 from models.data.rendering.fonts import Face
 from models.data.rendering.lexicon import spell, split_words
 from models.data.rendering.styles import render
+from models.data.synth90k import SPLITS
 
-SPLITS = ("train", "val", "test")
 QUALITY = (
     79,
     10,
