@@ -154,9 +154,9 @@ def test_two_lists_without_splits_are_a_question(tmp_path):
 
 
 def test_lmdbs_called_by_split_serve_that_split_only(tmp_path):
-    for name, labels in (("MJ/MJ_train", ["a"]), ("MJ/MJ_valid", ["b"]), ("ST_train", ["c"])):
+    for name, labels in (("MJ/MJ_train", ["a"]), ("MJ/MJ_valid", ["b"]), ("ST_train", ["c"]), ("SynthAdd", ["d"])):
         make_store(tmp_path / name, labels)
-    assert texts(open_source(tmp_path, "train")) == ["a", "c"]
+    assert texts(open_source(tmp_path, "train")) == ["a", "c", "d"]  # whose name is no split
     assert texts(open_source(tmp_path, "val")) == ["b"]
     with pytest.raises(DataError, match="none of its LMDBs is called test"):
         open_source(tmp_path, "test")

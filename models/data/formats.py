@@ -169,10 +169,13 @@ def nested_stores(root: Path, _: Reading) -> Path | None:
 
 
 def open_nested(root: Path, split: str, _: Reading) -> Source:
-    """All LMDBs below a folder; where some are called like MJ_train and MJ_valid, only those of the split."""
+    """All LMDBs below a folder; where some are called like MJ_train and MJ_valid, only those of the split.
+
+    Beside such ones an LMDB that is called like no split, as ST is in clovaai's folders, is for training.
+    """
     folders = [path.parent for path in sorted(root.rglob("data.mdb"))]
     if named_by_split(root):
-        folders = [folder for folder in folders if ending(folder) in ALSO_CALLED[split]]
+        folders = [folder for folder in folders if split_called(folder) == split]
     if not folders:
         raise DataError(f"{root}: none of its LMDBs is called {' or '.join(ALSO_CALLED[split])}")
     return Mix([Store(folder) for folder in folders])
@@ -180,11 +183,12 @@ def open_nested(root: Path, split: str, _: Reading) -> Source:
 
 def named_by_split(root: Path) -> bool:
     """Whether any LMDB below a folder is called like MJ_train or MJ_valid."""
-    return any(ending(path.parent) in names for path in root.rglob("data.mdb") for names in ALSO_CALLED.values())
+    return any(split_called(path.parent, other="") for path in root.rglob("data.mdb"))
 
 
-def ending(folder: Path) -> str:
-    return re.split("[_-]", folder.name.lower())[-1]
+def split_called(folder: Path, other: str = "train") -> str:
+    ending = re.split("[_-]", folder.name.lower())[-1]
+    return next((split for split, names in ALSO_CALLED.items() if ending in names), other)
 
 
 def named_pictures(root: Path, _: Reading) -> Path | None:
