@@ -265,6 +265,15 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
         raise Refusal(f"cannot write {path}: {error}") from None
 
 
+def is_saved(path: Path) -> bool:
+    """Whether `save` wrote it. What cannot be read is not; who reads it then says why."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return ABOUT in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
 def load(path: Path) -> dict:
     """What `save` wrote, in the shape of a checkpoint: network, charset, data, model, recipe (None for a peer's)."""
     try:
@@ -295,8 +304,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
-    content = read(options.peer)
-    if isinstance(content, dict) and "format" in content and "network" in content:
+    saved = is_saved(options.peer)
+    content = load(options.peer) if saved else read(options.peer)
+    if saved or (isinstance(content, dict) and "format" in content and "network" in content):
         made, charset = own(content, options.peer)
     else:
         made, charset = convert(tensors(content, options.peer)), Charset.named(options.charset)

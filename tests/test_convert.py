@@ -346,6 +346,20 @@ def test_a_file_is_converted_and_read_back(tmp_path, capsys):
     assert content["data"] == {"height": 32, "width": 100, "channels": 1, "keep_ratio": False}
 
 
+def test_a_file_of_ours_is_halved(tmp_path):
+    torch.save(gitycc(), tmp_path / "peer.pth")
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    convert.main([str(tmp_path / "peer.pth"), str(whole)])
+    convert.main([str(whole), str(half), "--half"])
+    before, after = convert.load(whole), convert.load(half)
+    assert {key: before[key] for key in ("charset", "data", "model")} == {
+        k: after[k] for k in ("charset", "data", "model")
+    }
+    assert {value.dtype for value in after["network"].values() if value.dim() > 1} == {torch.float16}
+    for key, value in after["network"].items():
+        assert torch.allclose(value.double(), before["network"][key].double(), rtol=1e-3, atol=1e-4), key
+
+
 class Stranger:
     def __reduce__(self):
         return (print, ("this must never be printed",))

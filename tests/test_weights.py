@@ -92,6 +92,7 @@ def test_each_stage_of_the_recipe_begins_where_the_one_before_ended(recipe):
     assert starts == [*ends[:3], small, ends[4], large, ends[5]]
     resized = [words[2:] for _, words in calls if words[1] == "models.resize"]
     assert resized == [[ends[3], small], [ends[5], large]]
+    assert ["-m", "models.average", large, ends[6], f"{work}/mean.safetensors"] in [words for _, words in calls]
     for data, words in calls:  # what is trained on was drawn before
         if words[1] == "models.launch":
             names = [part.partition(":")[0] for part in data.split(",")]
