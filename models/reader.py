@@ -29,14 +29,14 @@ from models import checkpoint, weights
 from models.charset import Charset
 from models.data.image import PADDING, Shape, resize
 from models.data.opened import MOST_PIXELS, Picture, opened
-from models.decode import Decoded, best_path, on_host, raw_path
+from models.decode import Decoded, best_path, on_host, raw_path, words_seen
 from models.decoding import beam
 from models.decoding.alignment import align, runs
 from models.engines.table import ENGINES, Engine, choose
 from models.engines.typical import typical
 from models.model import Model
 from models.options import Common, Infer, checkpoint_root
-from models.parts.heads import Attention
+from models.parts.heads import Attention, pad
 from models.recogniser import Recogniser as Network
 from models.recogniser import build
 from models.scoring.reading import Method
@@ -278,19 +278,25 @@ def alternative(logs: Tensor, lengths: Tensor, texts: list[str], most: int, char
 
 def attended(reader: Recogniser, images: Tensor, widths: Tensor, alternatives: int) -> list[Reading]:
     """Read with attention: where the decoder looked while it wrote is the alignment."""
-    network = reader.network
-    features, steps = network.features(images, widths)
-    logits, looked = network.head.write(features, steps)  # (S, N, C), (S, N, T)
-    if reader.method.words:
-        decoded = reader.method(network, images, widths, reader.charset)
+    head, charset, words = reader.network.head, reader.charset, reader.method.words
+    features, steps = reader.network.features(images, widths)
+    if words:
+        decoded = words_seen(head, features, steps, charset, words)
+        looked = head.write(features, steps, dictated(decoded.texts, charset, features.device))[1]  # (S, N, T)
     else:
-        decoded = reader.method.decoded(logits, steps, reader.charset, network.head.decoder)
+        logits, looked = head.write(features, steps)  # (S, N, C), (S, N, T)
+        decoded = reader.method.decoded(logits, steps, charset, head.decoder)
     lengths = [looked.shape[2]] * len(images) if steps is None else steps.tolist()
     looked = looked.float().cpu().numpy()
     return [
         Reading(*said, [], looked[: len(said[0]), place, : lengths[place]], "")
         for place, said in enumerate(rows_of(decoded))
     ]
+
+
+def dictated(texts: list[str], charset: Charset, device: torch.device) -> Tensor:
+    """Targets (N, S) with which a decoder writes these texts and not its own."""
+    return pad(*map(torch.from_numpy, charset.encode_all(texts))).to(device)
 
 
 def rows_of(decoded: Decoded) -> Iterator[tuple[str, float, list[float]]]:

@@ -115,6 +115,28 @@ def test_one_searched_or_from_a_lexicon_is_aligned_too(trained, tmp_path):
     assert len(Recogniser.load(trained, device="CPU", beam=4)(noise()).seen) > 0
 
 
+def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
+    """The word is longer than what is read freely, and than `longest`: it has a row for each letter all the same."""
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("abcabcab\n")
+    chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt")
+    reading, network = chosen(noise()), chosen.network.network
+    assert reading.text == "abcabcab" and len(reading.alignment) == len(reading.character_confidences) == 8
+    images = torch.from_numpy(chosen.picture(noise())).permute(2, 0, 1)[None] / 127.5 - 1
+    target = torch.tensor([[*LETTERS.encode(reading.text), 0]])
+    with torch.inference_mode():
+        looked = network.head.write(*network.features(images), target)[1]
+    np.testing.assert_allclose(reading.seen, looked[:8, 0], atol=1e-4)
+
+
+def test_with_attention_the_backbone_runs_once(tmp_path):
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    chosen, ran = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt"), []
+    chosen.network.network.backbone.register_forward_hook(lambda *_: ran.append(1))
+    assert chosen(noise()).text in ("cab", "abba") and len(ran) == 1
+
+
 def test_another_engine_reads_the_same(trained, read):
     pytest.importorskip("onnxruntime")
     pictures = [noise(seed=seed) for seed in range(3)]
