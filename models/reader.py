@@ -43,6 +43,7 @@ from models.scoring.reading import Method
 from models.util import Session, normalised
 
 ALTERNATIVES = 3  # texts beside the one that is read
+WIDTH = 11  # prefixes that look for them: the most that the service gives, and the one that is read
 KNOWS_PADDING = ("eager", "prepacked", "compile")  # engines that read pictures of several widths together
 
 log = logging.getLogger(__name__)
@@ -268,10 +269,13 @@ def aligned(logs: Tensor, lengths: Tensor, texts: list[str], charset: Charset) -
 
 
 def alternative(logs: Tensor, lengths: Tensor, texts: list[str], most: int, charset: Charset) -> list[list]:
-    """For each picture the most probable texts that are not the one read, with their probabilities."""
+    """For each picture the most probable texts that are not the one read, with their probabilities.
+
+    The width decides the probabilities, so it is the same whatever others of the batch ask for.
+    """
     if not most:
         return [[] for _ in texts]
-    found = beam.several(logs, lengths, most + 1)
+    found = beam.several(logs, lengths, max(most + 1, WIDTH))
     spelled = [[(charset.decode(label), float(np.exp(score))) for label, score in row] for row in found]
     return [[one for one in row if one[0] != text][:most] for row, text in zip(spelled, texts, strict=True)]
 

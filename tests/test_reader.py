@@ -78,6 +78,12 @@ def test_what_a_reading_says(read):
     assert read(noise(), alternatives=0).alternatives == []
 
 
+def test_alternatives_do_not_depend_on_how_many_others_ask_for(read):
+    few, many = (read(noise(), alternatives=most).alternatives for most in (1, 10))
+    assert len(many) == 10 and few == many[:1]
+    assert len(read(noise(), alternatives=15).alternatives) == 15
+
+
 def test_the_alignment_has_a_row_for_each_character():
     rows = reader.runs(np.array([0, 1, 1, 0, 1, 3, 3, 0]))
     assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
