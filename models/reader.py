@@ -35,7 +35,7 @@ from models.decoding.alignment import align, runs
 from models.engines.table import ENGINES, Engine, choose
 from models.engines.typical import typical
 from models.model import Model
-from models.options import Common, Infer, checkpoint_root
+from models.options import Common, Infer, checkpoint_root, refuse_too_small
 from models.parts.heads import Attention, pad
 from models.recogniser import Recogniser as Network
 from models.recogniser import build
@@ -209,6 +209,7 @@ def shape_of(data: dict) -> Shape:
 
 
 def opened_session(options: Infer, device: str | None, precision: str, charset: Charset) -> Session:
+    refuse_too_small(options)
     return Embedded(options, Device.open(device or best(), precision), World(), charset)
 
 

@@ -238,6 +238,11 @@ def test_importing_models_is_light():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_a_batch_of_nothing_is_refused(trained):
+    with pytest.raises(Refusal, match="--batch_size is at least 1, not 0"):
+        Recogniser.load(trained, device="CPU", batch_size=0)
+
+
 def test_loading_changes_nothing_that_is_drawn(trained):
     torch.manual_seed(3)
     expected = torch.rand(4)
