@@ -123,7 +123,11 @@ BAD = {
     "JSON nested deeply": (as_type("application/json", b"[" * 200_000), 400, "not JSON"),
     "other JSON": ({"json": {"pictures": []}}, 400, '"images"'),
     "numbers": ({"json": {"images": [1, 2]}}, 400, '"images"'),
+    "a list": ({"json": ["x"]}, 400, '"images"'),
+    "one picture without its list": ({"json": {"images": "x" * 500}}, 400, "must be a list"),
     "not base64": ({"json": {"images": ["???"]}}, 400, "not base64"),
+    "base64 with an accent": ({"json": {"images": ["é"]}}, 400, "not base64"),
+    "JSON that is not UTF-8": (as_type("application/json", b'{"images": ["\xff"]}'), 400, "not JSON"),
 }  # fmt: skip
 
 
