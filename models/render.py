@@ -123,12 +123,22 @@ def shares(text: str) -> tuple[float, float, float]:
 
 
 def make(sample: Sample, out: Path, workers: int) -> None:
-    """Write the sample below `out`, unless the very same one is there already."""
+    """Write the sample below `out`, unless the very same one is there already, or is when this one is done."""
     target, about = out / INSIDE.parts[0], marker.describe(sample)
-    if target.exists():
-        marker.must_match(out, about)
-        print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
-        return
+    if not target.exists():
+        try:
+            write(sample, out, workers, about)
+            return
+        except OSError:
+            if not target.exists():  # or another run was faster
+                raise
+    marker.must_match(out, about)
+    print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
+
+
+def write(sample: Sample, out: Path, workers: int, about: dict) -> None:
+    """Draw the sample below `out`, where it appears when it is complete. Raises OSError when one is there by then."""
+    target = out / INSIDE.parts[0]
     started = time.perf_counter()
     with files.appearing_whole(target) as part:
         folder = part / INSIDE.relative_to(INSIDE.parts[0])
