@@ -66,15 +66,22 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving nothing."""
+    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
     options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
     except OSError as problem:
-        raise Refusal(f"{problem}; nothing was left behind") from problem
+        raise Refusal(f"{problem}{nothing_left(options)}") from problem
     except KeyboardInterrupt:
-        print("models.render: interrupted; nothing was left behind", file=sys.stderr)
+        print(f"models.render: interrupted{nothing_left(options)}", file=sys.stderr)
         sys.exit(130)
+
+
+def nothing_left(options: Options) -> str:
+    """Words to add where it is so: a sample that is there is whole, but a sheet may be half a file."""
+    places = [options.out and options.out / INSIDE.parts[0], options.sheet]
+    there = any(place and os.path.exists(place) for place in places)  # noqa: PTH110 (Path.exists may be refused)
+    return "" if there else "; nothing was left behind"
 
 
 def run(options: Options) -> None:

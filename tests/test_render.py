@@ -184,9 +184,20 @@ class TestWholeOrNothing:
             return word, b"jpeg"
 
         monkeypatch.setattr(Look, "jpeg", fail_late)
-        with pytest.raises(Refusal, match="No space left on device"):
+        with pytest.raises(Refusal, match="No space left on device; nothing was left behind"):
             render.main(["--out", str(tmp_path), "--count", "50", "--workers", "1"])
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("problem", [OSError("no such folder"), KeyboardInterrupt()], ids=["error", "stop"])
+    def test_a_whole_sample_that_is_left_is_not_denied(self, problem, tmp_path, monkeypatch, capsys):
+        def fail(sample):
+            raise problem
+
+        monkeypatch.setattr(render, "contact_sheet", fail)
+        with pytest.raises((Refusal, SystemExit)) as ended:
+            made(tmp_path, "--count", "5", "--sheet", str(tmp_path / "sheet.png"))
+        assert "left behind" not in f"{ended.value} {capsys.readouterr().err}"
+        assert len(rows(tmp_path / INSIDE)) == 5
 
     @pytest.mark.parametrize("stop", [stop_container, press_ctrl_c])
     def test_a_stopped_run_leaves_nothing_and_one_line(self, stop, tmp_path):
