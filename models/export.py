@@ -6,7 +6,7 @@ runtime that is installed, and must read what torch reads; the same for INT8, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,9 @@ class Agreement:
 
 
 @torch.inference_mode()
-def agreement(runtime: str, content: bytes, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
-    """Run an ONNX file of this network's. Raises Refusal when the runtime is missing."""
-    run, found = RUNTIMES[runtime](content, None), Agreement(runtime)
+def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
+    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises Refusal as the network does."""
+    found = Agreement(runtime)
     for images in batches:
         expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))
         texts = [decode(y, None, charset, network.head.decoder).texts for y in (expected, logits)]
@@ -98,10 +98,11 @@ def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool
     """Say how each runtime here reads the file. Raises Refusal when one computes something else than torch."""
     for runtime in RUNTIMES:
         try:
-            found = agreement(runtime, content, reader.network.network, reader.charset, batches)
-        except Refusal:
+            run = RUNTIMES[runtime](content, None)
+        except Refusal:  # no such package
             print(f"  {runtime}: not installed, not checked")
             continue
+        found = agreement(runtime, run, reader.network.network, reader.charset, batches)
         print(found)
         if exact and not (found.difference <= TOLERANCE[None] and found.same == found.n):
             raise Refusal(f"{runtime} does not compute what torch does with this file; please report it")

@@ -92,7 +92,9 @@ def ensure_dataset(rest: list[str], place: Place) -> None:
             "--style",
             "plain",
         ]
-        subprocess.run([sys.executable, *command], check=True)
+        code = subprocess.run([sys.executable, *command]).returncode
+        if code:  # it has said why
+            sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell counts it
     os.environ["PYTORCH_TRAIN_DATASET"] = str(sample)
 
 

@@ -29,20 +29,21 @@ from models import checkpoint, weights
 from models.charset import Charset
 from models.data.image import PADDING, Shape, resize
 from models.data.opened import MOST_PIXELS, Picture, opened
-from models.decode import Decoded, best_path, on_host, raw_path
+from models.decode import Decoded, best_path, on_host, raw_path, words_seen
 from models.decoding import beam
 from models.decoding.alignment import align, runs
 from models.engines.table import ENGINES, Engine, choose
 from models.engines.typical import typical
 from models.model import Model
-from models.options import Common, Infer, checkpoint_root
-from models.parts.heads import Attention
+from models.options import Common, Infer, checkpoint_root, refuse_too_small
+from models.parts.heads import Attention, pad
 from models.recogniser import Recogniser as Network
 from models.recogniser import build
 from models.scoring.reading import Method
 from models.util import Session, normalised
 
 ALTERNATIVES = 3  # texts beside the one that is read
+WIDTH = 11  # prefixes that look for them: the most that the service gives, and the one that is read
 KNOWS_PADDING = ("eager", "prepacked", "compile")  # engines that read pictures of several widths together
 
 log = logging.getLogger(__name__)
@@ -208,6 +209,7 @@ def shape_of(data: dict) -> Shape:
 
 
 def opened_session(options: Infer, device: str | None, precision: str, charset: Charset) -> Session:
+    refuse_too_small(options)
     return Embedded(options, Device.open(device or best(), precision), World(), charset)
 
 
@@ -268,29 +270,38 @@ def aligned(logs: Tensor, lengths: Tensor, texts: list[str], charset: Charset) -
 
 
 def alternative(logs: Tensor, lengths: Tensor, texts: list[str], most: int, charset: Charset) -> list[list]:
-    """For each picture the most probable texts that are not the one read, with their probabilities."""
+    """For each picture the most probable texts that are not the one read, with their probabilities.
+
+    The width decides the probabilities, so it is the same whatever others of the batch ask for.
+    """
     if not most:
         return [[] for _ in texts]
-    found = beam.several(logs, lengths, most + 1)
+    found = beam.several(logs, lengths, max(most + 1, WIDTH))
     spelled = [[(charset.decode(label), float(np.exp(score))) for label, score in row] for row in found]
     return [[one for one in row if one[0] != text][:most] for row, text in zip(spelled, texts, strict=True)]
 
 
 def attended(reader: Recogniser, images: Tensor, widths: Tensor, alternatives: int) -> list[Reading]:
     """Read with attention: where the decoder looked while it wrote is the alignment."""
-    network = reader.network
-    features, steps = network.features(images, widths)
-    logits, looked = network.head.write(features, steps)  # (S, N, C), (S, N, T)
-    if reader.method.words:
-        decoded = reader.method(network, images, widths, reader.charset)
+    head, charset, words = reader.network.head, reader.charset, reader.method.words
+    features, steps = reader.network.features(images, widths)
+    if words:
+        decoded = words_seen(head, features, steps, charset, words)
+        looked = head.write(features, steps, dictated(decoded.texts, charset, features.device))[1]  # (S, N, T)
     else:
-        decoded = reader.method.decoded(logits, steps, reader.charset, network.head.decoder)
+        logits, looked = head.write(features, steps)  # (S, N, C), (S, N, T)
+        decoded = reader.method.decoded(logits, steps, charset, head.decoder)
     lengths = [looked.shape[2]] * len(images) if steps is None else steps.tolist()
     looked = looked.float().cpu().numpy()
     return [
         Reading(*said, [], looked[: len(said[0]), place, : lengths[place]], "")
         for place, said in enumerate(rows_of(decoded))
     ]
+
+
+def dictated(texts: list[str], charset: Charset, device: torch.device) -> Tensor:
+    """Targets (N, S) with which a decoder writes these texts and not its own."""
+    return pad(*map(torch.from_numpy, charset.encode_all(texts))).to(device)
 
 
 def rows_of(decoded: Decoded) -> Iterator[tuple[str, float, list[float]]]:

@@ -66,15 +66,22 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving nothing."""
+    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
     options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
     except OSError as problem:
-        raise Refusal(f"{problem}; nothing was left behind") from problem
+        raise Refusal(f"{problem}{nothing_left(options)}") from problem
     except KeyboardInterrupt:
-        print("models.render: interrupted; nothing was left behind", file=sys.stderr)
+        print(f"models.render: interrupted{nothing_left(options)}", file=sys.stderr)
         sys.exit(130)
+
+
+def nothing_left(options: Options) -> str:
+    """Words to add where it is so: a sample that is there is whole, but a sheet may be half a file."""
+    places = [options.out and options.out / INSIDE.parts[0], options.sheet]
+    there = any(place and os.path.exists(place) for place in places)  # noqa: PTH110 (Path.exists may be refused)
+    return "" if there else "; nothing was left behind"
 
 
 def run(options: Options) -> None:
@@ -123,12 +130,22 @@ def shares(text: str) -> tuple[float, float, float]:
 
 
 def make(sample: Sample, out: Path, workers: int) -> None:
-    """Write the sample below `out`, unless the very same one is there already."""
+    """Write the sample below `out`, unless the very same one is there already, or is when this one is done."""
     target, about = out / INSIDE.parts[0], marker.describe(sample)
-    if target.exists():
-        marker.must_match(out, about)
-        print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
-        return
+    if not target.exists():
+        try:
+            write(sample, out, workers, about)
+            return
+        except OSError:
+            if not target.exists():  # or another run was faster
+                raise
+    marker.must_match(out, about)
+    print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
+
+
+def write(sample: Sample, out: Path, workers: int, about: dict) -> None:
+    """Draw the sample below `out`, where it appears when it is complete. Raises OSError when one is there by then."""
+    target = out / INSIDE.parts[0]
     started = time.perf_counter()
     with files.appearing_whole(target) as part:
         folder = part / INSIDE.relative_to(INSIDE.parts[0])

@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
     reader = Recogniser.load(options.weights, **how)
     place = bound(options.host, options.port)
-    print(f"{reader.source}: http://{options.host}:{place.getsockname()[1]}/", flush=True)
+    print(f"{reader.source}: http://{bracketed(options.host)}:{place.getsockname()[1]}/", flush=True)
     settings = {"log_level": "error", "access_log": False, "server_header": False, "http": Connection, "ws": "none"}
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     drain = options.limits.drain_seconds
@@ -83,13 +83,20 @@ def answered(names: list[str], address: str) -> list[str]:
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens there; requests that come before all is ready wait in it. Raises Refusal."""
+    if not 0 <= port <= 65535:  # getaddrinfo would take what is left of 65536
+        raise Refusal(f"--port is 0 to 65535, not {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         raise Refusal(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise Refusal(f"cannot listen on {host}:{port}: {os.strerror(error.errno)}") from None
+        raise Refusal(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
+
+
+def bracketed(host: str) -> str:
+    """A host as an address in a browser has it, where ':' begins the port: [::1]."""
+    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

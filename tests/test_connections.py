@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 
@@ -86,6 +87,15 @@ def test_a_slow_client_is_ended(name, service):
     said, took = heard(service, *parts, pause_s=0.05)
     assert status in said[:20] and said.count(b"HTTP/1.1") == 1
     assert took < 2 * PATIENCE_S + 5  # its answer comes, and then as much time again; machines are busy
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["first", "second"])
+def test_who_sends_half_a_request_and_then_nothing_is_told(before, service):
+    """All in one packet: what begins the request is the last that comes."""
+    with connect(service) as connection:
+        connection.sendall(before + b"GET / HTTP/1.1\r\nHost: x")
+        said = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"200"] * bool(before) + [b"408"]
 
 
 def test_a_silent_client_is_hung_up_on_without_a_word(service):

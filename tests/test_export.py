@@ -12,6 +12,7 @@ from PIL import Image
 from test_reader import noise, saved
 
 from bench.refusal import Refusal
+from models import Recogniser
 from models import export as exporting
 from models.charset import Charset
 from models.decode import decode
@@ -148,6 +149,22 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(Refusal, match="onnxruntime does not compute what torch does"):
         exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
+
+
+def test_what_cannot_be_checked_is_not_taken_for_a_missing_runtime(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exporting, "RUNTIMES", {"onnxruntime": lambda content, dtype: None})
+    with pytest.raises(Refusal, match="are 16 px high"):
+        exporting.check(b"", Recogniser.load(saved(tmp_path), device="CPU"), [torch.zeros(1, 1, 16, 100)])
+    assert "not installed" not in capsys.readouterr().out
+
+
+def test_a_runtime_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
+    def missing(content, dtype):
+        raise Refusal("no such package")
+
+    monkeypatch.setattr(exporting, "RUNTIMES", {"openvino": missing})
+    exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
+    assert "openvino: not installed, not checked" in capsys.readouterr().out
 
 
 def test_without_a_checkpoint_or_pictures_nothing_is_written(tmp_path):

@@ -1,6 +1,10 @@
+import os
+import sys
+
 import pytest
 
 from bench import device
+from bench.hosts import Place
 from bench.refusal import Refusal
 from bench.run_name import RunName
 from models import launch
@@ -31,6 +35,19 @@ def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
 def test_without_a_device_in_the_name_the_best_one_is_taken(monkeypatch):
     monkeypatch.setattr(device, "present", lambda name: int(name != "MLU"))
     assert launch.checked(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"
+
+
+@pytest.mark.parametrize(("ended", "code"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), 9)", 137)])
+def test_a_sample_that_cannot_be_rendered_ends_the_run_as_its_renderer_did(ended, code, tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\n{ended}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("CRNN_SAMPLE", str(tmp_path / "sample"))
+    monkeypatch.delenv("PYTORCH_TRAIN_DATASET", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        launch.ensure_dataset([], Place.here())
+    assert stopped.value.code == code and "PYTORCH_TRAIN_DATASET" not in os.environ
 
 
 def test_options_by_hand_win_over_the_name():

@@ -78,6 +78,12 @@ def test_what_a_reading_says(read):
     assert read(noise(), alternatives=0).alternatives == []
 
 
+def test_alternatives_do_not_depend_on_how_many_others_ask_for(read):
+    few, many = (read(noise(), alternatives=most).alternatives for most in (1, 10))
+    assert len(many) == 10 and few == many[:1]
+    assert len(read(noise(), alternatives=15).alternatives) == 15
+
+
 def test_the_alignment_has_a_row_for_each_character():
     rows = reader.runs(np.array([0, 1, 1, 0, 1, 3, 3, 0]))
     assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
@@ -113,6 +119,28 @@ def test_one_searched_or_from_a_lexicon_is_aligned_too(trained, tmp_path):
     assert chosen.text in ("cab", "abba") and len(chosen.alignment) == len(chosen.text)
     assert all(left < right for left, right in chosen.alignment)
     assert len(Recogniser.load(trained, device="CPU", beam=4)(noise()).seen) > 0
+
+
+def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
+    """The word is longer than what is read freely, and than `longest`: it has a row for each letter all the same."""
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("abcabcab\n")
+    chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt")
+    reading, network = chosen(noise()), chosen.network.network
+    assert reading.text == "abcabcab" and len(reading.alignment) == len(reading.character_confidences) == 8
+    images = torch.from_numpy(chosen.picture(noise())).permute(2, 0, 1)[None] / 127.5 - 1
+    target = torch.tensor([[*LETTERS.encode(reading.text), 0]])
+    with torch.inference_mode():
+        looked = network.head.write(*network.features(images), target)[1]
+    np.testing.assert_allclose(reading.seen, looked[:8, 0], atol=1e-4)
+
+
+def test_with_attention_the_backbone_runs_once(tmp_path):
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    chosen, ran = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt"), []
+    chosen.network.network.backbone.register_forward_hook(lambda *_: ran.append(1))
+    assert chosen(noise()).text in ("cab", "abba") and len(ran) == 1
 
 
 def test_another_engine_reads_the_same(trained, read):
@@ -208,6 +236,11 @@ def test_an_unknown_engine_or_device_is_refused(trained):
 def test_importing_models_is_light():
     code = "import sys, models; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_batch_of_nothing_is_refused(trained):
+    with pytest.raises(Refusal, match="--batch_size is at least 1, not 0"):
+        Recogniser.load(trained, device="CPU", batch_size=0)
 
 
 def test_loading_changes_nothing_that_is_drawn(trained):

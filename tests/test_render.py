@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import signal
 import string
 import subprocess
@@ -183,9 +184,20 @@ class TestWholeOrNothing:
             return word, b"jpeg"
 
         monkeypatch.setattr(Look, "jpeg", fail_late)
-        with pytest.raises(Refusal, match="No space left on device"):
+        with pytest.raises(Refusal, match="No space left on device; nothing was left behind"):
             render.main(["--out", str(tmp_path), "--count", "50", "--workers", "1"])
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("problem", [OSError("no such folder"), KeyboardInterrupt()], ids=["error", "stop"])
+    def test_a_whole_sample_that_is_left_is_not_denied(self, problem, tmp_path, monkeypatch, capsys):
+        def fail(sample):
+            raise problem
+
+        monkeypatch.setattr(render, "contact_sheet", fail)
+        with pytest.raises((Refusal, SystemExit)) as ended:
+            made(tmp_path, "--count", "5", "--sheet", str(tmp_path / "sheet.png"))
+        assert "left behind" not in f"{ended.value} {capsys.readouterr().err}"
+        assert len(rows(tmp_path / INSIDE)) == 5
 
     @pytest.mark.parametrize("stop", [stop_container, press_ctrl_c])
     def test_a_stopped_run_leaves_nothing_and_one_line(self, stop, tmp_path):
@@ -220,6 +232,44 @@ class TestWholeOrNothing:
             made(tmp_path, "--count", "5")
         assert not dead.exists()
         assert alive.exists()
+
+    def test_a_run_is_not_taken_for_dead_while_its_sample_appears(self, tmp_path, monkeypatch):
+        rename = Path.rename
+
+        def watched(part: Path, target: Path) -> Path:
+            files.remove_unless_held(part)
+            return rename(part, target)
+
+        monkeypatch.setattr(Path, "rename", watched)
+        sample = made(tmp_path, "--count", "5")
+        assert len(list(sample.rglob("*.jpg"))) == 5
+        assert list(tmp_path.rglob("*.lock")) == []
+
+    @pytest.mark.parametrize("step", ["open", "lock"])
+    def test_a_run_whose_folder_is_taken_before_it_is_locked_makes_another(self, step, tmp_path, monkeypatch):
+        taken, owner, name = [], *{"open": (Path, "open"), "lock": (fcntl, "flock")}[step]
+        before = getattr(owner, name)
+
+        def late(*arguments, **options):
+            if not taken:
+                taken.extend(map(shutil.rmtree, tmp_path.glob(".Synth90k.part-*")))
+            return before(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, late)
+        assert len(rows(made(tmp_path, "--count", "5"))) == 5
+        assert taken and [path.name for path in tmp_path.iterdir()] == ["Synth90k"]
+
+    def test_of_two_runs_at_once_the_slower_takes_what_the_faster_made(self, tmp_path, monkeypatch, capsys):
+        made(tmp_path / "faster", "--count", "5")
+        (tmp_path / "out").mkdir()
+        monkeypatch.setattr(
+            files, "write_index", lambda *_: shutil.copytree(tmp_path / "faster/Synth90k", tmp_path / "out/Synth90k")
+        )
+        made(tmp_path / "out", "--count", "5")
+        assert "already there, complete: 5 plain pictures" in capsys.readouterr().out
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["Synth90k"]
+        shutil.rmtree(tmp_path / "out/Synth90k")
+        assert "holds another sample" in refused("--out", str(tmp_path / "out"), "--count", "6", "--workers", "1")
 
     def test_the_same_again_is_kept_and_another_is_refused(self, tmp_path):
         sample = made(tmp_path, "--count", "5")

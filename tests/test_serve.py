@@ -20,7 +20,9 @@ from chromium import chromium
 from PIL import Image
 from test_reader import encoded, gif, noise, saved, wide_png
 
+from bench.refusal import Refusal
 from models import Recogniser
+from models.serve import bound, bracketed
 
 requests = pytest.importorskip("requests")
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,7 +123,11 @@ BAD = {
     "JSON nested deeply": (as_type("application/json", b"[" * 200_000), 400, "not JSON"),
     "other JSON": ({"json": {"pictures": []}}, 400, '"images"'),
     "numbers": ({"json": {"images": [1, 2]}}, 400, '"images"'),
+    "a list": ({"json": ["x"]}, 400, '"images"'),
+    "one picture without its list": ({"json": {"images": "x" * 500}}, 400, "must be a list"),
     "not base64": ({"json": {"images": ["???"]}}, 400, "not base64"),
+    "base64 with an accent": ({"json": {"images": ["é"]}}, 400, "not base64"),
+    "JSON that is not UTF-8": (as_type("application/json", b'{"images": ["\xff"]}'), 400, "not JSON"),
 }  # fmt: skip
 
 
@@ -230,6 +236,26 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr == f"models.serve: error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(Refusal, match=f"--port is 0 to 65535, not {port}"):
+        bound("127.0.0.1", port)
+
+
+def test_a_browser_opens_the_address_that_is_printed(weights):
+    try:
+        bound("::1", 0).close()
+    except Refusal:
+        pytest.skip("this host has no IPv6")
+    with served(weights, "--host", "::1") as (_, url):
+        assert url.startswith("http://[::1]:")
+        assert requests.get(f"{url}/healthz", timeout=5).json()["status"] == "ok"
+
+
+def test_only_a_host_with_colons_is_bracketed():
+    assert [bracketed(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
 
 
 @pytest.fixture(scope="module")

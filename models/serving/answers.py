@@ -37,6 +37,7 @@ class Problem(BaseModel):
 
 
 def word(name: str, reading: Reading, alternatives: int) -> Word:
+    # Not strict: a word of a lexicon that CTC's columns are too few to spell has no places.
     each = zip(reading.text, reading.character_confidences, reading.alignment, strict=False)
     return Word(
         name=name,

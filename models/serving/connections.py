@@ -68,7 +68,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEAD_BYTES:,} bytes beside the body")
 
     def on_message_begin(self) -> None:
-        self.framing = 0
+        self.framing = 1  # of a request that has begun, which `expire` must not take for none
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:

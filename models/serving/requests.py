@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -91,16 +90,24 @@ async def of_form(request: Request, limits: Limits) -> list[Sent]:
 
 async def of_json(request: Request, limits: Limits) -> list[Sent]:
     """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
+    images = counted(listed(await request.body()), limits)
     try:
-        images = counted(json.loads(await request.body())["images"], limits)
         texts = [image.rpartition(",")[2] for image in images]
         return [Sent(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
-    except (KeyError, TypeError, AttributeError):
-        raise HTTPException(400, 'not {"images": ["<base64>", ...]}') from None
-    except (binascii.Error, UnicodeError) as error:
+    except ValueError as error:
         raise HTTPException(400, f"not base64: {error}") from None
+
+
+def listed(body: bytes) -> list[str]:
+    """The list under "images". HTTPException: 400."""
+    try:
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"not JSON: {error}") from None
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
+        raise HTTPException(400, 'not {"images": ["<base64>", ...]}: "images" must be a list of strings')
+    return images
 
 
 async def of_body(request: Request, limits: Limits) -> list[Sent]:

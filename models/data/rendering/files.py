@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from models.data.rendering.sample import Look, Sample, Task
 
@@ -60,21 +61,29 @@ def appearing_whole(target: Path) -> Iterator[Path]:
     for left in target.parent.glob(f".{target.name}.part-*"):
         remove_unless_held(left)
     part = target.parent / f".{target.name}.part-{os.getpid()}"
-    part.mkdir()
-    try:
-        with (part / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(part):
+        try:
             yield part
-            (part / ".lock").unlink()
             part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            (target / ".lock").unlink()  # a kill before this line leaves it in the sample, where nobody reads it
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def held(part: Path) -> TextIO:
+    """The lock on a new folder, as an open file. Who tidies up may take the folder before it is locked: then again."""
+    while True:
+        part.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # taken before there was a file in it
+            lock = (part / ".lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock.fileno()).st_nlink:
+                return lock
+            lock.close()  # what is locked is a file that is gone
 
 
 def remove_unless_held(part: Path) -> None:
-    with (part / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
+    """Its lock goes with a folder that is given its name as a sample, so that none can be had on one that is done."""
+    with suppress(FileNotFoundError, BlockingIOError), (part / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(part, ignore_errors=True)
