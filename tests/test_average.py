@@ -12,7 +12,6 @@ from models.model import Model
 from models.reader import Recogniser
 from models.recogniser import build
 
-
 THIN = Model(hidden=16)
 
 
