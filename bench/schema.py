@@ -282,7 +282,8 @@ KNOWN = {  # patterns of fnmatch, for which a bracket is a set
 
 PREFACE = """# Results
 
-`runs/` holds one JSON file a run (git-ignored); `baselines/` what the gate compares with (committed). This page is
+`runs/` holds one JSON file a run (git-ignored); `baselines/` what the gate compares with (committed);
+`weights/` the last stages of the shipped weights' training (committed). This page is
 made by `python -m bench.schema > results/README.md` from `bench/schema.py`; a test checks that it is current.
 
 Units are in the names: `_s`, `_ms`, `_j`, `_w`, `_bytes`; a `_share` is 0..1. What nobody measured is null, never 0.
