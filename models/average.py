@@ -1,4 +1,4 @@
-"""The mean of trained weights of one network: `python -m models.average before.safetensors after.pt mean.safetensors`.
+"""The mean of trained weights of one network: `python -m models.average before.pt after.pt mean.safetensors`.
 
 Weights before and after a short further training lie in one valley, and their mean often reads better than either
 (Wortsman et al. 2022, arXiv 2109.01903 and 2203.05482).
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="models.average",
         description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.average before.safetensors after.pt mean.safetensors",
+        epilog="example: python -m models.average before.pt after.pt mean.safetensors",
     )
     parser.add_argument("trained", type=Path, nargs="+", help="checkpoints or .safetensors files, two or more")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")

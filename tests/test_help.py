@@ -56,6 +56,8 @@ def surroundings_of_examples(tmp_path, monkeypatch) -> Path:
     """A folder in which what the examples name is there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(saved(tmp_path)))
+    for name in ("before.pt", "after.pt"):
+        (tmp_path / name).symlink_to("best.pt")
     Image.fromarray(noise()).save(tmp_path / "word.png")
     write(tmp_path / "results" / "runs")
     return tmp_path
