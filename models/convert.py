@@ -267,6 +267,8 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
 
 def is_saved(path: Path) -> bool:
     """Whether `save` wrote it. What cannot be read is not; who reads it then says why."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
     try:
         with safe_open(path, framework="pt") as file:
             return ABOUT in (file.metadata() or {})
