@@ -18,7 +18,6 @@ from models.charset import Charset
 from models.decoding import beam, lexicon
 from models.decoding.alignment import align
 from models.parts.heads import Attention
-from models.recogniser import Recogniser
 
 Method = Literal["greedy", "beam", "lexicon", "attention"]
 
@@ -83,19 +82,6 @@ def attention(logits: Tensor, lengths, charset: Charset) -> Decoded:
 
 @torch.no_grad()
 def attention_with_lexicon(
-    recogniser: Recogniser,
-    images: Tensor,
-    widths: Tensor | None,
-    charset: Charset,
-    words: lexicon.Lexicon | Sequence[lexicon.Lexicon],
-    most: int = 100,
-) -> Decoded:
-    """As `with_lexicon`, for an attention head: a word's probability is known when the decoder has written it."""
-    return words_seen(recogniser.head, *recogniser.features(images, widths), charset, words, most)
-
-
-@torch.no_grad()
-def words_seen(
     head: Attention,
     features: Tensor,
     steps: Tensor | None,
@@ -103,7 +89,10 @@ def words_seen(
     words: lexicon.Lexicon | Sequence[lexicon.Lexicon],
     most: int = 100,
 ) -> Decoded:
-    """As `attention_with_lexicon`, of features (T, N, F) and steps (N,) as `Recogniser.features` gives them."""
+    """As `with_lexicon`, for an attention head: a word's probability is known when the decoder has written it.
+
+    Features (T, N, F) and steps (N,) as `Recogniser.features` gives them.
+    """
     texts = attention(head(features, steps), None, charset).texts
     choice = lexicon.choose(texts, words, lexicon.attention_scorer(head, features, steps), most)
     lengths = torch.tensor([len(label) for label in choice.labels])

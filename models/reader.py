@@ -29,7 +29,7 @@ from models import checkpoint, weights
 from models.charset import Charset
 from models.data.image import PADDING, Shape, resize
 from models.data.opened import MOST_PIXELS, Picture, opened
-from models.decode import Decoded, best_path, on_host, raw_path, words_seen
+from models.decode import Decoded, attention_with_lexicon, best_path, on_host, raw_path
 from models.decoding import beam
 from models.decoding.alignment import align, runs
 from models.engines.table import ENGINES, Engine, choose
@@ -286,7 +286,7 @@ def attended(reader: Recogniser, images: Tensor, widths: Tensor, alternatives: i
     head, charset, words = reader.network.head, reader.charset, reader.method.words
     features, steps = reader.network.features(images, widths)
     if words:
-        decoded = words_seen(head, features, steps, charset, words)
+        decoded = attention_with_lexicon(head, features, steps, charset, words)
         looked = head.write(features, steps, dictated(decoded.texts, charset, features.device))[1]  # (S, N, T)
     else:
         logits, looked = head.write(features, steps)  # (S, N, C), (S, N, T)

@@ -106,8 +106,13 @@ def plan(options: Options) -> Sample:
 
 
 def check(options: Options) -> None:
-    bounds = {"count": (1, 10_000_000), "seed": (0, 2**63 - 1), "numbers": (0, 100_000), "workers": (0, 1024)}
-    bounds["punctuated"] = (0, 1)
+    bounds = {
+        "count": (1, 10_000_000),
+        "seed": (0, 2**63 - 1),
+        "numbers": (0, 100_000),
+        "punctuated": (0, 1),
+        "workers": (0, 1024),
+    }
     for name, (low, high) in bounds.items():
         if not low <= getattr(options, name) <= high:
             raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")

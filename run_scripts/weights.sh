@@ -27,6 +27,10 @@ drawn() { # <name> <options of models.render...>
   "$PYTHON" -m models.render --out "$work/$1" "${@:2}" >&2
 }
 
+cased() { # <name>: with the labels of the pictures' names, whose capitals those of the lexicon do not have
+  "$PYTHON" -m models.prepare --source "$work/$1" --labels name --out "$work/$1.cased" >&2
+}
+
 finished() { # <records>...: is there one of a run that did not fail?
   local record
   for record in "$@"; do
@@ -75,9 +79,6 @@ large=$(trained large 1300 5e-4 --start-from "$work/large.safetensors" "$@")
 
 MODEL=CRNN_SMALL
 many marks --style hard --count 180000 --seed 41 --lexicon "$lexicon" --numbers 10000 --punctuated 0.6
-cased() { # the labels of the pictures' names keep their capitals, those of the lexicon do not
-  [[ -d $work/$1.cased ]] || "$PYTHON" -m models.prepare --source "$work/$1" --labels name --out "$work/$1.cased" >&2
-}
 cased marks
 cased faces
 WORDS="$work/marks.cased:0.6,$work/faces.cased:0.4"

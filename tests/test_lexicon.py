@@ -107,7 +107,7 @@ def test_attention_reads_with_a_lexicon_too():
     recogniser.head.generator.bias.copy_(torch.tensor([0.5, 0, 0.2, 0.1]))
     images, widths = torch.randn(3, 1, 32, 60), torch.tensor([60, 44, 60])
     lexicon = Lexicon(["a", "bb", "cab", "abcab"], LETTERS)
-    decoded = attention_with_lexicon(recogniser, images, widths, LETTERS, lexicon)
+    decoded = attention_with_lexicon(recogniser.head, *recogniser.features(images, widths), LETTERS, lexicon)
     for n, width in enumerate(widths):
         scores = {}
         for word in lexicon.words:

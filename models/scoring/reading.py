@@ -51,7 +51,7 @@ class Method:
     def __call__(self, network: Recogniser, images: Tensor, widths: Tensor | None, charset: Charset) -> Decoded:
         """Normalised pictures (N, C, H, W) on the network's device, and their widths (N,), to texts."""
         if isinstance(network.head, Attention) and self.words:
-            return attention_with_lexicon(network, images, widths, charset, self.words)
+            return attention_with_lexicon(network.head, *network.features(images, widths), charset, self.words)
         steps = None if widths is None else network.time_steps(widths)
         return self.decoded(network(images, widths), steps, charset, network.head.decoder)
 

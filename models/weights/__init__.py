@@ -7,11 +7,11 @@ A row is what `python -m models.convert best.pt models/weights/NAME.safetensors 
 from __future__ import annotations
 
 import hashlib
-import string
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.refusal import Refusal
+from models.charset import NAMED
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -32,21 +32,21 @@ TABLE: dict[str, Shipped] = {
         file="crnn.safetensors",
         sha256="b6b59db3b95c4091b2f94c6bf0567bebc6054507be929ee69b5bcbbf5c51a8ca",
         recipe="crnn",
-        charset="0123456789abcdefghijklmnopqrstuvwxyz",
+        charset=NAMED["36"],
         widths="squeezed to 100 px",
     ),
     "crnn_small": Shipped(
         file="crnn_small.safetensors",
         sha256="196ee13e54dc13acf1dc17cc71cd563da637929aa004a2008c4b0b04de1c90b6",
         recipe="crnn_small",
-        charset="0123456789abcdefghijklmnopqrstuvwxyz",
+        charset=NAMED["36"],
         widths="squeezed to 100 px",
     ),
     "crnn_small_94": Shipped(
         file="crnn_small_94.safetensors",
         sha256="0ab9947f9ba02241da5d8545284a9729e7be812d26bf01cfe7948c99daba06cc",
         recipe="crnn_small",
-        charset=string.digits + string.ascii_letters + string.punctuation,
+        charset=NAMED["94"],
         widths="squeezed to 100 px",
     ),
 }
