@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.record import Record
-from bench.refusal import Refusal, answer
-from bench.run_name import RunName
+from bench.errors import Refusal, answer
+from bench.records.record import Record
+from bench.records.run_name import RunName
 
 PROGRAM = "models.launch"
 WARMUP = 10  # steps

@@ -16,23 +16,23 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import cells
+from bench.errors import Refusal, answer
 from bench.judging import ci, noise, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.pairs import ROOT, Build, RunFailed, image, revision
 from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, tolerances
 from bench.judging.sitting import Sitting
 from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Finding
-from bench.processes import last_line
-from bench.record import Record
-from bench.refusal import Refusal, answer
-from bench.run_name import RunName
+from bench.machine.processes import last_line
+from bench.records import cells
+from bench.records.record import Record
+from bench.records.run_name import RunName
 
 
 def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
     """Milliseconds of the fixed works, on the device of the run."""
     device = os.environ.get("DEVICE") or RunName.parse(run).device or "best"
-    command = [*build.python, "-m", "bench.judging.canary", device]
+    command = [*build.python, "-m", "bench.machine.canary", device]
     done = subprocess.run(command, cwd=ROOT, env=build.environment(run, folder), capture_output=True, text=True)
     if done.returncode:
         raise Refusal(f"the canary did not run: {last_line(done.stderr)}")

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import cells
+from bench.errors import Refusal, answer
 from bench.judging import baselines, ci, noise, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.policy import FALSE_ALARM, POWER, Tolerance, tolerances
 from bench.judging.verdict import EXIT, NEW, Evidence, Finding
-from bench.record import RUNS, Record
-from bench.refusal import Refusal, answer
+from bench.records import cells
+from bench.records.record import RUNS, Record
 from bench.report import believed, record_files
 
 

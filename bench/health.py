@@ -10,9 +10,9 @@ import re
 import sys
 from pathlib import Path
 
-from bench import device
-from bench.about import about
-from bench.presence import visibility
+from bench.errors import about
+from bench.machine import device
+from bench.machine.discovery import visibility
 
 # Nodes of the cards themselves, not of their controls.
 NODES = {"MLU": r"cambricon_dev\d+", "GPU": r"nvidia\d+"}

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import cells
-from bench.arithmetic.statistics import t_test
+from bench.errors import Refusal, answer
 from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, Tolerance, row
-from bench.record import RUNS
-from bench.refusal import Refusal, answer
+from bench.judging.statistics import t_test
+from bench.records import cells
+from bench.records.record import RUNS
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.record import Record
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer
+from bench.records.record import Record
 
 CARDS = (8, 16, 32, 64, 128, 256, 512, 1024)
 PARAMETERS = 8_331_301  # of CRNN with 37 classes

@@ -12,10 +12,11 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from bench import cells
-from bench.record import RUNS, Record
-from bench.refusal import Refusal, answer
-from bench.reporting import tables, text
+from bench import errors
+from bench.errors import Refusal, answer
+from bench.records import cells
+from bench.records.record import RUNS, Record
+from bench.reporting import tables
 from bench.reporting.comparisons import Pair, compare
 from bench.reporting.rows import Failure, Row, printed, rows_of, values
 from bench.verify import faults
@@ -44,7 +45,7 @@ def believed(files: list[Path], simulated: bool = False) -> list[Record]:
         else:
             records[record.record_id] = record
     for reason, names in refused.items():
-        print(text.one_line(f"refused {several(names)}: {reason}"), file=sys.stderr)
+        print(errors.one_line(f"refused {several(names)}: {reason}"), file=sys.stderr)
     return list(records.values())
 
 
@@ -133,7 +134,7 @@ def show(rows: list[Row | Failure], pairs: list[Pair], width: int) -> None:
     """The tables on the terminal, with their footnotes."""
     print(tables.console(tables.table(rows), width))
     for i, note in enumerate(tables.footnotes(rows), 1):
-        print(text.one_line(f"{i}. {note}"))
+        print(errors.one_line(f"{i}. {note}"))
     if pairs:
         print("\n" + tables.console(tables.device_table(pairs), width))
 

@@ -20,13 +20,12 @@ from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
 
-from bench import processes
-from bench.processes import Ended, classified
-from bench.record import RUNS
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer, one_line
+from bench.machine import processes
+from bench.machine.processes import Ended, classified
+from bench.records.record import RUNS
+from bench.records.run_name import RunName
 from bench.reporting.rows import Failure
-from bench.reporting.text import one_line
-from bench.run_name import RunName
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,11 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.arithmetic.derive import derived
-from bench.record import FAILURES, Record
-from bench.refusal import Refusal, answer
-from bench.reporting.text import one_line
-from bench.schema import unknown
+from bench.errors import Refusal, answer, one_line
+from bench.records.derive import derived
+from bench.records.record import FAILURES, Record
+from bench.records.schema import unknown
 
 # Derived numbers are recomputed from the very doubles they were made of; other versions of numpy may add in another
 # order.

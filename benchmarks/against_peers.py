@@ -30,16 +30,16 @@ import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from bench.device import Device
-from bench.refusal import Refusal, answer
-from models.charset import Charset
+from bench.errors import Refusal, answer
+from bench.machine.device import Device
+from models.data.charset import Charset
 from models.engines import table as engines
 from models.engines.onnx_file import OPSET, exporter
-from models.model import Model
-from models.options import Optimizer, parse
-from models.recogniser import build
-from models.torchvision_schemas import import_torchvision
-from models.training.optimise import Stepper
+from models.network.model import Model
+from models.network.network import build
+from models.network.torchvision_schemas import import_torchvision
+from models.run.options import Optimizer, parse
+from models.training.optimizer import Stepper
 
 HEIGHT, WIDTH, CLASSES, TEXT = 32, 100, 37, 8  # the field's yardstick; characters of a text
 FORWARD_FLOP = 2 * 634e6  # of one picture's convolutions; LSTMs left out

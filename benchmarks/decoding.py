@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from models.charset import Charset
-from models.decode import decode
+from models.data.charset import Charset
+from models.decoding.ctc import decode
 from models.decoding.lexicon import Lexicon
 
 STEPS, BATCH, REPEATS = 26, 256, 5

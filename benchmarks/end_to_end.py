@@ -20,16 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from tabulate import tabulate
 
-from bench.refusal import answer
+from bench.errors import answer
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
-from models.data.ahead import Ahead
 from models.data.formats import open_source
+from models.data.prefetch import Ahead
 from models.dataset import open_dataset
 from models.engines.table import choose
-from models.options import Infer, parse
+from models.run.context import Session, normalised
+from models.run.options import Infer, parse
 from models.scoring.evaluate import batches_of, read
-from models.util import Session, normalised
 
 BAR = 0.95
 

@@ -22,10 +22,10 @@ import numpy as np
 import psutil
 from tabulate import tabulate
 
-from bench.refusal import answer
-from models.charset import Charset
+from bench.errors import answer
+from models.data.charset import Charset
 from models.dataset import EpochSampler, Shape, open_dataset
-from models.options import parse
+from models.run.options import parse
 
 PICTURE = b"P5 1 1 255 \x80"  # one grey pixel, the smallest picture there is
 

@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from bench import device, sweep
-from bench.record import Record
-from bench.refusal import Refusal, answer
+from bench import sweep
+from bench.errors import Refusal, answer
+from bench.machine import device
+from bench.records.record import Record
 from models.data.image import Shape
 from models.data.packed import PackedWriter
-from models.options import parse
+from models.run.options import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARACTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", "S1").astype("U1")

@@ -18,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.device import Device
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer
+from bench.machine.device import Device
 from benchmarks.against_peers import Batch, Peer, network_of, present, rates, turns
 from models.dataset import Batch as Pictures
-from models.model import Model
-from models.options import Optimizer, parse
-from models.recogniser import build
-from models.torchvision_schemas import import_torchvision
-from models.training.graph import Graphed
-from models.training.optimise import Stepper
+from models.network.model import Model
+from models.network.network import build
+from models.network.torchvision_schemas import import_torchvision
+from models.run.options import Optimizer, parse
+from models.training.cuda_graph import Graphed
+from models.training.optimizer import Stepper
 from models.training.staging import Staged, stage
 
 

@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 
-from bench.device import Device
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer
+from bench.machine.device import Device
 from benchmarks import full_size
 from benchmarks.against_peers import CLOCKS, turns
 from benchmarks.ranks import Together, trained
-from models.model import Model
-from models.options import Optimizer, parse
-from models.recogniser import build
-from models.training.optimise import Stepper
+from models.network.model import Model
+from models.network.network import build
+from models.run.options import Optimizer, parse
+from models.training.optimizer import Stepper
 
 DRAWINGS = Path(__file__).resolve().parent.parent / "docs" / "growth"
 SIZES = {

@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tabulate import tabulate
 
+from bench.errors import Refusal, answer
 from bench.project import PARAMETERS, Link, Work, buckets
-from bench.refusal import Refusal, answer
 from benchmarks.ranks import Together, trained
-from models.options import parse
+from models.run.options import parse
 
 ADDRESS = "10.213.78.{}"
 PAYLOAD = 1448 / 1514  # of an Ethernet frame, whose bytes tc counts; the rest are headers

@@ -33,16 +33,16 @@ import torch
 from PIL import Image
 from tabulate import tabulate
 
-from bench.refusal import Refusal, answer
-from models.charset import Charset
+from bench.errors import Refusal, answer
+from models.data.charset import Charset
 from models.data.conversion import write_packed
 from models.data.formats import open_source
 from models.data.image import decode, resize
 from models.data.resident import ResidentLoader
 from models.data.source import Source
 from models.dataset import EpochSampler, Shape, WordDataset, open_dataset
-from models.options import parse
-from models.torchvision_schemas import import_torchvision
+from models.network.torchvision_schemas import import_torchvision
+from models.run.options import parse
 
 BATCH = 256
 

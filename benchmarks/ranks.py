@@ -42,7 +42,7 @@ def trained(
 
     prefixes: a command for each process to be started by, such as one that enters a network namespace.
     """
-    from bench.refusal import Refusal
+    from bench.errors import Refusal
 
     running = []
     for rank in range(ranks):
@@ -67,10 +67,10 @@ def step_of(network, batch: int) -> Callable[[bool], None]:
     """step(exchange) trains on the same random pictures again; without `exchange` gradients stay where they are."""
     import torch
 
-    from bench.device import Device
-    from models.options import Optimizer
-    from models.training.optimise import Stepper
-    from models.training.twins import synchronised
+    from bench.machine.device import Device
+    from models.run.options import Optimizer
+    from models.training.ablation import synchronised
+    from models.training.optimizer import Stepper
 
     torch.manual_seed(0)
     images, labels = torch.rand(batch, 1, 32, 100) * 2 - 1, torch.randint(1, 37, (batch * 4,))
@@ -90,10 +90,10 @@ def main(path: str, asked: str) -> None:
     import torch
     import torch.distributed as dist
 
-    from bench.device import Device
-    from models.model import Model
-    from models.options import Exchange
-    from models.recogniser import build
+    from bench.machine.device import Device
+    from models.network.model import Model
+    from models.network.network import build
+    from models.run.options import Exchange
     from models.training.exchange import shared
 
     together = Together(**json.loads(asked))

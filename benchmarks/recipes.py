@@ -17,13 +17,13 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from bench.record import FAILURES
-from bench.refusal import answer
+from bench.errors import answer
+from bench.options import parse
+from bench.records.record import FAILURES
 from models import render, test, train
 from models.cost import Cost, costs
-from models.data.rendering.lexicon import read_lexicon
-from models.options import RECIPES
-from models.parsing import parse
+from models.rendering.lexicon import read_lexicon
+from models.run.options import RECIPES
 from models.scoring.metrics import wilson
 
 LENGTHS = range(3, 6)  # characters of the words

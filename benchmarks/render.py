@@ -25,13 +25,13 @@ import numpy as np
 import simplejpeg
 from tabulate import tabulate
 
-from bench.refusal import Refusal, answer
-from models.data.rendering.files import INSIDE, MARKER
-from models.data.rendering.sample import Sample
-from models.data.rendering.sheet import pictures
-from models.options import parse
+from bench.errors import Refusal, answer
 from models.render import Options as Rendering
 from models.render import plan
+from models.rendering.files import INSIDE, MARKER
+from models.rendering.sample import Sample
+from models.rendering.sheet import pictures
+from models.run.options import parse
 
 ROUNDS, PICTURES = 5, 1000
 PERCENTILES = (5, 25, 50, 75, 95)

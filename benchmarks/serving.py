@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer
 from models import Recogniser
 from models.engines.typical import typical
 

@@ -62,8 +62,8 @@ def child(words: list[str]) -> None:
 
     stages.note("import torch")
     from models import launch, train
-    from models.measure import Instruments
-    from models.training.optimise import Stepper
+    from models.run.measure import Instruments
+    from models.training.optimizer import Stepper
 
     stages.note("import the rest")
     stages.after(train, "parse", "read options")
@@ -97,7 +97,7 @@ def started(options: Options, folder: Path) -> list[tuple[str, float, float]]:
     own = {"CRNN_PYTHON": str(python), MARKS: str(marks), BEGAN: str(time.perf_counter())}
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
     if not marks.exists():
-        from bench.refusal import Refusal
+        from bench.errors import Refusal
 
         raise Refusal(f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
     return json.loads(marks.read_text())
@@ -120,7 +120,7 @@ def table(runs: list[list[tuple[str, float, float]]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from models.options import parse
+    from models.run.options import parse
 
     options = parse(Options, argv, "benchmarks.startup", example="--dataset data/sample")
     with tempfile.TemporaryDirectory() as folder:
@@ -132,6 +132,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
         child(sys.argv[2:])
     else:
-        from bench.refusal import answer
+        from bench.errors import answer
 
         answer(main, "benchmarks.startup")

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import torch
 
-from bench import telemetry
-from bench.device import Device
-from bench.meter import latencies
+from bench.machine import telemetry
+from bench.machine.device import Device
+from bench.machine.meter import latencies
 from models.crnn import CRNN
 
 SAMPLES, STEPS, BATCH = 200, 12, 8

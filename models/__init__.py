@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.reader import Reading, Recogniser
+    from models.reading.recogniser import Reading, Recogniser
 
 __all__ = ["Reading", "Recogniser"]
 
@@ -20,6 +20,6 @@ def __getattr__(name: str):
     """Recogniser and Reading, when they are asked for: most programs here start without torch, and at once."""
     if name not in __all__:
         raise AttributeError(f"module 'models' has no attribute {name!r}")
-    from models import reader
+    from models.reading import recogniser
 
-    return getattr(reader, name)
+    return getattr(recogniser, name)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from bench.refusal import Refusal, answer
-from models import checkpoint, convert
+from bench.errors import Refusal, answer
+from models import convert
+from models.weights import checkpoint
 
 
 def mean(trained: Sequence[convert.Converted]) -> convert.Converted:

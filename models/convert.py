@@ -22,11 +22,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bench.refusal import Refusal, answer
-from models.charset import Charset
-from models.loading import State, read, tensors
-from models.model import Model
-from models.recogniser import Recogniser, build
+from bench.errors import Refusal, answer
+from models.data.charset import Charset
+from models.network.model import Model
+from models.network.network import Recogniser, build
+from models.weights.unpickle import State, read, tensors
 
 OURS = "crnn-bench"
 
@@ -193,7 +193,7 @@ def convert(state: State) -> Converted:
 
 def own(content: dict, path: Path) -> tuple[Converted, Charset]:
     """The network of a checkpoint of this project. Raises Refusal when parts of it are missing."""
-    from models import checkpoint  # which knows this module
+    from models.weights import checkpoint  # which knows this module
 
     checkpoint.checked(content, path, *checkpoint.KINDS)
     data, charset = content["data"], Charset(content["charset"])

@@ -15,9 +15,9 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.about import about
-from models.model import Model
-from models.recogniser import Recogniser, parameters
+from bench.errors import about
+from models.network.model import Model
+from models.network.network import Recogniser, parameters
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 CLASSES, HEIGHT, WIDTH = 37, 32, 100  # the field's yardstick: 36 characters, 32 x 100 px

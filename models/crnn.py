@@ -2,7 +2,7 @@
 
 Parameter names are those of meijieru/crnn.pytorch, so that its checkpoints, and those of everybody who kept them, load:
 8,331,301 parameters with 37 classes. The recipe `crnn` is the same network with a head that can be exchanged
-(models/recogniser.py), and reads the same checkpoints.
+(models/network/network.py), and reads the same checkpoints.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.about import about
-from models.parts.sequence import Recurrent
-from models.parts.vgg import FEATURES, vgg
+from bench.errors import about
+from models.network.recurrent import Recurrent
+from models.network.vgg import FEATURES, vgg
 
 
 class CRNN(nn.Module):

@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from bench.reporting.text import one_line
-from bench.world import TIMEOUT
-from models.charset import Charset, CharsetError
+from bench.errors import one_line
+from bench.machine.world import TIMEOUT
+from models.data.charset import Charset, CharsetError
 from models.data.formats import Reading, open_source
 from models.data.image import Shape, decode
+from models.data.label_filter import Unfit, find_unfit
 from models.data.packed import Packed
-from models.data.patience import patience
 from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import DataError, Source
 from models.data.tolerance import WINDOW, Tolerance
-from models.data.unfit import Unfit, find_unfit
+from models.data.watchdog import patience
 
 __all__ = [
     "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "loader",

@@ -1,7 +1,8 @@
 """Read pictures with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
 
 Prints, for each picture, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
-The network, its alphabet and the shape of its pictures are what the checkpoint says. In Python: models/reader.py.
+The network, its alphabet and the shape of its pictures are what the checkpoint says. In Python:
+models/reading/recogniser.py.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.refusal import answer
-from bench.reporting.text import one_line
-from models.reader import Reading, Recogniser, trained
+from bench.errors import answer, one_line
+from models.reading.recogniser import Reading, Recogniser, trained
 
 
 def line(reading: Reading) -> str:

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.refusal import Refusal, answer
-from models.charset import Charset
-from models.decode import decode
+from bench.errors import Refusal, answer
+from bench.options import parse
+from models.data.charset import Charset
+from models.decoding.ctc import decode
 from models.engines.onnx_file import WIDTH, export
 from models.engines.quantise import quantised
 from models.engines.table import RUNTIMES, TOLERANCE
 from models.engines.triton import repository
 from models.engines.typical import typical, varied
-from models.parsing import parse
-from models.reader import Recogniser, trained
-from models.recogniser import Recogniser as Network
-from models.util import normalised
+from models.network.network import Recogniser as Network
+from models.reading.recogniser import Recogniser, trained
+from models.run.context import normalised
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 

@@ -1,7 +1,7 @@
 """From a run name to running processes: `python -m models.launch CRNN_FP32_30E_4MLUs_Train [options of the program]`.
 
-One card runs in this process; several, or several hosts, run under torchrun, one process a card: bench/together.py.
-Cards are counted per host.
+One card runs in this process; several, or several hosts, run under torchrun, one process a card:
+bench/machine/launcher.py. Cards are counted per host.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from bench import device
-from bench.about import about
-from bench.hosts import Place
-from bench.refusal import Refusal, answer
-from bench.run_name import DEVICES, PRECISIONS, RunName
+from bench.errors import Refusal, about, answer
+from bench.machine import device
+from bench.machine.hosts import Place
+from bench.records.run_name import DEVICES, PRECISIONS, RunName
 
 PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 CHOICES = {"DEVICE": DEVICES, "PRECISION": PRECISIONS}
@@ -128,9 +127,9 @@ def main() -> None:
     if run.cards == 1 and place.hosts == 1:
         run_alone(program, words)
     else:
-        from bench import together  # torchrun takes a while to import
+        from bench.machine import launcher  # torchrun takes a while to import
 
-        together.run(program, run.cards, words, place)
+        launcher.run(program, run.cards, words, place)
 
 
 if __name__ == "__main__":

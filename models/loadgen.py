@@ -22,20 +22,20 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bench import loadgen
-from bench.loadgen import Scenario
-from bench.meter import Meter
-from bench.record import Record
-from bench.refusal import Refusal, answer
+from bench.errors import Refusal, answer
+from bench.machine import loadgen
+from bench.machine.loadgen import Scenario
+from bench.machine.meter import Meter
+from bench.records.record import Record
 from models.data.image import PADDING
 from models.dataset import Batch, WordDataset
 from models.engines.table import Engine
-from models.measure import Instruments, recorded
-from models.options import Infer, parse
+from models.run.context import Session
+from models.run.measure import Instruments, recorded
+from models.run.options import Infer, parse
 from models.scoring.evaluate import Read, recognise
 from models.scoring.protocol import accuracy_section
 from models.test import Testing, weights
-from models.util import Session
 
 HELD = 1024  # pictures in memory during a performance test, as MLPerf has it for small ones
 TRIALS = 3  # batches that tell how fast to expect the answers

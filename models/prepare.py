@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.refusal import answer
-from bench.reporting.text import one_line
-from models.charset import Charset
+from bench.errors import answer, one_line
+from bench.options import parse
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.charset import Charset
 from models.data.combined import refuse_packed
 from models.data.conversion import write_lmdb, write_packed
 from models.data.formats import Reading, describe, has_splits, open_source
@@ -27,7 +27,6 @@ from models.data.packed import Packed
 from models.data.source import DataError, Source
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
-from models.parsing import parse
 
 
 @dataclass

@@ -22,13 +22,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.refusal import Refusal, answer
-from models.data.rendering import files, fonts, lexicon, marker
-from models.data.rendering.files import INSIDE, PER_FOLDER
-from models.data.rendering.sample import Look, Sample, Task
-from models.data.rendering.sheet import contact_sheet
-from models.data.rendering.styles import STYLES
-from models.parsing import parse
+from bench.errors import Refusal, answer
+from bench.options import parse
+from models.rendering import files, fonts, lexicon, marker
+from models.rendering.files import INSIDE, PER_FOLDER
+from models.rendering.sample import Look, Sample, Task
+from models.rendering.sheet import contact_sheet
+from models.rendering.styles import STYLES
 
 
 @dataclass

@@ -18,10 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.refusal import Refusal, answer
-from models import checkpoint, convert
-from models.parts.vgg import RANKS
-from models.recogniser import build
+from bench.errors import Refusal, answer
+from models import convert
+from models.network.network import build
+from models.network.vgg import RANKS
+from models.weights import checkpoint
 
 State = dict[str, Tensor]
 GATES = 4  # of an LSTM, one above the other in its weights

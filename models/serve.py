@@ -15,8 +15,8 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.refusal import Refusal, answer
-from models.parsing import parse
+from bench.errors import Refusal, answer
+from bench.options import parse
 from models.serving.limits import Limits
 
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")

@@ -10,22 +10,21 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench.meter import latencies
-from bench.record import Record
-from bench.refusal import answer
-from models import checkpoint
+from bench.errors import answer
+from bench.machine.meter import latencies
+from bench.records.record import Record
 from models.dataset import WordDataset
 from models.engines.table import Engine, choose
-from models.measure import Instruments, Run, recorded
-from models.options import Infer, checkpoint_root, parse
-from models.recogniser import Recogniser
+from models.network.network import Recogniser
+from models.run.context import Session, normalised
+from models.run.measure import Instruments, Run, recorded
+from models.run.options import Infer, checkpoint_root, parse
 from models.scoring.evaluate import Read, batches_of, evaluate, read, recognise
 from models.scoring.mistakes import page
 from models.scoring.protocol import accuracy_section, table
 from models.scoring.sets import open_sets
-from models.training.twins import STAND_INS, fed
-from models.util import Session, normalised
-from models.weights import FOLDER, of_recipe
+from models.training.ablation import STAND_INS, fed
+from models.weights import FOLDER, checkpoint, of_recipe
 from models.weights import path as weights_path
 
 LATENCY_WARMUP = 10  # calls before the timed ones

@@ -14,29 +14,30 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.breakdown import profiled
-from bench.record import Record
-from bench.refusal import Refusal, answer
-from bench.world import Vote
-from models import checkpoint, test
+from bench.errors import Refusal, answer
+from bench.machine.profile import profiled
+from bench.machine.world import Vote
+from bench.records.record import Record
+from models import test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.synthetic import Synthetic
 from models.dataset import Batch, Unfit, WordDataset
-from models.measure import Instruments, Run, recorded
-from models.options import Common, Infer, Train, checkpoint_root, parse
-from models.recogniser import parameters
+from models.network.network import parameters
+from models.run.context import Session, normalised
+from models.run.measure import Instruments, Run, recorded
+from models.run.options import Common, Infer, Train, checkpoint_root, parse
+from models.run.signals import Asked, Interrupted, handled
 from models.scoring.evaluate import batches_of, evaluate, images_of
+from models.training.ablation import KINDS, Kept, fed, is_twin, synchronised
+from models.training.anomalies import Watch
+from models.training.cuda_graph import Graphed
 from models.training.exchange import shared
 from models.training.finetune import start_from
-from models.training.graph import Graphed
-from models.training.optimise import Stepper, fuses, scaled_rate
+from models.training.optimizer import Stepper, fuses, scaled_rate
 from models.training.progress import Progress
 from models.training.staging import Staged, stage
-from models.training.stop import Asked, Interrupted, handled
-from models.training.twins import KINDS, Kept, fed, is_twin, synchronised
-from models.training.watch import Watch
-from models.util import Session, normalised
+from models.weights import checkpoint
 
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
 

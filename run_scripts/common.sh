@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What every named script does: set up when needed, then run what its own file name says (grammar: bench/run_name.py).
+# What every named script does: set up when needed, then run what its own file name says (grammar: bench/records/run_name.py).
 # Options after the script name go to the program; DEVICE, CARDS, PRECISION, EPOCHS, STEPS in the environment override
 # a coordinate of the name; NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT spread the run over hosts (docs/hosts.md).
 set -euo pipefail

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORK = ["models/crnn.py", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("models/parts/*.py"))]
+NETWORK = ["models/crnn.py", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("models/network/*.py"))]
 KNOWS_DEVICES_OR_FILES = (
-    "bench.device",
-    "bench.world",
+    "bench.machine.device",
+    "bench.machine.world",
     "models.dataset",
     "models.data",
-    "models.util",
+    "models.run.context",
     "models.train",
     "models.test",
 )
@@ -49,10 +49,12 @@ def test_the_network_knows_no_files_and_no_devices(path):
 
 def test_data_knows_no_network():
     for path in [ROOT / "models/dataset.py", *ROOT.glob("models/data/**/*.py")]:
-        assert not under(imports(path), "models.crnn", "models.parts", "models.recogniser", "models.util"), path
+        assert not under(
+            imports(path), "models.crnn", "models.network", "models.network.network", "models.run.context"
+        ), path
 
 
-@pytest.mark.parametrize("module", ["bench.record", "bench.report", "bench.verify", "bench.run_name"])
+@pytest.mark.parametrize("module", ["bench.records.record", "bench.report", "bench.verify", "bench.records.run_name"])
 def test_judging_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

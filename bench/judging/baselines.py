@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench import cells
+from bench.errors import Refusal
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
-from bench.record import Record
-from bench.refusal import Refusal
+from bench.records import cells
+from bench.records.record import Record
 
 
 def path_of(record: Record, folder: Path) -> Path:

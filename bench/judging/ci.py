@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
+from bench.errors import plain
 from bench.judging.outcome import Outcome, row
 from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
-from bench.reporting.text import plain
 
 LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
 

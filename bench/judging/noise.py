@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.arithmetic.statistics import sd_upper_bound
+from bench.errors import Refusal
 from bench.judging.policy import Tolerance
+from bench.judging.statistics import sd_upper_bound
 from bench.judging.verdict import detectable
-from bench.refusal import Refusal
 
 BASELINES = Path(__file__).resolve().parent.parent.parent / "results" / "baselines"
 

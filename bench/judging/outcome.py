@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.errors import markdown, plain
 from bench.judging.verdict import Evidence, Finding
-from bench.reporting.text import markdown, plain
 
 
 @dataclass(frozen=True)

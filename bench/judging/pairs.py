@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import processes
-from bench.record import Record
-from bench.refusal import Refusal
+from bench.errors import Refusal
+from bench.machine import processes
+from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.record import Record
-from bench.refusal import Refusal
+from bench.errors import Refusal
+from bench.records.record import Record
 
 
 def throughput(record: Record) -> float | None:

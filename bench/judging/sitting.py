@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.errors import Refusal
 from bench.judging import verdict
 from bench.judging.pairs import Build, RunFailed, order
 from bench.judging.policy import Tolerance
 from bench.judging.verdict import Evidence
-from bench.record import Record
-from bench.refusal import Refusal
+from bench.records.record import Record
 
 
 @dataclass

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.arithmetic.statistics import benjamini_hochberg, t_cdf, t_quantile
 from bench.judging.policy import FALSE_ALARM, LOOKS, MISSED, POWER, Tolerance
+from bench.judging.statistics import benjamini_hochberg, t_cdf, t_quantile
 
 PASS, FAIL, AMBIGUOUS, NEW = "PASS", "FAIL", "AMBIGUOUS", "new"
 EXIT = {PASS: 0, FAIL: 1, AMBIGUOUS: 3, NEW: 3}  # 2 is misuse

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from bench import cells, history
-from bench.arithmetic.statistics import median_interval
+from bench import history
 from bench.judging import baselines
-from bench.record import Record
+from bench.judging.statistics import median_interval
+from bench.records import cells
+from bench.records.record import Record
 from bench.reporting.rows import Row, accuracy
 from bench.reporting.svg import Plot, room, thinned
 

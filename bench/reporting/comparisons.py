@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from bench.cells import differing
+from bench.records.cells import differing
 from bench.reporting.rows import Row
 
 # What each comparison is about: the coordinates that may, and the one that must, differ.

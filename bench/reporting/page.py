@@ -13,12 +13,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.record import Record
+from bench.errors import printable
+from bench.records.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
 from bench.reporting.tables import footnotes, notes
-from bench.reporting.text import printable
 
 TEMPLATES = Path(__file__).resolve().parent
 FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values

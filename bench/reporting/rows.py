@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench import cells
-from bench.arithmetic.statistics import detectable, median_interval
-from bench.record import Record
-from bench.refusal import Refusal
+from bench.errors import Refusal
+from bench.judging.statistics import detectable, median_interval
+from bench.records import cells
+from bench.records.record import Record
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Failure:
     """A run that left no record: what bench.sweep wrote instead."""
 
     run: str
-    status: str  # one of bench.processes.Ended
+    status: str  # one of bench.machine.processes.Ended
     reason: str
     started_utc: str
 

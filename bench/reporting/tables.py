@@ -7,7 +7,7 @@ from csv import QUOTE_ALL
 
 import pandas as pd
 
-from bench.reporting import text
+from bench import errors
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
 
@@ -58,7 +58,7 @@ def filled(frame: pd.DataFrame) -> pd.DataFrame:
 
 def console(frame: pd.DataFrame, width: int) -> str:
     """The table for a terminal: flat where it fits, else on its side, else in parts that repeat the first column."""
-    kept = filled(frame).map(text.one_line)
+    kept = filled(frame).map(errors.one_line)
     flat = kept.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
     sideways = kept.T.to_markdown(headers=[], tablefmt="plain", disable_numparse=True)
     for whole in (flat, sideways):
@@ -83,10 +83,10 @@ def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
 
 def markdown(rows: list[Row | Failure], pairs: list[Pair]) -> str:
     """The tables as GitHub shows them, with their footnotes."""
-    parts = [filled(table(rows)).map(text.markdown).to_markdown(index=False, disable_numparse=True)]
-    parts += [f"{i}. {text.markdown(note)}" for i, note in enumerate(footnotes(rows), 1)]
+    parts = [filled(table(rows)).map(errors.markdown).to_markdown(index=False, disable_numparse=True)]
+    parts += [f"{i}. {errors.markdown(note)}" for i, note in enumerate(footnotes(rows), 1)]
     if pairs:
-        frame = filled(device_table(pairs)).map(text.markdown)
+        frame = filled(device_table(pairs)).map(errors.markdown)
         parts.append("\n" + frame.to_markdown(index=False, disable_numparse=True))
     return "\n".join([parts[0], "", *parts[1:]]).rstrip() + "\n"
 
@@ -105,4 +105,4 @@ def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
 
 def csv(rows: list[Row | Failure]) -> str:
     """Cells as printed, none of which a spreadsheet would run; all quoted, because some part cells at semicolons."""
-    return table(rows).map(text.spreadsheet).to_csv(index=False, quoting=QUOTE_ALL)
+    return table(rows).map(errors.spreadsheet).to_csv(index=False, quoting=QUOTE_ALL)

@@ -1,1 +1,1 @@
-"""Where power, temperature and clocks are read, a module a source."""
+"""Commands that print what the vendor's sensors say; the sensors are in bench/machine/sensors."""

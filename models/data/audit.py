@@ -12,13 +12,13 @@ from itertools import combinations
 import numpy as np
 from tqdm import tqdm
 
-from models.charset import Charset
+from models.data.charset import Charset
 from models.data.image import Shape, decode
+from models.data.label_filter import KINDS, fault
 from models.data.packed import Packed
 from models.data.parallel import in_chunks
 from models.data.rows import located
 from models.data.source import DataError, Source
-from models.data.unfit import KINDS, fault
 
 EXAMPLES = 5  # of each kind of trouble
 SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions a picture becomes
@@ -44,7 +44,7 @@ class Findings:
     unreadable: int = 0
     lengths: Counter = field(default_factory=Counter)  # of labels, in characters
     foreign: Counter = field(default_factory=Counter)  # characters outside the charset
-    unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/unfit.py
+    unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/label_filter.py
     squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
     hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable picture's encoded bytes

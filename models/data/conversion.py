@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from bench.disk import size
+from bench.files import size
 from models.data.image import PADDING, Shape, decode
 from models.data.packed import PackedWriter
 from models.data.parallel import in_chunks

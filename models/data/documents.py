@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from bench.reporting.text import HALVES
+from bench.errors import HALVES
 from models.data.listing import PICTURE, Row, picture_folder
 from models.data.source import DataError, read_inside
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from models.charset import Charset
 from models.data import documents, listing
+from models.data.charset import Charset
 from models.data.combined import Mix, split_by_ratio
 from models.data.packed import Packed, is_packed
 from models.data.source import DataError, Source

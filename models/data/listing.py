@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.charset import Charset
+from models.data.charset import Charset
 from models.data.source import LONGEST, DataError, Lines, UnreadableError, read_inside
 
 Row = tuple[str, str]

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.refusal import Refusal
+from bench.errors import Refusal
 
 
 class DataError(Refusal):

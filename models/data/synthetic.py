@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import simplejpeg
 
-from models.charset import Charset
+from models.data.charset import Charset
 from models.data.image import Shape
 
 PICTURES = 1024

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmdb
 
-from bench.disk import size
+from bench.files import size
 from models.data.source import DataError
 from models.data.store import PROGRESS
 

@@ -17,9 +17,9 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
-from bench.refusal import Refusal
-from models.charset import Charset
-from models.parts.heads import Attention, pad
+from bench.errors import Refusal
+from models.data.charset import Charset
+from models.network.heads import Attention, pad
 
 NEAR = 3  # edits, the paper's delta
 PAIRS = 4096  # (picture, word) pairs scored at a time: 16 MB of log probabilities with 26 steps and 37 classes

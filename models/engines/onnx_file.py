@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.refusal import Refusal
-from models.recogniser import Recogniser
+from bench.errors import Refusal
+from models.network.network import Recogniser
 
 OPSET = 16  # the first with grid_sample, which rectification needs
 WIDTH = 100  # px of the picture that is traced

@@ -11,8 +11,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.parts import winograd
-from models.recogniser import Recogniser
+from models.network import winograd
+from models.network.network import Recogniser
 
 LSTM = 2  # as ATen numbers recurrent cells
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.refusal import Refusal
+from bench.errors import Refusal
 from models.engines.onnx_file import export
-from models.recogniser import Recogniser
+from models.network.network import Recogniser
 
 PIECE = 16  # pictures that are calibrated at a time
 

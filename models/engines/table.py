@@ -16,15 +16,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.refusal import Refusal
+from bench.errors import Refusal
 from models.data.image import Shape
-from models.decode import decode
+from models.decoding.ctc import decode
 from models.engines.onnx_file import export
 from models.engines.prepacked import prepacked
 from models.engines.quantise import quantised
 from models.engines.typical import varied
-from models.recogniser import Recogniser
-from models.util import Session, normalised
+from models.network.network import Recogniser
+from models.run.context import Session, normalised
 
 # Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways to compute
 # them 0.3 from each other.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.engines.onnx_file import export
-from models.recogniser import Recogniser
+from models.network.network import Recogniser
 
 BATCH = 64  # pictures at most
 DELAY = 2000  # us that a picture may wait for others

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.data.image import Shape, resize
-from models.data.rendering.lexicon import read_lexicon
-from models.data.rendering.styles import render
+from models.rendering.lexicon import read_lexicon
+from models.rendering.styles import render
 
 WORDS = [
     "available", "bound", "coffee", "42", "dancing", "early", "first", "garden",

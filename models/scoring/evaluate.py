@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import torch
 
-from bench.meter import Meter
+from bench.machine.meter import Meter
 from models.dataset import Batch, EpochSampler, WordDataset
-from models.decode import Decoded
-from models.recogniser import Recogniser
+from models.decoding.ctc import Decoded
+from models.network.network import Recogniser
+from models.run.context import Session, normalised
 from models.scoring.metrics import Score, score
-from models.util import Session, normalised
 
 
 class Read(NamedTuple):

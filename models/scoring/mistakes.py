@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from bench.reporting.text import plain, printable
+from bench.errors import plain, printable
 from models.dataset import WordDataset
 from models.scoring.evaluate import Read
 from models.scoring.metrics import worst

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.refusal import Refusal
+from bench.errors import Refusal
 from models.data.combined import Mix
 from models.data.formats import Reading, has_splits, open_source
 from models.data.source import Source
 from models.dataset import WordDataset, refuse_rubbish
-from models.util import Session
+from models.run.context import Session
 
 
 def open_sets(session: Session, places: Sequence[str], split: str) -> WordDataset:

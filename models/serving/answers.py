@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from models.reader import Reading
+from models.reading.recogniser import Reading
 
 
 class Character(BaseModel):

@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from models.data.source import UnreadableError
-from models.reader import ALTERNATIVES, Reading, Recogniser
+from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits

@@ -6,8 +6,8 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.device import Device
-from models.options import Exchange
+from bench.machine.device import Device
+from models.run.options import Exchange
 
 
 def shared(network: nn.Module, device: Device, options: Exchange) -> DistributedDataParallel:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.refusal import Refusal
-from models.charset import Charset
-from models.recogniser import Recogniser, our_names
+from bench.errors import Refusal
+from models.data.charset import Charset
+from models.network.network import Recogniser, our_names
 
 
 def start_from(network: Recogniser, weights: dict[str, Tensor], theirs: str, charset: Charset) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.disk import say, warn
+from bench.files import say, warn
 
 LINE_EVERY_S = 15  # in a log a line now and then; a terminal has the bar
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from bench.device import Device
+from bench.machine.device import Device
 from models.dataset import Batch
-from models.parts.ctc import rows_of
-from models.parts.heads import pad
-from models.recogniser import Recogniser
+from models.network.ctc_loss import rows_of
+from models.network.heads import pad
+from models.network.network import Recogniser
 
 
 @dataclass
@@ -62,7 +62,7 @@ def stage(batch: Batch, images: Tensor, device: Device, network: Recogniser) -> 
 
 
 def asks_nobody(device: Device) -> bool:
-    """Whether CTC goes the way of models/parts/ctc.py. On a CPU torch's own is faster, and an MLU has its vendor's."""
+    """Whether CTC is computed by network/ctc_loss.py. On a CPU torch's own is faster, and an MLU has its vendor's."""
     return device.kind.type == "cuda"
 
 

@@ -10,8 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.refusal import Refusal
-from models.charset import NAMED
+from bench.errors import Refusal
+from models.data.charset import NAMED
 
 FOLDER = Path(__file__).resolve().parent
 

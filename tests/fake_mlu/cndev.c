@@ -1,7 +1,7 @@
-/* A libcndev with two cards, for tests/test_cndev.py: built with -DAPI=5 or -DAPI=6, and with -DCARDS=N.
+/* A libcndev with two cards, for tests/bench/machine/test_cndev.py: built with -DAPI=5 or -DAPI=6, and with -DCARDS=N.
  *
  * Structures are declared here a second time, from cndev.h's published layouts (Cambricon/mlu-exporter 137fbd6 and
- * 934abae) and not from bench/sensors/cndev.py, so that a field read at a wrong offset shows. Numbers that a reader must not
+ * 934abae) and not from bench/machine/sensors/cndev.py, so that a field read at a wrong offset shows. Numbers that a reader must not
  * confuse differ: every field holds its own value. */
 #include <stdint.h>
 

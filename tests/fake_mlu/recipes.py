@@ -8,15 +8,15 @@ Random pictures, two a batch: what is asked is whether every layer, loss and opt
 import sys
 from pathlib import Path
 
-from bench import limits
+from bench.machine import ceilings
 from models import train
-from models.options import RECIPES
+from models.run.options import RECIPES
 
 QUICK = ["--device=MLU", "--batch-size=2", "--steps=1", "--warmup-steps=0", "--workers=0", "--input=synthetic"]
 
 
 def main(folder: Path, *options: str) -> None:
-    limits.SLICE_S, limits.COPY_BYTES_CARD = 1e-4, 1 << 16  # ceilings of a stand-in are of no interest
+    ceilings.SLICE_S, ceilings.COPY_BYTES_CARD = 1e-4, 1 << 16  # ceilings of a stand-in are of no interest
     for recipe in sorted(path.stem for path in RECIPES.glob("*.yaml")):
         train.main([f"--recipe={recipe}", *QUICK, f"--results={folder}", f"--checkpoints={folder}", *options])
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.record import Record
+from bench.records.record import Record
 from models import prepare, train
 from models.data import conversion, parallel
 from tests.faults.kill import stored

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import torch
 
-from models import checkpoint, train
+from models import train
 from models.train import Training
+from models.weights import checkpoint
 from tests.faults.runs import Place, ended, last_line, narrow, place, run_cases, start
 
 Spoil = Callable[[Training], None]

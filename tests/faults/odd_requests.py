@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 
 from tests.faults.served import FILE, FORM, PICTURE, form, head, post
-from tests.mutated import BOMBS
-from tests.test_reader import encoded, noise
+from tests.models.reading.test_reader import encoded, noise
+from tests.support.mutated import BOMBS
 
 
 def get(path: str, *lines: str, connection: str = "close") -> bytes:

@@ -12,7 +12,7 @@ import signal
 import time
 from pathlib import Path
 
-from bench.refusal import answer
+from bench.errors import answer
 from models import train
 from models.train import Training
 from tests.faults.runs import narrow

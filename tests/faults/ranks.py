@@ -1,6 +1,6 @@
 """Ranks that die, stop or hang, and runs that are asked to end: `python -m tests.faults.ranks`.
 
-Two and four ranks on CPU under the project's own launcher (bench/together.py over torchrun), CRNN_TIMEOUT_S=8.
+Two and four ranks on CPU under the project's own launcher (bench/machine/launcher.py over torchrun), CRNN_TIMEOUT_S=8.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from models import checkpoint
+from models.weights import checkpoint
 from tests.faults.runs import Place, fingerprint, last_line, place, run_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 8  # of a rank that is silent
 LAUNCH = (
-    "import sys; from bench import together; from bench.hosts import Place; from bench.refusal import answer;"
+    "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import answer;"
     " answer(lambda: together.run('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
 )
 ALONE = "import runpy, sys; sys.argv[1:2] = []; runpy.run_module('tests.faults.rank', run_name='__main__')"

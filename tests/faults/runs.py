@@ -21,9 +21,10 @@ from pathlib import Path
 
 import torch
 
-from bench.refusal import answer
-from models import checkpoint, render, train
-from models.parts import backbones, vgg
+from bench.errors import answer
+from models import render, train
+from models.network import backbones, vgg
+from models.weights import checkpoint
 
 NARROW = (4, 8, 16, 16, 32, 32, 32)
 OPTIONS = {

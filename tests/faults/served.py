@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.test_reader import encoded, noise, saved
+from tests.models.reading.test_reader import encoded, noise, saved
 
 ROOT = Path(__file__).resolve().parents[2]
 UPLOAD_S, ANSWER_S, DRAIN_S = 2, 3, 5

@@ -17,11 +17,11 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.record import Record
+from bench.records.record import Record
 from models import train
 from tests.faults.disk import small_disk, undisturbed
 from tests.faults.runs import Place, ended, fingerprint, last_line, narrow, place, run_cases, start, train_in
-from tests.records import make_record
+from tests.support.records import make_record
 
 ROOT = Path(__file__).resolve().parents[2]
 CROWD = 100

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record
+from bench.records.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DAEMONS = ("slurmctld", "slurmd", "munged", "sbatch", "runuser")

@@ -9,13 +9,13 @@ import os
 import time
 from pathlib import Path
 
-import network
 import psutil
 import pytest
-from network import Cable, Running
 
-from bench.record import FAILURES, Record
+from bench.records.record import FAILURES, Record
 from bench.verify import faults
+from tests.hosts import network
+from tests.hosts.network import Cable, Running
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,10 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from network import ROOT, Cable
+from tests.hosts.network import ROOT, Cable
 
 sys.path.insert(0, str(ROOT))
-from bench.record import Record
+from bench.records.record import Record
 
 RUN = "CRNN_FP32_30E_1CPU_Train"
 CASES = {  # name: hosts, processes a host, what limits the cable

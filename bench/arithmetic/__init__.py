@@ -1,1 +1,0 @@
-"""The numbers of a record: series, rates, what follows from what."""

@@ -1,0 +1,1 @@
+"""The machine: devices, clocks, sensors, processes. Nothing else in `bench` imports torch."""

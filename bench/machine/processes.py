@@ -1,0 +1,82 @@
+"""A run in a process of its own, and how it ended: ok, oom, nan, timeout or crash. No torch here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.records.record import FAILURES, Record
+
+# What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
+OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "memoryerror",
+    "cannot allocate memory",
+    "no_mem",
+    "bad_alloc",
+)
+NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended: ok, or why not."""
+
+    status: str
+    reason: str = ""
+    record: str | None = None  # file
+
+
+def run(
+    command: Sequence[str], cwd: Path, timeout_s: float, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """(exit code, what it said). In a process group of its own, which is ended whole. Raises TimeoutExpired."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code = process.wait(timeout_s)
+        finally:
+            end_group(process)
+        log.seek(0)
+        return code, log.read()
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """Workers must not outlive their run: they would slow the next one."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def last_line(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+def classified(code: int, said: str, new: list[Path]) -> Ended:
+    """The kind of end, from the exit code, the last words and the record that came."""
+    last, all_said = last_line(said), said.lower()
+    if new:
+        record = Record.load(new[-1])
+        if record.status in FAILURES:
+            status = {"diverged": "nan"}.get(record.status, record.status)
+            return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
+        if code == 0:
+            return Ended("ok", record=str(new[-1]))
+    if code in KILLED or any(words in all_said for words in OUT_OF_MEMORY):
+        telling = [line for line in said.splitlines() if any(words in line.lower() for words in OUT_OF_MEMORY)]
+        return Ended("oom", telling[-1].strip() if telling else "killed")
+    if any(words in all_said for words in NOT_A_NUMBER):
+        return Ended("nan", last)
+    return Ended("crash", f"exit code {code}: {last}")

@@ -1,0 +1,1 @@
+"""Where power, temperature and clocks are read, a module a source."""

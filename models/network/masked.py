@@ -1,0 +1,94 @@
+"""Layers that know how wide each picture of a padded batch really is.
+
+A batch of pictures of unequal width is padded on the right. What a text is read as must not depend on that
+padding, so nothing beyond a picture's own last column may reach it. Batch norm (when testing), ReLU and 1 x
+1 convolutions treat each column alone. Only layers that look sideways mix columns, and a convolution of an
+unpadded picture sees zeros beyond its border: so columns beyond the border are made zero before each such
+layer, and that is all it takes. Max pooling sees minus infinity beyond the border of an unpadded picture,
+and zero here; with a ReLU right before or after it (as in every backbone of this folder) the two give the
+same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.network.winograd import Conv2d
+
+Widths = Tensor | None  # (N,) columns that are each picture's own; None when all are as wide as the batch
+
+SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+HEIGHT, WIDTH = 0, 1  # axes of a layer's kernel_size, stride and padding
+
+
+def along(value: int | tuple[int, int], axis: int) -> int:
+    return value if isinstance(value, int) else value[axis]
+
+
+def blank(x: Tensor, widths: Widths) -> Tensor:
+    """Zeros in the columns beyond each picture's own width. x (N, C, H, W)."""
+    if widths is None:
+        return x
+    columns = torch.arange(x.shape[-1], device=x.device)
+    return x.masked_fill(columns >= widths.view(-1, 1, 1, 1), 0)
+
+
+def looks_sideways(layer: nn.Module) -> bool:
+    """True when a column of the output inside a picture may depend on a column beyond it."""
+    return along(layer.kernel_size, WIDTH) > along(layer.stride, WIDTH) or along(layer.padding, WIDTH) > 0
+
+
+def size(layer: nn.Module, n, axis: int = WIDTH):
+    """Columns (or rows) that come out of `layer` when `n` (an int or an integer tensor) go in."""
+    if hasattr(layer, "size"):
+        return layer.size(n, axis)
+    if not isinstance(layer, SPATIAL) or n is None:
+        return n
+    if isinstance(n, int) and n < 1:
+        return 0  # padding makes no columns out of none
+    kernel, stride, padding = (along(v, axis) for v in (layer.kernel_size, layer.stride, layer.padding))
+    return (n + 2 * padding - kernel) // stride + 1
+
+
+class Chain(nn.Sequential):
+    """Layers one after another. A part that is no plain layer offers `size` and takes the widths itself."""
+
+    def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
+        """(N, C, H, W) and widths -> (N, C', H', W') and the widths in columns of the output."""
+        for layer in self:
+            if hasattr(layer, "size"):
+                x, widths = layer(x, widths)
+            elif isinstance(layer, SPATIAL):
+                x, widths = layer(blank(x, widths) if looks_sideways(layer) else x), size(layer, widths)
+            else:
+                x = layer(x)
+        return x, widths
+
+    def size(self, n, axis: int = WIDTH):
+        for layer in self:
+            n = size(layer, n, axis)
+        return n
+
+
+class Residual(nn.Module):
+    """relu(main(x) + shortcut(x)), the shortcut being x when none is given (He et al. 2015, 1512.03385)."""
+
+    def __init__(self, main: Chain, shortcut: Chain | None = None):
+        super().__init__()
+        self.main, self.shortcut = main, shortcut
+
+    def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
+        added = x if self.shortcut is None else self.shortcut(x, widths)[0]
+        x, widths = self.main(x, widths)
+        return torch.relu(x + added), widths
+
+    def size(self, n, axis: int = WIDTH):
+        return self.main.size(n, axis)
+
+
+def normed(inputs: int, outputs: int, kernel=3, stride=1, padding=None, groups: int = 1) -> list[nn.Module]:
+    """A convolution without bias and its batch norm; padded to keep its size unless told otherwise."""
+    padding = kernel // 2 if padding is None else padding
+    convolution = Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs)]

@@ -1,0 +1,1 @@
+"""Reading images with a trained recogniser: the three-line API."""

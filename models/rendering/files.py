@@ -1,0 +1,89 @@
+"""A sample's files in Synth90k's raw layout, and a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from models.rendering.sample import Look, Sample, Task
+
+INSIDE = Path("Synth90k/mnt/ramdisk/max/90kDICT32px")  # where Synth90k's own archive unpacks to
+MARKER = "SAMPLE.json"  # beside the annotations: who finds it reads a sample, not Synth90k
+PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 pictures in a folder, a handful of folders in a block
+
+
+def write_task(task: Task, look: Look, folder: Path) -> list[str]:
+    """Draw the pictures of one task into its folder; returns their paths as the annotation spells them."""
+    number = task.first // PER_FOLDER
+    inside = f"./{number // FOLDERS + 1}/{number % FOLDERS + 1}"
+    (folder / inside).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for place, (line, word) in enumerate(zip(task.lines, task.words, strict=True)):
+        text, jpeg = look.jpeg(word, task.first + place)
+        paths.append(f"{inside}/{place + 1}_{text}_{line}.jpg")
+        (folder / paths[-1]).write_bytes(jpeg)
+    return paths
+
+
+def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: Path, about: dict) -> None:
+    """The text files of the layout, written as the pictures of `done` come in, and at last the marker."""
+    with text(folder / "annotation.txt") as annotation, text(folder / "imlist.txt") as imlist:
+        for task, paths in done:
+            annotation.writelines(f"{path} {line}\n" for path, line in zip(paths, task.lines, strict=True))
+            imlist.writelines(f"{path}\n" for path in paths)
+    with text(folder / "annotation.txt", "r") as annotation:
+        for name, pictures in sample.splits().items():
+            with text(folder / f"annotation_{name}.txt") as part:
+                part.writelines(islice(annotation, len(pictures)))
+    with text(folder / "lexicon.txt") as lexicon:
+        lexicon.writelines(f"{word}\n" for word in sample.words)
+    (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def text(path: Path, mode: str = "w"):
+    return path.open(mode, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def appearing_whole(target: Path) -> Iterator[Path]:
+    """A folder to fill: it takes the name `target` when the block ends well, and is gone when it does not.
+
+    What a killed run left behind is removed first: a run that lives holds the lock on its own.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.part-*"):
+        remove_unless_held(left)
+    part = target.parent / f".{target.name}.part-{os.getpid()}"
+    with held(part):
+        try:
+            yield part
+            part.rename(target)
+            (target / ".lock").unlink()  # a kill before this line leaves it in the sample, where nobody reads it
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def held(part: Path) -> TextIO:
+    """The lock on a new folder, as an open file. Who tidies up may take the folder before it is locked: then again."""
+    while True:
+        part.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # taken before there was a file in it
+            lock = (part / ".lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock.fileno()).st_nlink:
+                return lock
+            lock.close()  # what is locked is a file that is gone
+
+
+def remove_unless_held(part: Path) -> None:
+    """Its lock goes with a folder that is given its name as a sample, so that none can be had on one that is done."""
+    with suppress(FileNotFoundError, BlockingIOError), (part / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""Where typefaces come from: packages pinned in requirements, folders, or the system. No font file is in git.
+
+The names, licences and origins of the bundled ones are listed in docs/fonts.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from bench.errors import Refusal
+
+SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff"}
+SYSTEM_FOLDERS = (
+    "~/.fonts",
+    "~/.local/share/fonts",
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "/System/Library/Fonts",
+    "/Library/Fonts",
+)
+
+# PyPI package -> (folder inside site-packages, the faces of it that we use)
+BUNDLED = {
+    "font-caladea": ("font_caladea/files", ("*.ttf",)),
+    "font-fredoka-one": ("font_fredoka_one/files", ("*.ttf",)),
+    "font-hanken-grotesk": ("font_hanken_grotesk/files", ("*.otf",)),
+    "font-intuitive": ("font_intuitive/files", ("*.ttf",)),
+    "font-lato": ("font_lato/files", ("*.ttf",)),
+    "font-manrope": ("font_manrope/files", ("Manrope-*Light.ttf", "Manrope-*Bold.ttf", "Manrope-[RM]*.ttf")),
+    "font-source-sans-pro": ("font_source_sans_pro/files", ("*.ttf",)),
+    "font-source-serif-pro": ("font_source_serif_pro/files", ("*.ttf",)),
+    "matplotlib": ("matplotlib/mpl-data/fonts/ttf", ("DejaVuS*.ttf", "STIXGeneral*.ttf")),
+    "ttf-opensans": ("ttf_opensans/ttf", ("*.ttf",)),
+}
+
+# The upright text faces of the plain style: a short training needs no more weights and slopes.
+PLAIN = (
+    *(
+        "Caladea-Regular",
+        "Caladea-Bold",
+        "DejaVuSans",
+        "DejaVuSerif",
+        "HankenGrotesk-Regular",
+        "HankenGrotesk-Bold",
+    ),
+    *("Lato-Regular", "Lato-Bold", "Manrope-Medium", "OpenSans-Regular", "OpenSans-Bold", "STIXGeneral"),
+    *("SourceSansPro-Regular", "SourceSansPro-Semibold", "SourceSerifPro-Regular", "SourceSerifPro-Bold"),
+)
+
+
+class FontError(Refusal):
+    """Fonts that are not there, cannot be read, or lack the characters asked for."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face of one font file. `index` counts inside a collection (.ttc); 0 for a plain file."""
+
+    path: str
+    index: int = 0
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem + (f"#{self.index}" if self.index else "")
+
+    def covers(self, characters: Iterable[str]) -> bool:
+        return set(characters) <= coverage(self)
+
+
+@lru_cache(maxsize=4096)
+def coverage(face: Face) -> frozenset[str]:
+    """The characters a face has glyphs for, by its Unicode cmap."""
+    from fontTools.ttLib import TTFont, TTLibError
+
+    try:
+        with TTFont(face.path, fontNumber=face.index, lazy=True) as font:
+            return frozenset(map(chr, font.getBestCmap() or ()))
+    except (TTLibError, OSError) as problem:
+        raise FontError(f"{face.path}: not a font that can be read ({problem})") from None
+
+
+def find_faces(
+    sources: str | Sequence[str] = "bundled", characters: Iterable[str] = string.ascii_letters
+) -> tuple[Face, ...]:
+    """The faces of `sources` that have all of `characters`, sorted by file name: the same order everywhere.
+
+    A source is `bundled`, `system`, a font file, a folder, a pattern of files (fonts/**/*-latin-*.woff) or an
+    installed package that carries fonts.
+    Raises FontError when a source is none of these or when no face has the characters.
+    """
+    names = sources.split(",") if isinstance(sources, str) else sources
+    paths = {path for name in names for path in font_files(name.strip())}
+    faces = [face for path in sorted(paths, key=lambda path: (path.name, path)) for face in faces_of(path)]
+    wanted = frozenset(characters)
+    found = tuple(face for face in faces if face.covers(wanted))
+    if not found:
+        raise FontError(nothing_found(names, faces, wanted))
+    return found
+
+
+def font_files(source: str) -> list[Path]:
+    """The font files one source names."""
+    if source == "bundled":
+        return [path for folder, patterns in BUNDLED.values() for path in packaged(folder, patterns)]
+    if source == "system":
+        return [path for folder in SYSTEM_FOLDERS for path in fonts_under(Path(folder).expanduser())]
+    path = Path(source).expanduser()
+    if path.is_file():
+        return [path]
+    if "*" in source:
+        path = path.absolute()
+        return list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    folder = path if path.is_dir() else package_folder(source)
+    if folder is None:
+        raise FontError(
+            f"{source!r} is no source of fonts: give 'bundled', 'system', a folder, file, pattern or package"
+        )
+    return fonts_under(folder)
+
+
+def fonts_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+
+
+def packaged(folder: str, patterns: Sequence[str]) -> list[Path]:
+    package, _, inside = folder.partition("/")
+    root = package_folder(package)
+    return [path for pattern in patterns for path in (root / inside).glob(pattern)] if root else []
+
+
+def package_folder(name: str) -> Path | None:
+    """Where an installed package lies; the package is not imported, so nothing of it runs."""
+    if not name.isidentifier():
+        return None
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def faces_of(path: Path) -> list[Face]:
+    if path.suffix.lower() not in {".ttc", ".otc"}:
+        return [Face(str(path))]
+    from fontTools.ttLib import TTCollection, TTLibError
+
+    try:
+        with TTCollection(str(path), lazy=True) as collection:
+            return [Face(str(path), index) for index in range(len(collection.fonts))]
+    except (TTLibError, OSError) as problem:
+        raise FontError(f"{path}: not a font that can be read ({problem})") from None
+
+
+def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
+    """The plain style's choice among `faces`; all where none of the usual ones is there (other scripts)."""
+    return tuple(face for face in faces if face.name in PLAIN) or tuple(faces)
+
+
+def nothing_found(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:
+    where = ", ".join(names)
+    if not faces:
+        return f"no fonts in {where}: install those of docs/fonts.md, or give --fonts a folder that has some"
+    best = max(faces, key=lambda face: len(wanted & coverage(face)))
+    missing = "".join(sorted(wanted - coverage(best)))[:20]
+    return (
+        f"none of the {len(faces)} faces in {where} has every character ({best.name} has the most, and lacks "
+        f"{missing!r}): give --fonts one that has, or install one and say --fonts system (docs/fonts.md)"
+    )

@@ -1,0 +1,79 @@
+"""Which words a sample shows, how they are spelled, and how they are split: no word is in two splits."""
+
+from __future__ import annotations
+
+import lzma
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import Refusal
+
+BUNDLED = Path(__file__).with_name("words.txt.xz")  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
+LONGEST = 60  # characters; a longer "word" is a line of something that is no lexicon
+PAIRS = ("()", "[]", "{}", "<>", '""', "''", "**", "--")
+MARKS = ".,'-!?:&$%" * 2 + "".join(sorted(set(string.punctuation) - set("/\\_")))  # file names cannot have those
+
+
+def read_lexicon(path: str | Path | None = None) -> list[str]:
+    """Lower-case words in the order of the file (UTF-8, one a line), each once; the bundled ones without.
+
+    Raises Refusal naming the file and line of a word that could not be part of a file name.
+    """
+    if path is None:
+        return lzma.decompress(BUNDLED.read_bytes()).decode().split()
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Refusal(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+    words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
+    if not words:
+        raise Refusal(f"{path}: no words in it; a lexicon has one word a line")
+    return list(words)
+
+
+def check(word: str, path: str | Path, number: int) -> str:
+    if len(word) > LONGEST or not word.isprintable() or any(c in "/\\_. \t" for c in word):
+        raise Refusal(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
+    return word
+
+
+def numbers(count: int, seed: int) -> list[str]:
+    """`count` different strings of 1 to 6 digits, the same for the same seed."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0xD161]))
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[str(rng.integers(10 ** rng.integers(1, 7)))] = None
+    return list(found)
+
+
+def punctuated(words: Sequence[str], share: float, seed: int) -> list[str]:
+    """The words, of which about `share` got punctuation: a pair around them, or one mark before, after or in them."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 0x3A2C]))
+    return [with_a_mark(word, rng) if rng.random() < share else word for word in words]
+
+
+def with_a_mark(word: str, rng: np.random.Generator) -> str:
+    if rng.random() < 0.2:
+        return word.join(PAIRS[rng.integers(len(PAIRS))])
+    mark, place = MARKS[rng.integers(len(MARKS))], (0, len(word), rng.integers(len(word) + 1))[rng.integers(3)]
+    return word[:place] + mark + word[place:]
+
+
+def split_words(count: int, shares: Sequence[float], seed: int) -> list[np.ndarray]:
+    """The lines 0 to `count` - 1 shuffled and cut by `shares`: every word is in one split only."""
+    order = np.random.Generator(np.random.Philox(key=[seed, 0x5911])).permutation(count)
+    ends = np.round(np.cumsum(shares) / np.sum(shares) * count).astype(int)
+    return np.split(order, ends[:-1])
+
+
+# name -> how one word is spelled under it; Synth90k itself is a third each of lower, Title and UPPER
+SPELLINGS = {"lower": str.lower, "title": str.capitalize, "upper": str.upper}
+CASES = (*SPELLINGS, "mixed")
+
+
+def spell(word: str, case: str, rng: np.random.Generator) -> str:
+    names = list(SPELLINGS)
+    return SPELLINGS[names[rng.integers(3)] if case == "mixed" else case](word)

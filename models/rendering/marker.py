@@ -1,0 +1,54 @@
+"""The marker beside a sample's annotations: that it is one, and all that decided its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+from bench.errors import Refusal
+from models.rendering.files import INSIDE, MARKER
+from models.rendering.sample import Sample
+from models.rendering.styles import STYLES
+
+LIBRARIES = ("numpy", "pillow", "simplejpeg")  # they draw and encode, so another version may give other bytes
+
+
+def describe(sample: Sample) -> dict:
+    """What SAMPLE.json says."""
+    look = sample.look
+    return {
+        "sample": True,
+        "renderer": STYLES[look.style].version,
+        "count": sample.count,
+        "seed": look.seed,
+        "style": look.style,
+        "case": look.case,
+        "splits": {name: len(pictures) for name, pictures in sample.splits().items()},
+        "words": len(sample.words),
+        "lexicon": digest(["\n".join(sample.words).encode()]),
+        "fonts": [face.name for face in look.faces],
+        "fonts_digest": digest(Path(path).read_bytes() for path in dict.fromkeys(face.path for face in look.faces)),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def digest(parts) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()[:16]
+
+
+def must_match(out: Path, about: dict) -> None:
+    """Raises Refusal unless the dataset below `out` is the very sample that `about` describes."""
+    target = out / INSIDE.parts[0]
+    try:
+        there = json.loads((out / INSIDE / MARKER).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"{target} holds a dataset that was not rendered; give another --out") from None
+    differs = [key for key in about if there.get(key) != about[key]]
+    if differs:
+        what = f"{differs[0]} {there.get(differs[0])!r}, not {about[differs[0]]!r}"[:160]
+        raise Refusal(f"{target} holds another sample ({what}); remove it or give another --out")

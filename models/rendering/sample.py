@@ -1,0 +1,88 @@
+"""A whole sample: what every picture of it will be, decided by the seed alone, and its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import simplejpeg
+
+from bench.errors import Refusal
+from models.data.synth90k import SPLITS
+from models.rendering.fonts import Face
+from models.rendering.lexicon import spell, split_words
+from models.rendering.styles import render
+
+QUALITY = (
+    79,
+    10,
+    46,
+    100,
+)  # of the JPEG, in Synth90k's own: mean, standard deviation, least, most (measured)
+
+
+class Task(NamedTuple):
+    """Consecutive pictures for one worker: the first one's number, and every one's lexicon line and word."""
+
+    first: int
+    lines: Sequence[int]
+    words: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What decides a picture besides its word and its number. Small: it travels to every worker."""
+
+    faces: tuple[Face, ...]
+    seed: int
+    style: str
+    case: str
+
+    def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
+        """Picture `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
+        text = spell(word, self.case, rng)
+        picture = render(text, rng, self.style, self.faces)
+        mean, deviation, least, most = QUALITY
+        return text, encode(picture, int(np.clip(rng.normal(mean, deviation), least, most)))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Words, how many pictures of them, how they are split, and how they look."""
+
+    words: Sequence[str]
+    count: int
+    shares: tuple[float, float, float]
+    look: Look
+
+    def splits(self) -> dict[str, range]:
+        """The pictures of each split: consecutive numbers, so a split is a slice of the annotation."""
+        ends = [0, *np.round(np.cumsum(self.shares) / sum(self.shares) * self.count).astype(int).tolist()]
+        return {name: range(*ends[i : i + 2]) for i, name in enumerate(SPLITS)}
+
+    def lines(self) -> np.ndarray:
+        """The lexicon line of every picture; a split uses all of its own words before one comes again."""
+        pools = split_words(len(self.words), self.shares, self.look.seed)
+        chosen = []
+        for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
+            if len(pictures) and not len(pool):
+                raise Refusal(f"{len(self.words)} words are too few to give {name} words of its own")
+            chosen.append(np.resize(pool, len(pictures)))
+        return np.concatenate(chosen)
+
+    def tasks(self, size: int) -> Iterator[Task]:
+        """The whole sample in tasks of `size` pictures."""
+        lines = self.lines()
+        for first in range(0, self.count, size):
+            part = lines[first : first + size].tolist()
+            yield Task(first, part, [self.words[line] for line in part])
+
+
+def encode(picture: np.ndarray, quality: int) -> bytes:
+    """JPEG with three components and 4:2:0 as Synth90k's own, so that reading a sample costs the same."""
+    # Not encode_jpeg_yuv_planes: of a picture 31 high it reads a row past the end, and other bytes come out each time.
+    colours = np.repeat(picture[..., None], 3, axis=2)
+    return simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")

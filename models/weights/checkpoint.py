@@ -1,0 +1,216 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped. Written whole or not at all.
+
+`last.pt` is the newest, `previous.pt` the one before it (in case the newest is damaged), `best.pt` the one with the
+best validation accuracy. All are read with `weights_only=True`: a checkpoint from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.errors import Refusal
+from bench.files import lacking
+from bench.records.run_name import RunName
+from models import convert
+from models.weights.unpickle import UNREADABLE, load
+
+FORMAT = 1
+KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
+
+
+_locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lock
+
+
+def claim(folder: Path) -> None:
+    """Keep the folder to this process for as long as it lives. Raises Refusal while another one trains there.
+
+    A POSIX lock: the kernel drops it with the process, however that ends, and no forked worker inherits it.
+    """
+    if folder in _locks:  # of an earlier run of this process
+        os.close(_locks.pop(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _locks[folder] = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise Refusal(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refusal(f"{folder}: another process trains there; wait for it, or choose other --checkpoints") from None
+    except OSError:
+        print(f"warning: {folder}: its file system has no locks; see to it that one run at a time trains there")
+    for partial in folder.glob("*.partial*"):
+        partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
+
+
+def write(content: dict, path: Path, before: Path | None = None) -> None:
+    """Save atomically: a reader sees the old file or the new one, never half of one.
+
+    `before` is a name for the file that is replaced, under which it stays. Raises Refusal when the disk is full.
+    """
+    serialized = io.BytesIO()
+    torch.save({"format": FORMAT, **content}, serialized)
+    partial = path.with_suffix(f".partial{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(serialized.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        if before and path.exists():
+            os.replace(path, before)
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = lacking(error, len(serialized.getbuffer()), path.parent)
+        raise Refusal(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_last(content: dict, folder: Path) -> None:
+    """Write `last.pt`, keeping the one it replaces as `previous.pt`."""
+    write(content, folder / "last.pt", folder / "previous.pt")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read(path: Path) -> dict:
+    """The content of a checkpoint, on the CPU, or of converted weights (.safetensors).
+
+    Raises Refusal when it is damaged or would run code.
+    """
+    if path.suffix == ".safetensors":
+        return convert.load(path)
+    try:
+        content = load(path)
+    except FileNotFoundError:
+        raise Refusal(f"no checkpoint at {path}") from None
+    except UNREADABLE as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Refusal(f"{path}: not a readable checkpoint ({reason[:160]})") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise Refusal(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
+    return content
+
+
+def trained(path: Path, *parts: str) -> dict:
+    """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises Refusal."""
+    return checked(read(path), path, "network", "charset", *parts)
+
+
+def checked(content: dict, path: Path, *parts: str) -> dict:
+    for part in parts:
+        if part not in content:
+            raise Refusal(f"{path}: not a trained recogniser: it has no '{part}'")
+        if not isinstance(content[part], KINDS[part]):
+            kind = type(content[part]).__name__
+            raise Refusal(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
+    if not all(isinstance(name, str) for name in content.get("network", ())):
+        raise Refusal(f"{path}: not a trained recogniser: its weights have names that are no strings")
+    return content
+
+
+def read_last(folder: Path) -> tuple[dict, Path] | None:
+    """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back.
+
+    A damaged one is set aside, so that it never becomes the previous one. Raises Refusal when none can be read.
+    """
+    damaged = []
+    for name in ("last.pt", "previous.pt"):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            return read(path), path
+        except Refusal as refusal:
+            damaged.append(path.replace(path.with_suffix(".damaged")))
+            print(f"warning: {refusal}; kept as {damaged[-1].name}; falling back to the checkpoint before it")
+    if damaged:
+        raise Refusal(
+            f"{folder}: no checkpoint there can be read ({', '.join(path.name for path in damaged)});"
+            " start again without --resume, or from the weights of best.pt with --start-from"
+        )
+    return None
+
+
+def newest_folder(name: RunName, own: Path) -> Path:
+    """Of the folders of this run, on whatever number of cards, the one that was written to last."""
+    alike = [folder for folder in own.parent.glob("*") if is_like(name, folder.name)]
+    written = {file.stat().st_mtime: folder for folder in alike for file in folder.glob("[lp]*.pt")}
+    return written[max(written)] if written else own
+
+
+def is_like(name: RunName, folder: str) -> bool:
+    try:
+        return replace(RunName.parse(folder), cards=name.cards) == name
+    except Refusal:
+        return False
+
+
+def newest_best(root: Path, recipe: str) -> Path | None:
+    """`root` itself when it is a file, else the newest best.pt of this recipe below it."""
+    if root.is_file():
+        return root
+    runs = [path for path in root.glob("*/best.pt") if is_run_of(recipe, path.parent.name)]
+    return max(runs, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def is_run_of(recipe: str, folder: str) -> bool:
+    try:
+        return RunName.parse(folder).recipe == recipe
+    except Refusal:
+        return False
+
+
+def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
+    """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
+    checked(content, path, "network", "charset")
+    if recipe and (content.get("recipe") or recipe) != recipe:
+        raise Refusal(
+            f"{path}: trained with the recipe {content['recipe']!r}, not '{recipe}': pass the matching --recipe"
+        )
+    if content["charset"] != charset:
+        theirs = content["charset"]
+        raise Refusal(
+            f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked"
+            f" for ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
+        )
+    try:
+        network.load_state_dict(content["network"])
+    except RuntimeError as error:
+        reasons = " ".join(str(error).split())
+        raise Refusal(f"{path}: the weights are of another network: {reasons[:300]}") from None
+
+
+def random_state(device) -> dict:
+    """Every generator a run draws from. `device` is a bench.machine.device.Device."""
+    version, internal, gauss = random.getstate()
+    return {
+        "python": [version, list(internal), gauss],
+        "torch": torch.get_rng_state(),
+        "device": device.rng_state(),
+    }
+
+
+def restore_random_state(state: dict, device) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    torch.set_rng_state(state["torch"])
+    device.set_rng_state(state["device"])

@@ -1,0 +1,84 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.machine import ceilings
+from bench.machine.device import DEVICES, Device
+from models.crnn import CRNN
+
+
+class Machine:
+    """A CPU on which every drained call takes what `costs` says."""
+
+    def __init__(self, costs):
+        self.now, self.costs = 0.0, iter(costs)
+        self.kind, self.torch, self.compute_dtype = DEVICES["CPU"], torch.device("cpu"), None
+        self.calls = 0
+
+    def synchronize(self):
+        self.calls += 1
+        if self.calls % 2 == 0:
+            self.now += next(self.costs)
+
+    def clock(self):
+        return self.now
+
+
+def test_the_best_of_a_few_counts_and_the_first_does_not():
+    machine = Machine([0.001, 0.9, 0.5, 0.4, 0.6, 0.7])
+    assert ceilings.best(lambda: None, machine, machine.clock) == pytest.approx(0.4)
+
+
+def test_a_product_too_short_to_time_is_doubled():
+    machine = Machine([0.001] * 6 + [0.025] * 6)
+    assert ceilings.gemm(machine, torch.float32, machine.clock) == pytest.approx(2 * 512**3 / 0.025)
+
+
+def test_bytes_are_those_read_and_those_written():
+    machine = Machine([0.5] * 6)
+    assert ceilings.copied(machine, machine.clock) == pytest.approx(2 * (1 << 26) / 0.5)
+
+
+def test_this_machine_has_limits():
+    found = ceilings.measure(Device.open("CPU"))
+    assert found["dtype"] == "float32"
+    assert found["gemm_flops_per_s"] > 1e9
+    assert found["copy_bytes_per_s"] > 1e8
+
+
+class Only(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def test_a_convolution_and_a_linear_layer_by_hand():
+    assert ceilings.forward_flops(Only(nn.Conv2d(3, 8, 3, padding=1)), (1, 3, 10, 20)) == 2 * 3 * 9 * 8 * 200
+    assert ceilings.forward_flops(Only(nn.Linear(16, 4)), (5, 16)) == 2 * 16 * 4 * 5
+
+
+LSTM = nn.LSTM(8, 6, num_layers=2, bidirectional=True)
+LSTM_FLOPS = 2 * 4 * 6 * ((8 + 6) + (12 + 6)) * 2 * 5  # gates x hidden x (inputs + hidden), layers, directions, steps
+
+
+@pytest.mark.parametrize(("layer", "flops"), [(LSTM, LSTM_FLOPS), (nn.GRU(8, 6), 2 * 3 * 6 * (8 + 6) * 5)])
+def test_recurrent_layers_are_counted_by_hand_and_by_torch_alike(layer, flops):
+    assert ceilings.recurrent_flops(layer, torch.zeros(5, 1, 8)) == flops
+    assert ceilings.forward_flops(Only(layer), (5, 1, 8)) == flops
+
+
+def test_where_torch_counts_no_recurrent_layer_it_is_added():
+    """On a CPU, as on a card, an LSTM is one call that the counter does not know."""
+    with ceilings.FlopCounterMode(display=False) as counter, torch.no_grad():
+        LSTM(torch.zeros(5, 1, 8))
+    assert counter.get_total_flops() == 0
+    assert ceilings.forward_flops(Only(LSTM), (5, 1, 8), device="cpu") == LSTM_FLOPS
+
+
+def test_the_paper_networks_cost():
+    """Convolutions by hand: output pixels x kernel x channels in x channels out; 1.41 GFLOP for a 32 x 100 picture."""
+    assert ceilings.forward_flops(CRNN(), (1, 1, 32, 100)) == 1_410_287_616
+    assert ceilings.forward_flops(CRNN(), (2, 1, 32, 100)) == 2 * 1_410_287_616

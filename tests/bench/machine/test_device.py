@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from bench.errors import Refusal
+from bench.machine import device, discovery
+from bench.machine.device import DEVICES, Device, DeviceKind
+
+
+def test_the_table_has_the_three_devices_in_order_of_preference():
+    assert list(DEVICES) == ["MLU", "GPU", "CPU"]
+    assert [k.backend for k in DEVICES.values()] == ["cncl", "nccl", "gloo"]
+
+
+@pytest.mark.parametrize(
+    ("here", "best"), [({"MLU": 4, "GPU": 8}, "MLU"), ({"MLU": 0, "GPU": 1}, "GPU"), ({"MLU": 0, "GPU": 0}, "CPU")]
+)
+def test_the_best_device_is_mlu_then_gpu_then_cpu(here, best, monkeypatch):
+    monkeypatch.setattr(device, "present", lambda name: here.get(name, 1))
+    assert device.best() == best
+
+
+def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
+    here = {"MLU": (2, "two are hidden"), "GPU": (0, ""), "CPU": (1, "")}
+    monkeypatch.setattr(discovery, "count", lambda kind: here[kind.name])
+    device.require("MLU", 2)
+    device.require("CPU", 64)
+    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"):
+        device.require("MLU", 4, hint="Try X")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("FP32", None), ("AMP", torch.bfloat16), ("BF16", torch.bfloat16)])
+def test_autocast_computes_in_what_the_precision_says(precision, dtype):
+    opened = Device.open("CPU", precision)
+    with opened.autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (dtype or torch.float32)
+    assert opened.switches["autocast_dtype"] == str(product.dtype).removeprefix("torch.")
+
+
+def test_fp32_sets_the_switches_off_and_reads_them_back(monkeypatch):
+    """On this machine with the CUDA switches: they exist in every build of torch."""
+    gpu = DEVICES["GPU"]
+    torch.backends.cudnn.allow_tf32 = True
+    opened = Device(gpu, "FP32")
+    opened.set_switches()
+    assert opened.switches["backends.cudnn.allow_tf32"] is False
+    assert opened.switches["backends.cuda.matmul.allow_tf32"] is False
+    assert opened.switches["float32_matmul_precision"] == "highest"
+    Device(gpu, "TF32").set_switches()
+    assert torch.backends.cudnn.allow_tf32
+    opened.set_switches()
+
+
+def test_a_switch_this_torch_lacks_is_left_out():
+    assert device.switch("backends.nonexistent.allow_tf32") is None
+
+
+def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
+    with pytest.raises(Refusal, match="TF32 is a mode of GPU and MLU"):
+        Device.open("CPU", "TF32")
+
+    class Old:
+        is_bf16_supported = staticmethod(lambda: False)
+        get_device_name = staticmethod(lambda i: "MLU370-X8")
+
+    monkeypatch.setattr(torch, "mlu", Old, raising=False)
+    with pytest.raises(Refusal, match="MLU370-X8 has no bfloat16"):
+        Device(DEVICES["MLU"], "BF16").check_precision()
+
+
+def test_loss_scaling_only_where_float16_is_used():
+    assert not Device.open("CPU", "AMP").gradient_scaler().is_enabled()
+    if not hasattr(torch.amp, "GradScaler"):
+        pytest.skip("torch before 2.3 scales on cards only; tests/system/test_mlu_runs.py has that path")
+    scaled = DeviceKind("X", "cpu", "gloo", torch.float16, scaled=True)
+    assert Device(scaled, "AMP").gradient_scaler().is_enabled()
+    assert not Device(scaled, "FP32").gradient_scaler().is_enabled()
+
+
+def test_peak_memory_of_a_cpu_run_is_the_process():
+    assert 50e6 < Device.open("CPU").peak_memory_bytes() < 64e9

@@ -1,0 +1,69 @@
+"""Charts drawn from invented records: what they show, and that nothing is drawn of nothing."""
+
+import numpy as np
+import pytest
+
+from bench.judging import baselines
+from bench.reporting import charts, svg
+from bench.reporting.rows import rows_of
+from tests.support.records import make_record
+from tests.support.varied_records import varied
+
+
+def test_throughput_by_cards_has_an_ideal_line_of_the_one_card_row(tmp_path):
+    figure = charts.by_cards(rows_of([varied("GPU", cards, "FP32", "Train", 7, 20) for cards in (1, 2, 4)]))
+    assert figure.count("line s0 ideal") == 1
+    assert "% of ideal" in figure
+    assert charts.by_cards(rows_of([varied("GPU", 1, "FP32", "Train", 7, 20)])) is None
+
+
+def test_history_shows_the_baseline_and_the_change(tmp_path):
+    runs = [varied("GPU", 1, "FP32", "Train", day, day, 1.0 if day < 12 else 0.9) for day in range(1, 24)]
+    baselines.store(runs[:5], tmp_path)
+    figure = charts.over_time(runs, tmp_path)
+    assert figure.count('class="level"') == figure.count('class="mark"') == 1
+    assert "the level changed by -" in figure
+    assert 'class="level"' not in charts.over_time(runs, tmp_path / "none")
+
+
+def test_warm_up_is_shaded_and_every_rank_drawn():
+    figure = charts.step_times(varied("GPU", 4, "FP32", "Train", 7, 20))
+    assert "warm-up: 20 steps" in figure
+    assert figure.count("<polyline") == 4
+
+
+def test_power_is_drawn_where_a_sensor_told_it_only():
+    assert "rank 1, nvml" in charts.power_over_time(varied("GPU", 2, "FP32", "Train", 7, 20))
+    assert charts.power_over_time(make_record()) is None
+
+
+def test_what_was_not_measured_is_not_drawn(tmp_path):
+    rows = rows_of([make_record(accuracy=None, latency=[])])
+    assert charts.accuracy_by_throughput(rows) is None
+    assert charts.latency_distribution(rows) is None
+    assert charts.over_time([make_record()], tmp_path) is None
+
+
+def test_thinning_keeps_a_spike():
+    points = [(i, 1.0) for i in range(10_000)]
+    points[7777] = (7777, 9.0)
+    thin = svg.thinned(points)
+    assert len(thin) <= svg.MOST_POINTS
+    assert (7777, 9.0) in thin
+    assert [x for x, _ in thin] == sorted(x for x, _ in thin)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (13_400, 14_100), (0, 95_000), (0.01, 0.013), (5, 5)])
+def test_ticks_are_round_and_few(low, high):
+    ticks = svg.Scale(low, high, 0, 100).ticks()
+    assert 1 <= len(ticks) <= 7
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0]) if len(ticks) > 2 else True
+
+
+def test_names_are_escaped_in_charts():
+    plot = svg.Plot("<t>", "<x>", "y", (0, 1), (0, 1))
+    plot.name(0, "</svg><script>\x1b[31m")
+    plot.point(0.5, 0.5, 0, '"><script>')
+    assert "<script>" not in plot.svg()
+    assert "\x1b" not in plot.svg()

@@ -1,0 +1,56 @@
+"""The example workflows: they parse, and what they run is taken by the program."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import compare
+from bench.judging.policy import tolerances
+from bench.records.run_name import RunName
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = [ROOT / ".github" / "workflows" / "bench.yml", ROOT / "docs" / "ci" / "gitlab-ci.yml"]
+
+
+def strings(tree) -> list[str]:
+    if isinstance(tree, dict | list):
+        return [text for part in (tree.values() if isinstance(tree, dict) else tree) for text in strings(part)]
+    return [tree] if isinstance(tree, str) else []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.name)
+def test_what_a_workflow_runs_is_taken_by_the_program(path):
+    content = yaml.safe_load(path.read_text(encoding="utf8"))
+    [command] = [text for text in strings(content) if "compare.sh" in text]
+    words = shlex.split(command.partition("||")[0].replace("\\\n", " "))
+    assert words[:2] == ["bash", "run_scripts/compare.sh"]
+    options, passed_on = compare.arguments(words[2:])
+    assert options.candidate == "."
+    assert [str(RunName.parse(run)) for run in options.runs] == options.runs
+    assert set(tolerances(options.metrics, options.margin)) == {"throughput", "memory", "accuracy"}
+    assert passed_on == ["--batch-size", "16"]
+
+
+def test_actions_are_pinned_and_no_input_of_a_stranger_becomes_shell():
+    text = WORKFLOWS[0].read_text(encoding="utf8")
+    assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []
+    for run in re.findall(r"run: \|?(.*?)(?=\n      - |\Z)", text, re.DOTALL):
+        assert "${{" not in run
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github" / "workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_workflows_get_no_more_than_they_need(path):
+    """Pinned actions; a token that may write is never in a job that runs the code of a pull request."""
+    text = path.read_text(encoding="utf8")
+    content = yaml.safe_load(text)
+    assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []
+    assert set((content["permissions"] or {}).values()) <= {"read"}
+    for job in content["jobs"].values():
+        checks_out = [step for step in job["steps"] if "checkout" in step.get("uses", "")]
+        assert all(step["with"]["persist-credentials"] is False for step in checks_out)
+        assert not checks_out or "write" not in job.get("permissions", {}).values()

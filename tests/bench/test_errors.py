@@ -1,0 +1,38 @@
+import csv
+import io
+
+import pytest
+
+from bench import errors
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1+1", "\uff1d1+1"])
+def test_a_spreadsheet_gets_no_formula(formula):
+    assert errors.spreadsheet(formula) == "'" + formula
+
+
+@pytest.mark.parametrize("number", ["-2.5", "+3", "1e-3", "", "CRNN"])
+def test_numbers_and_words_stay(number):
+    assert errors.spreadsheet(number) == number
+
+
+def test_a_terminal_gets_nothing_that_acts():
+    assert errors.plain("\x1b[31mred\x1b[0m \x1b]0;title\x07 a\x08b\x9bc") == "red  abc"
+    assert errors.one_line("a\nb\tc") == "a bc"
+    assert errors.plain("GPU\u202eUPG") == "GPUUPG"
+    assert errors.one_line("a\u2028b\ud800") == "a b\ufffd"
+
+
+def test_a_markdown_cell_stays_one_cell_and_only_text():
+    assert errors.markdown("a|b\n<script>*x*[l](u)`") == r"a\|b &lt;script&gt;\*x\*\[l\](u)\`"
+
+
+def test_a_bare_address_is_no_link():
+    assert errors.markdown("https://evil.example www.evil.example") == r"https\://evil.example www\.evil.example"
+
+
+def test_csv_still_parses(tmp_path):
+    cell = errors.spreadsheet('"=1,\n2"')
+    out = io.StringIO()
+    csv.writer(out).writerow([cell, "x"])
+    assert next(csv.reader(io.StringIO(out.getvalue()))) == ['"=1, 2"', "x"]

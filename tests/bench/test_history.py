@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from bench import history
+from bench.errors import Refusal
+from bench.judging.policy import TOLERANCES
+from tests.support.records import make_record
+
+
+def level(*parts, sd=0.01, seed=0):
+    """A series of (length, level) parts with noise."""
+    random = np.random.default_rng(seed)
+    return np.concatenate([value * np.exp(random.normal(0, sd, n)) for n, value in parts])
+
+
+def test_a_lasting_change_is_found_where_it_is():
+    [change] = history.changes(level((40, 100), (20, 96)))
+    assert abs(change.index - 40) <= 1
+    assert change.share == pytest.approx(-0.04, abs=0.01)
+
+
+def test_changes_beyond_one_window_are_found_each_once():
+    found = history.changes(level((70, 100), (40, 94), (60, 103)))
+    assert [round(c.index / 5) * 5 for c in found] == [70, 110]
+
+
+def test_noise_alone_and_one_bad_run_are_no_change():
+    assert sum(bool(history.changes(level((60, 100), seed=seed))) for seed in range(100)) <= 2
+    series = level((60, 100))
+    series[30] *= 0.5
+    assert history.changes(series) == []
+
+
+def test_a_change_smaller_than_what_is_accepted_is_left_out():
+    series = level((60, 100), (60, 99), sd=0.0005)
+    assert history.changes(series) == []
+
+
+@pytest.mark.parametrize("series", [[], [5.0], [5.0, 6.0, 7.0], [5.0] * 30])
+def test_short_and_flat_series(series):
+    assert history.changes(series) == []
+
+
+def test_shares_are_compared_in_points_and_may_be_zero():
+    random = np.random.default_rng(0)
+    series = np.concatenate([np.zeros(20), 0.1 + random.normal(0, 0.001, 20)])
+    [change] = history.changes(series, TOLERANCES["accuracy"])
+    assert change.share == pytest.approx(0.1, abs=0.002)
+
+
+def test_the_command_names_run_and_commit(tmp_path, capsys):
+    for i, step_s in enumerate([0.1] * 12 + [0.11] * 12):
+        day = f"2026-01-{i + 1:02}T00:00:00+00:00"
+        commit = {"commit": f"{i:02}" * 20, "dirty": False}
+        make_record(step_s=step_s * (1 + 0.001 * (i % 3)), started_utc=day, provenance=commit).save(tmp_path)
+    history.main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "121212121" in said
+    assert "-9." in said
+    assert "worse" in said
+    assert said.count("CRNN_FP32_30E_1CPU_Train") == 1
+
+
+def test_a_metric_that_is_none_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="no metric 'speed'"):
+        history.main([str(tmp_path), "--metric", "speed"])

@@ -1,0 +1,96 @@
+"""Every program says what it does and gives an example, and the example runs."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.models.reading.test_reader import noise, saved
+from tests.support.varied_records import write
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVES = {"models.serve"}  # until it is stopped: tests/models/serving/test_serve.py
+LONG = {  # trains, renders, compares: minutes
+    "models.render", "models.train", "models.test", "models.loadgen", "models.launch", "models.prepare",
+    "bench.sweep", "bench.attribute", "bench.compare", "bench.gate",
+}  # fmt: skip
+
+
+def programs() -> list[str]:
+    """Every module of models and bench that can be run."""
+    files = [path for folder in ("models", "bench") for path in sorted((ROOT / folder).glob("*.py"))]
+    return [f"{path.parent.name}.{path.stem}" for path in files if '\nif __name__ == "__main__":' in path.read_text()]
+
+
+def help_of(program: str, monkeypatch, capsys) -> str:
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    monkeypatch.setenv("COLUMNS", "300")  # no line of help is folded
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def example_of(text: str) -> list[str]:
+    [line] = re.findall(r"^\s*example: (.+)$", text, re.MULTILINE)
+    return shlex.split(line)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("program", programs())
+def test_it_says_what_it_does_and_gives_an_example(program, monkeypatch, capsys):
+    text = help_of(program, monkeypatch, capsys)
+    assert len(text.splitlines()) > 4 and "usage: " in text
+    example = example_of(text)
+    assert example[:3] == ["python", "-m", program] or example[:2] == ["bash", "run_scripts/compare.sh"]
+
+
+@pytest.fixture
+def surroundings_of_examples(tmp_path, monkeypatch) -> Path:
+    """A folder in which what the examples name is there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(saved(tmp_path)))
+    for name in ("before.pt", "after.pt"):
+        (tmp_path / name).symlink_to("best.pt")
+    Image.fromarray(noise()).save(tmp_path / "word.png")
+    write(tmp_path / "results" / "runs")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("program", sorted(set(programs()) - LONG - SERVES))
+def test_the_example_runs(program, monkeypatch, capsys, surroundings_of_examples):
+    _, _, _, *words = example_of(help_of(program, monkeypatch, capsys))
+    words = [str(path) for word in words for path in (sorted(Path().glob(word)) or [word])]  # as a shell does
+    monkeypatch.setattr(sys, "argv", [program, *words])
+    try:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        # bench.verify ends with 1: among these records is one whose run failed, which is what it is there to say
+        assert not ended.code or (program, ended.code) == ("bench.verify", 1)
+    assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["models.prepare", "models.train", "models.test", "models.launch"])
+def test_the_long_example_runs(program, sample, tmp_path, monkeypatch, capsys):
+    command = example_of(help_of(program, monkeypatch, capsys))
+    (tmp_path / "data").mkdir()
+    for name in ("sample", "Synth90k"):
+        (tmp_path / "data" / name).symlink_to(sample if name == "sample" else sample / name)
+    environment = {
+        "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+        "PYTORCH_TRAIN_DATASET": str(sample), "PYTORCH_TRAIN_CHECKPOINT": str(tmp_path / "checkpoints"),
+    }  # fmt: skip
+    results = [] if program == "models.prepare" else ["--results", str(tmp_path / "runs")]
+    done = subprocess.run(
+        [sys.executable, *command[1:], *results], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

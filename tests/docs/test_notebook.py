@@ -1,0 +1,49 @@
+"""demo.ipynb runs from top to bottom, cell after cell in one namespace, as a kernel would run it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models import Reading
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = json.loads((ROOT / "demo.ipynb").read_text(encoding="utf8"))
+CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+def run(source: str, names: dict) -> object:
+    """Run a cell and give what its last expression is, which Jupyter would show."""
+    tree = ast.parse(source)
+    shown = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "demo.ipynb", "exec"), names)
+    return eval(compile(shown, "demo.ipynb", "eval"), names) if shown else None
+
+
+@pytest.fixture
+def cells_run(tmp_path, monkeypatch, capsys):
+    """Everything that the cells defined and showed, without a checkpoint at hand."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "none"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names = {"__name__": "__main__"}
+    shown = [run("".join(cell["source"]), names) for cell in CODE]
+    return names, shown, capsys.readouterr().out
+
+
+def test_it_runs_from_top_to_bottom(cells_run):
+    names, shown, said = cells_run
+    assert len(names["readings"]) == len(names["pictures"]) == 6
+    assert all(isinstance(reading, Reading) for reading in names["readings"])
+    assert set(names["texts"]["lexicon"]) <= set(names["truths"])
+    assert sum(isinstance(value, Image.Image) for value in shown) == 2
+    assert "1-NED" in said and " => " in said
+
+
+def test_it_is_kept_without_outputs():
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in CODE)
+    assert NOTEBOOK["nbformat"] == 4 and len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])

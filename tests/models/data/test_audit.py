@@ -1,0 +1,86 @@
+"""What an audit finds in sets made to hold one of everything."""
+
+import numpy as np
+import pytest
+
+from models.data.audit import Terms, audit, overlaps, report
+from models.data.charset import Charset
+from models.data.formats import open_source
+from models.data.image import Shape
+from tests.models.test_prepare import run
+from tests.support.data_samples import jpeg, make_store
+
+WORDS = ["fine", "", "a-b", "committeeee", "wide", "rubbish", "fine"]
+
+
+def everything(folder):
+    pictures = [jpeg(seed=i) for i in range(7)]
+    pictures[4], pictures[5], pictures[6] = jpeg(width=400, seed=4), b"not a picture", pictures[0]
+    return open_source(make_store(folder, WORDS, pictures), "train")
+
+
+def test_an_audit_counts_everything(tmp_path):
+    found = audit(everything(tmp_path), Terms(Shape(width=48), Charset()), workers=1)  # T = 13
+    assert (found.samples, found.unreadable) == (7, 1)
+    assert found.lengths == {4: 3, 0: 1, 3: 1, 11: 1}
+    assert found.foreign == {"-": 1}
+    assert found.unfit == {"empty": 1, "foreign": 1, "long": 1}
+    assert found.squeezed == {1.5: 5, 3: 1}  # 90x31 to 48x32 is 1.9 times narrower, 400x31 8.6 times
+    text = "\n".join(report("train", found))
+    assert "7 samples, 1 unreadable, 1 repeated within it" in text
+    assert "characters outside the charset: '-' 1" in text
+    assert "long: " in text and "'committeeee'" in text and "0 to 11, median 4" in text
+
+
+def test_with_kept_ratio_the_time_steps_follow_each_picture(tmp_path):
+    terms = Terms(Shape(width=400, keep_ratio=True), Charset())
+    store = make_store(tmp_path, ["a" * 8] * 2, [jpeg(width=30), jpeg(width=90)])  # 15 steps needed; 8 and 24 there
+    found = audit(open_source(store, "train"), terms, workers=1)
+    assert found.unfit == {"long": 1} and not found.squeezed
+
+
+def test_overlaps_count_pictures_not_samples():
+    hashes = {"train": np.array([1, 1, 2, 3]), "val": np.array([9]), "test": np.array([1, 3, 3])}
+    assert overlaps(hashes) == {("train", "test"): 2}
+
+
+def test_pictures_that_cannot_be_read_are_repeats_of_none(tmp_path, capsys):
+    for i, split in enumerate(("train", "test")):
+        make_store(tmp_path / split, ["a", "b", "c"], [jpeg(seed=i), b"no picture", b"no picture"])
+    assert run("--source", tmp_path, "--audit=true", "--splits", "[train,test]") is None
+    assert capsys.readouterr().out.count("3 samples, 2 unreadable, 0 repeated within it") == 2
+
+
+def write_splits(root, shared):
+    for i, split in enumerate(("train", "val", "test")):
+        make_store(root / split, ["a", "b"], [jpeg(seed=10 * i), jpeg(seed=5 if shared else 10 * i + 1)])
+
+
+@pytest.mark.parametrize("options", [["--audit=true"], ["--out", "OUT"]])
+def test_overlap_of_train_and_test_is_an_error_unless_allowed_by_name(tmp_path, options):
+    write_splits(tmp_path / "in", shared=True)
+    options = [tmp_path / "out" if o == "OUT" else o for o in options]
+    assert "1 pictures are in train and in val" in run("--source", tmp_path / "in", *options)
+    refusal = run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val]")
+    assert "allow it by name: --allow_overlap [train+test]" in refusal
+    assert run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val,train+test]") is None
+    write_splits(tmp_path / "apart", shared=False)
+    assert (
+        run("--source", tmp_path / "apart", *[o if o != tmp_path / "out" else tmp_path / "out2" for o in options])
+        is None
+    )
+
+
+def test_the_program_prints_three_decoded_samples_and_the_findings(tmp_path, capsys):
+    everything(tmp_path / "in")
+    assert run("--source", tmp_path / "in", "--audit=true") is None
+    out = capsys.readouterr().out
+    assert "all of it is train" in out and "format lmdb" in out
+    assert out.count("90x31  ") == 3 and "image-000000001  90x31  'fine'" in out
+    assert "unreadable: " in out and "image-000000006" in out
+
+
+def test_an_alphabet_is_built_from_all_labels(tmp_path, capsys):
+    make_store(tmp_path / "in", ["b a", "Z#", "aé"])
+    assert run("--source", tmp_path / "in", "--build", tmp_path / "chars.txt") is None
+    assert Charset.named(str(tmp_path / "chars.txt")).characters == " #Zabé"

@@ -1,0 +1,91 @@
+"""Character i is class i + 1, the blank is class 0."""
+
+import pytest
+
+from models.data.charset import NAMED, Charset, CharsetError
+
+
+def test_the_default_alphabet_is_digits_then_letters():
+    charset = Charset()
+    assert charset.classes == 37
+    assert charset.encode("0z") == [1, 36] and charset.decode([1, 0, 36]) == "0z"
+
+
+def test_texts_are_folded_only_where_the_alphabet_has_no_capitals():
+    assert Charset().encode("Az") == Charset().encode("az")
+    assert Charset(NAMED["62"]).encode("Az") != Charset(NAMED["62"]).encode("az")
+
+
+def test_a_text_it_cannot_spell_is_named():
+    with pytest.raises(CharsetError, match="'na-ive!' has '!-'"):
+        Charset().encode("na-ive!")
+
+
+@pytest.mark.parametrize("characters", ["", "aba"])
+def test_an_alphabet_needs_distinct_characters(characters):
+    with pytest.raises(CharsetError, match="distinct"):
+        Charset(characters)
+
+
+def written(path, content, encoding="utf-8"):
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "content, characters",
+    [
+        ("a\nb\n#\n \nz", "ab# z"),
+        ("ab# z\n", "ab# z"),
+        ("\ufeffa\r\nb\r\n", "ab"),
+        ("blank\na\nb\n", "ab"),
+        ("e\u0301\nx\n", "\u00e9x"),  # a letter and its accent become the one character that labels are brought to
+    ],
+)
+def test_a_file_lists_one_character_a_line_or_all_on_one(tmp_path, content, characters):
+    assert Charset.named(str(written(tmp_path / "chars.txt", content))).characters == characters
+
+
+def test_a_chinese_charset_is_read_as_utf8_and_as_gbk(tmp_path):
+    many = "".join(chr(0x4E00 + i) for i in range(5989))
+    content = "blank\n" + "\n".join(many)
+    for encoding in ("utf-8", "utf-8-sig", "gb18030"):
+        charset = Charset.named(str(written(tmp_path / encoding, content, encoding)))
+        assert charset.classes == 5990 and charset.characters == many
+    assert charset.decode(charset.encode("\u4e2d\u4e01")) == "\u4e2d\u4e01"
+
+
+@pytest.mark.parametrize("content", ["a\nbc\n", "", "a\nb\na\n"])
+def test_a_file_that_is_no_alphabet_is_refused(tmp_path, content):
+    with pytest.raises(CharsetError, match=r"more than one character|distinct"):
+        Charset.named(str(written(tmp_path / "chars.txt", content)))
+
+
+def test_rubbish_and_unknown_names_are_refused(tmp_path):
+    (tmp_path / "rubbish").write_bytes(b"\xff\xff\x81")
+    with pytest.raises(CharsetError, match="neither UTF-8 nor GB18030"):
+        Charset.named(str(tmp_path / "rubbish"))
+    with pytest.raises(CharsetError, match="no charset '37': it is 36, 62, 94 or a file"):
+        Charset.named("37")
+
+
+def test_nfkc_is_a_choice():
+    assert Charset("abc", nfkc=True).encode("\uff41") == [1]
+    with pytest.raises(CharsetError, match="lacks"):
+        Charset("abc").encode("\uff41")
+    assert Charset("abc", nfkc=True).digest != Charset("abc").digest
+
+
+def test_an_alphabet_built_from_labels_does_not_depend_on_their_order(tmp_path):
+    built = Charset.of(["b a", "#z"])
+    assert built == Charset.of(["#z", "b a"]) and built.characters == " #abz"
+    built.save(tmp_path / "chars.txt")
+    assert Charset.named(str(tmp_path / "chars.txt")) == built
+
+
+def test_the_charsets_by_name_have_36_62_and_94_characters():
+    assert [Charset.named(n).classes - 1 for n in ("36", "62", "94")] == [36, 62, 94]
+
+
+def test_foreign_characters_can_be_stripped():
+    assert Charset().strip("Na-ive!") == "naive" and Charset().foreign("Na-ive!") == "!-"

@@ -1,0 +1,109 @@
+"""Decoding and resizing: every kind of picture, bounded, and faithful to a bilinear resize."""
+
+import io
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.data.image import Shape, decode, resize
+from models.data.source import UnreadableError
+from tests.support.data_samples import encoded, grey, jpeg
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_decodes_to_the_grey_that_pillow_decodes(channels):
+    content = encoded(Image.fromarray(np.dstack([grey(seed=i)[:, :, 0] for i in range(3)])), "JPEG", quality=90)
+    picture = decode(content, channels)
+    with Image.open(io.BytesIO(content)) as reference:
+        expected = np.asarray(reference.convert({1: "L", 3: "RGB"}[channels])).reshape(31, 90, channels)
+    assert np.abs(picture.astype(int) - expected).mean() < 1.5
+
+
+KINDS = {
+    "png": ("L", "PNG", {}),
+    "palette": ("P", "PNG", {}),
+    "one bit": ("1", "PNG", {}),
+    "transparent": ("RGBA", "PNG", {}),
+    "CMYK JPEG": ("CMYK", "JPEG", {"quality": 95}),
+    "animated": ("L", "GIF", {"save_all": True, "append_images": [Image.new("L", (90, 31))]}),
+    "webp": ("RGB", "WEBP", {"lossless": True}),
+    "bmp": ("RGB", "BMP", {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_becomes_grey(kind):
+    mode, name, options = KINDS[kind]
+    picture = decode(encoded(Image.fromarray(grey()[:, :, 0]).convert(mode), name, **options))
+    assert picture.shape == (31, 90, 1) and picture.dtype == np.uint8
+    if kind != "one bit":
+        assert np.abs(picture.astype(int) - grey()).mean() < 6
+
+
+def test_16_bit_greys_are_scaled_not_clipped():
+    deep = Image.fromarray(grey()[:, :, 0].astype(np.uint16) * 257)
+    assert (decode(encoded(deep, "PNG")) == grey()).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"rubbish", b"\xff\xd8\xff\xe0 and no more", jpeg()[:-300], encoded(Image.new("L", (50, 50)), "PNG")[:-30]],
+)
+def test_broken_bytes_are_unreadable(content):
+    with pytest.raises(UnreadableError) as caught:
+        decode(content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_of_20000_by_20000_is_refused_by_its_header(kind):
+    content = encoded(Image.new("L", (4, 4)), kind)
+    at = content.index(b"IHDR") + 4 if kind == "PNG" else content.index(b"\xff\xc0") + 5
+    size = (20000).to_bytes(4 if kind == "PNG" else 2, "big") * 2
+    content = content[:at] + size + content[at + len(size) :]
+    if kind == "PNG":
+        crc = zlib.crc32(content[12:29]).to_bytes(4, "big")
+        content = content[:29] + crc + content[33:]
+    with pytest.raises(UnreadableError, match=r"20000x20000|400000000 pixels"):
+        decode(content)
+
+
+@pytest.mark.parametrize("size", [(1, 31), (90, 1), (1, 1), (600, 31), (90, 200)])
+def test_odd_sizes_still_fill_the_shape(size):
+    width, height = size
+    assert (resize(np.full((height, width, 1), 7, np.uint8), 32, 100) == 7).all()
+
+
+@pytest.mark.parametrize("width", [40, 100, 130, 190, 260, 400])
+@pytest.mark.parametrize("height", [23, 31, 32, 50, 120])
+def test_resizing_stays_within_a_grey_level_of_pillow(height, width):
+    picture = grey(height, width)
+    expected = np.asarray(Image.fromarray(picture[:, :, 0]).resize((100, 32), Image.Resampling.BILINEAR))
+    assert np.abs(resize(picture, 32, 100).reshape(32, 100).astype(int) - expected).mean() < 1
+
+
+@pytest.mark.parametrize("options", [{"channels": 2}, {"width": 8}, {"height": 0}])
+def test_a_shape_that_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match="channels are 1 or 3"):
+        Shape(**options)
+
+
+def test_kept_ratio_stays_between_the_narrowest_and_the_shapes_width():
+    shape = Shape(width=200, keep_ratio=True)
+    assert [shape.fitted(31, w) for w in (1, 31, 93, 900)] == [16, 32, 96, 200]
+    assert Shape().fitted(31, 93) == 100
+
+
+@pytest.mark.parametrize("width", [150, 190, 260, 380, 500])
+def test_fine_detail_is_smoothed_away_where_a_picture_shrinks(width):
+    """Noise is the hardest: a plain bilinear resize keeps it (aliasing), an antialiased one averages it."""
+    noise = np.random.default_rng(0).integers(0, 256, (32, width, 1), np.uint8)
+    expected = np.asarray(Image.fromarray(noise[:, :, 0]).resize((100, 32), Image.Resampling.BILINEAR)).astype(int)
+    ours, plain = (
+        np.abs(resized.reshape(32, 100).astype(int) - expected).mean()
+        for resized in (resize(noise, 32, 100), cv2.resize(noise, (100, 32)))
+    )
+    assert ours < 0.6 * plain

@@ -1,0 +1,133 @@
+"""Reading with a lexicon: the right word, its probability, and a search that loses none of it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import Refusal
+from models.data.charset import Charset
+from models.decoding.ctc import attention, attention_with_lexicon, decode, greedy
+from models.decoding.lexicon import Lexicon, nearest
+from models.network.model import Model
+from models.network.network import build
+from tests.models.decoding.test_beam import all_texts, log_probabilities
+
+LETTERS = Charset("abc")
+FULL = Charset()
+
+
+def logits_of(texts, charset, noise=0.5, steps=26, seed=0):
+    """Logits (T, N, C) of a network that reads these texts well, but not surely."""
+    logits = torch.randn(steps, len(texts), charset.classes, generator=torch.Generator().manual_seed(seed)) * noise
+    logits[:, :, 0] += 2
+    for n, text in enumerate(texts):
+        for i, c in enumerate(charset.encode(text)):
+            logits[2 * i + 1, n, c] += 6
+    return logits
+
+
+def words(number, seed=0):
+    random = np.random.default_rng(seed)
+    letters = list("abcdefghijklmnopqrstuvwxyz")
+    return ["".join(random.choice(letters, random.integers(3, 11))) for _ in range(number)]
+
+
+def test_the_most_probable_word_wins_with_its_probability():
+    logs = log_probabilities(5, 6, 4)
+    lexicon = Lexicon(["a", "ab", "ca", "bb", "cab"], LETTERS)
+    decoded = decode(logs, None, LETTERS, "lexicon", words=lexicon)
+    for n in range(6):
+        totals = all_texts(logs[:, n])
+        best = max(lexicon.words, key=lambda word: totals[tuple(LETTERS.encode(word))])
+        assert decoded.texts[n] == best
+        assert decoded.confidences[n] == pytest.approx(math.exp(totals[tuple(LETTERS.encode(best))]), rel=1e-4)
+        assert len(decoded.character_confidences[n]) == len(best)
+
+
+def test_a_large_lexicon_is_searched_near_the_text_and_loses_nothing():
+    large = words(1500)
+    truths = large[:10]
+    logits = logits_of(truths, FULL)
+    lexicon = Lexicon(large, FULL)
+    near = decode(logits, None, FULL, "lexicon", words=lexicon, most=100)
+    assert near == decode(logits, None, FULL, "lexicon", words=lexicon, most=len(lexicon))
+    assert near.texts == truths
+
+
+def test_a_misread_word_is_mended_by_the_lexicon():
+    logits = logits_of(["hallo"], FULL, noise=0)
+    assert greedy(logits, None, FULL).texts == ["hallo"]
+    assert decode(logits, None, FULL, "lexicon", words=Lexicon(["hello", "world"], FULL)).texts == ["hello"]
+
+
+def test_a_text_far_from_every_word_still_becomes_a_word():
+    lexicon = Lexicon([*words(300), "zzzzzzzzzz"], FULL)
+    found = lexicon.candidates(["0123456789"], 5)[0]
+    assert len(found) == 5
+
+
+def test_each_picture_may_have_its_own_lexicon():
+    logits = logits_of(["abc", "abc"], FULL)
+    lexicons = [Lexicon(["abd", "xyz"], FULL), Lexicon(["abc", "xyz"], FULL)]
+    assert decode(logits, None, FULL, "lexicon", words=lexicons).texts == ["abd", "abc"]
+    with pytest.raises(Refusal, match="1 lexicons for 2 pictures"):
+        decode(logits, None, FULL, "lexicon", words=lexicons[:1])
+
+
+def test_doubled_letters_are_weighed_rightly():
+    logits = logits_of(["hello"], FULL)
+    assert decode(logits, None, FULL, "lexicon", words=Lexicon(["helo", "hello"], FULL)).texts == ["hello"]
+
+
+def test_words_are_folded_counted_and_refused_as_the_alphabet_demands():
+    lexicon = Lexicon(["Abc", "abc", "a-b", "", "cab "], LETTERS)
+    assert lexicon.words == ["abc", "cab"] and lexicon.unspellable == 1
+    with pytest.raises(Refusal, match="none that the alphabet can spell"):
+        Lexicon(["x-ray", "!"], LETTERS)
+
+
+def test_nearest_are_the_smallest_distances():
+    edits = np.array([4, 1, 3, 1, 2, 4], np.uint16)
+    assert nearest(edits, 3).tolist() == [1, 3, 4]
+    assert sorted(nearest(edits, 6).tolist()) == list(range(6))
+
+
+def test_a_word_too_long_for_its_columns_is_never_chosen():
+    logits = logits_of(["abcabc"], LETTERS, steps=13)
+    lexicon = Lexicon(["abcabc", "ab"], LETTERS)
+    assert decode(logits, torch.tensor([4]), LETTERS, "lexicon", words=lexicon).texts == ["ab"]
+
+
+@torch.no_grad()
+def test_attention_reads_with_a_lexicon_too():
+    torch.manual_seed(0)
+    recogniser = build(Model("vgg", "gru", "attention", hidden=16, longest=5), LETTERS.classes).eval()
+    recogniser.head.generator.bias.copy_(torch.tensor([0.5, 0, 0.2, 0.1]))
+    images, widths = torch.randn(3, 1, 32, 60), torch.tensor([60, 44, 60])
+    lexicon = Lexicon(["a", "bb", "cab", "abcab"], LETTERS)
+    decoded = attention_with_lexicon(recogniser.head, *recogniser.features(images, widths), LETTERS, lexicon)
+    for n, width in enumerate(widths):
+        scores = {}
+        for word in lexicon.words:
+            target = torch.tensor([[*LETTERS.encode(word), 0]])
+            logs = recogniser(images[n : n + 1, ..., :width], targets=target).log_softmax(-1)[:, 0]
+            scores[word] = sum(logs[i, c].item() for i, c in enumerate(target[0]))
+        best = max(scores, key=scores.get)
+        assert decoded.texts[n] == best
+        assert decoded.confidences[n] == pytest.approx(math.exp(scores[best]), rel=1e-3)
+        assert len(decoded.character_confidences[n]) == len(best)
+
+
+def test_attention_ends_where_it_says_so():
+    probabilities = torch.tensor([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]])
+    decoded = attention(probabilities.log()[:, None], None, Charset("ab"))
+    assert decoded.texts == ["aa"], "no collapsing, nothing after the end"
+    assert decoded.confidences == pytest.approx([0.8 * 0.7 * 0.9])
+    assert decoded.character_confidences == [pytest.approx([0.8, 0.7])]
+
+
+def test_attention_that_never_ends_is_cut_at_its_last_step():
+    decoded = attention(torch.eye(3)[[1, 2]][:, None] * 30, None, Charset("ab"))
+    assert decoded.texts == ["ab"]

@@ -1,0 +1,253 @@
+"""Words in three lines: pictures of every kind, one or many, by every engine, from every kind of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.errors import Refusal
+from models import Recogniser, convert, weights
+from models.data.charset import Charset
+from models.network.model import Model
+from models.network.network import build
+from models.reading import recogniser
+from models.weights import checkpoint
+
+ROOT = Path(__file__).resolve().parents[3]
+LETTERS = Charset("abc")
+
+
+def saved(folder, model=Model(hidden=8), **data) -> Path:  # noqa: B008 (Model is frozen)
+    """A checkpoint with the weights that a seed gives."""
+    torch.manual_seed(0)
+    content = {
+        "network": build(model, LETTERS.classes, channels=data.get("channels", 1)).state_dict(),
+        "charset": LETTERS.characters,
+        "recipe": "crnn",
+        "data": {"height": 32, "width": 100, "channels": 1, "keep_ratio": False, "charset": "x", **data},
+        "model": dataclasses.asdict(model),
+    }
+    checkpoint.write(content, folder / "best.pt")
+    return folder / "best.pt"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    return saved(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def read(trained) -> Recogniser:
+    return Recogniser.load(trained, device="CPU")
+
+
+def noise(height=40, width=120, channels=3, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, channels), np.uint8)
+
+
+def encoded(picture: np.ndarray, kind="PNG", **options) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_every_kind_of_picture_is_read_alike(read, tmp_path):
+    array = noise()
+    (tmp_path / "word.png").write_bytes(encoded(array))
+    kinds = [tmp_path / "word.png", str(tmp_path / "word.png"), encoded(array), array, Image.fromarray(array)]
+    first, *others = [read(kind) for kind in kinds]
+    assert [other.confidence for other in others] == pytest.approx([first.confidence] * 4, abs=1e-6)
+    assert {other.raw for other in others} == {first.raw}
+
+
+def test_what_a_reading_says(read):
+    reading = read(noise())
+    n = len(reading.text)
+    assert n and 0 < reading.confidence <= 1
+    assert len(reading.character_confidences) == len(reading.alignment) == n
+    assert reading.seen.shape == (n, 26) and len(reading.raw) == 26
+    assert all(0 <= left < right <= 1 for left, right in reading.alignment)
+    assert len(reading.alternatives) == recogniser.ALTERNATIVES
+    assert reading.text not in [text for text, _ in reading.alternatives]
+    assert read(noise(), alternatives=0).alternatives == []
+
+
+def test_alternatives_do_not_depend_on_how_many_others_ask_for(read):
+    few, many = (read(noise(), alternatives=most).alternatives for most in (1, 10))
+    assert len(many) == 10 and few == many[:1]
+    assert len(read(noise(), alternatives=15).alternatives) == 15
+
+
+def test_the_alignment_has_a_row_for_each_character():
+    rows = recogniser.runs(np.array([0, 1, 1, 0, 1, 3, 3, 0]))
+    assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
+    assert [recogniser.edges(row) for row in rows] == [(1 / 8, 3 / 8), (4 / 8, 5 / 8), (5 / 8, 7 / 8)]
+    assert recogniser.runs(np.zeros(4, int)).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "model, data",
+    [
+        (Model(hidden=8), {"keep_ratio": True, "width": 320}),
+        (Model(head="attention", hidden=8, longest=6), {"keep_ratio": True, "width": 200}),
+    ],
+    ids=["ctc", "attention"],
+)
+def test_a_picture_is_read_the_same_alone_and_among_others(model, data, tmp_path):
+    read = Recogniser.load(saved(tmp_path, model, **data), device="CPU", batch_size=2)
+    pictures = [noise(32, width, 1, seed=width) for width in (200, 40, 90, 40, 310)]
+    together = read(pictures)
+    for picture, one in zip(pictures, together, strict=True):
+        alone = read(picture)
+        assert (one.text, one.raw) == (alone.text, alone.raw)
+        assert one.confidence == pytest.approx(alone.confidence, rel=1e-3)
+        np.testing.assert_allclose(one.seen, alone.seen, atol=1e-4)
+        assert [text for text, _ in one.alternatives] == [text for text, _ in alone.alternatives]
+    assert bool(together[0].alternatives) == (model.head == "ctc")
+    assert len(together[0].alignment) == len(together[0].text)
+
+
+def test_one_searched_or_from_a_lexicon_is_aligned_too(trained, tmp_path):
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    chosen = Recogniser.load(trained, device="CPU", lexicon=tmp_path / "words.txt")(noise())
+    assert chosen.text in ("cab", "abba") and len(chosen.alignment) == len(chosen.text)
+    assert all(left < right for left, right in chosen.alignment)
+    assert len(Recogniser.load(trained, device="CPU", beam=4)(noise()).seen) > 0
+
+
+def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
+    """The word is longer than what is read freely, and than `longest`: it has a row for each letter all the same."""
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("abcabcab\n")
+    chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt")
+    reading, network = chosen(noise()), chosen.network.network
+    assert reading.text == "abcabcab" and len(reading.alignment) == len(reading.character_confidences) == 8
+    images = torch.from_numpy(chosen.picture(noise())).permute(2, 0, 1)[None] / 127.5 - 1
+    target = torch.tensor([[*LETTERS.encode(reading.text), 0]])
+    with torch.inference_mode():
+        looked = network.head.write(*network.features(images), target)[1]
+    np.testing.assert_allclose(reading.seen, looked[:8, 0], atol=1e-4)
+
+
+def test_with_attention_the_backbone_runs_once(tmp_path):
+    path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    chosen, ran = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt"), []
+    chosen.network.network.backbone.register_forward_hook(lambda *_: ran.append(1))
+    assert chosen(noise()).text in ("cab", "abba") and len(ran) == 1
+
+
+def test_another_engine_reads_the_same(trained, read):
+    pytest.importorskip("onnxruntime")
+    pictures = [noise(seed=seed) for seed in range(3)]
+    found = Recogniser.load(trained, device="CPU", engine="onnxruntime")(pictures)
+    assert [one.text for one in found] == [one.text for one in read(pictures)]
+
+
+def test_a_phone_turns_and_a_screen_cuts_out(read):
+    upright = noise()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    turned = encoded(np.rot90(upright).copy(), exif=exif)
+    np.testing.assert_array_equal(read.picture(turned), read.picture(encoded(upright)))
+    clear = np.dstack([np.zeros((40, 120, 3), np.uint8), np.zeros((40, 120, 1), np.uint8)])
+    clear[10:30, 20:100, 3] = 255
+    assert read.picture(encoded(clear))[0, 0] == 255 and read.picture(encoded(clear))[16, 50] == 0
+    big = Image.fromarray(np.full((3000, 4000), 200, np.uint8))
+    file = io.BytesIO()
+    big.save(file, "JPEG")
+    assert read.picture(file.getvalue()).shape == (32, 100, 1)
+
+
+def gif() -> bytes:
+    file = io.BytesIO()
+    frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+def wide_png() -> bytes:
+    file = io.BytesIO()
+    Image.new("1", (10_000, 10_000)).save(file, "PNG")
+    return file.getvalue()
+
+
+BAD = {
+    "empty": (lambda: b"", "the file is empty"),
+    "text": (lambda: b"hello", "not a picture"),
+    "pdf": (lambda: b"%PDF-1.7\n%....\n1 0 obj\n", "not a picture"),
+    "eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    "cut off": (lambda: encoded(noise())[:3000], "not a whole picture"),
+    "animated": (gif, "animated GIF of 2 frames"),
+    "100 megapixels": (wide_png, "10000 x 10000 px are too many"),
+    "floats": (lambda: noise().astype(float), "uint8"),
+    "five channels": (lambda: noise(channels=5), "uint8"),
+    "a number": (lambda: 5, "int is no picture"),
+    "missing": (lambda: "nowhere.png", "nowhere.png: No such file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_picture_is_refused_in_a_line(name, read):
+    make, reason = BAD[name]
+    with pytest.raises(Refusal, match=reason) as caught:
+        read(make())
+    assert "\n" not in str(caught.value) and "object at" not in str(caught.value)
+
+
+def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, capsys, monkeypatch):
+    out = tmp_path / "crnn.safetensors"
+    convert.main([str(trained), str(out), "--half"])
+    said = capsys.readouterr().out
+    row = eval("{" + said.partition("models/weights: ")[2] + "}", {"Shipped": weights.Shipped})
+    assert row["crnn"] == weights.Shipped(out.name, weights.digest(out), "crnn", "abc", "squeezed to 100 px")
+    assert out.stat().st_size < 0.6 * sum(v.nbytes for v in checkpoint.read(trained)["network"].values())
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(weights, "TABLE", row)
+    for source in (None, "crnn", out):
+        found = Recogniser.load(source, device="CPU")
+        assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
+    out.write_bytes(out.read_bytes()[:-1] + b"x")
+    with pytest.raises(Refusal, match="damaged or replaced"):
+        Recogniser.load()
+
+
+def test_every_shipped_file_is_what_the_table_says():
+    for name, row in weights.TABLE.items():
+        content = checkpoint.read(weights.path(name))
+        assert (content["recipe"], content["charset"]) == (row.recipe, row.charset)
+        kept, width = content["data"].get("keep_ratio"), content["data"]["width"]
+        assert row.widths == (f"ratio kept, up to {width} px" if kept else f"squeezed to {width} px")
+
+
+def test_an_unknown_engine_or_device_is_refused(trained):
+    with pytest.raises(Refusal, match="no engine 'quick'"):
+        Recogniser.load(trained, engine="quick")
+    with pytest.raises(Refusal, match="no device 'TPU'"):
+        Recogniser.load(trained, device="TPU")
+
+
+def test_importing_models_is_light():
+    code = "import sys, models; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_a_batch_of_nothing_is_refused(trained):
+    with pytest.raises(Refusal, match="--batch_size is at least 1, not 0"):
+        Recogniser.load(trained, device="CPU", batch_size=0)
+
+
+def test_loading_changes_nothing_that_is_drawn(trained):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    Recogniser.load(trained, device="CPU")
+    assert torch.equal(torch.rand(4), expected)

@@ -1,0 +1,71 @@
+"""What failures are called, and what people are told instead of a traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import Refusal
+from models.data.source import DataError
+from models.dataset import TooManyMissing
+from models.run import failures
+from models.run.signals import Interrupted
+from models.training.optimizer import Diverged
+
+KINDS = {
+    "oom": [
+        MemoryError(),
+        RuntimeError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+    "interrupted": [KeyboardInterrupt(), Interrupted(15)],
+    "diverged": [Diverged("x")],
+    "crash": [RuntimeError("x"), TooManyMissing("x"), RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")],
+    None: [Refusal("x"), DataError("x")],
+}
+
+
+@pytest.mark.parametrize("status", KINDS)
+def test_the_status_of_a_failure(status):
+    assert {failures.verdict(failure) for failure in KINDS[status]} == {status}
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "told"),
+    [
+        ("DataLoader worker (pid 77) is killed by signal: Killed. ", "oom", "worker 77 was killed .* memory runs out"),
+        ("DataLoader worker (pid 77) is killed by signal: Bus error. It is", "crash", "worker 77 .* /dev/shm is full"),
+        ("DataLoader worker (pid(s) 7, 8) exited unexpectedly", "crash", "worker 7, 8 exited unexpectedly"),
+        ("DataLoader timed out after 300 seconds", "crash", "no batch came from the loader for 300 s"),
+    ],
+)
+def test_a_lost_loader_process_is_named(said, status, told):
+    failure = RuntimeError(said)
+    assert failures.verdict(failure) == status
+    with pytest.raises(Refusal, match=told):
+        raise Refusal(failures.one_line(failure, 8, None, list))
+
+
+def test_the_batch_that_fits_is_found_by_trying():
+    tried = []
+
+    def trial(batch: int) -> None:
+        tried.append(batch)
+        if batch > 20:
+            raise RuntimeError("out of memory")
+
+    assert failures.one_line(MemoryError(), 128, trial, list).endswith(
+        "--batch-size 16 fits, as a trial has just shown"
+    )
+    assert tried == [64, 32, 16]
+
+
+def test_a_trial_that_fails_otherwise_is_not_taken_for_memory():
+    def trial(batch: int) -> None:
+        raise RuntimeError("another mistake")
+
+    with pytest.raises(RuntimeError, match="another mistake"):
+        failures.largest_that_fits(trial, 8, list)
+
+
+def test_other_failures_keep_their_traceback():
+    assert failures.one_line(RuntimeError("x"), 8, None, list) is None

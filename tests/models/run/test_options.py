@@ -1,0 +1,76 @@
+import pytest
+
+from bench.errors import Refusal
+from models.run import options
+from models.run.options import RECIPES, Common, Infer, Train, dataset_root, parse
+
+
+def train(*argv):
+    return parse(Train, list(argv), "models.train")
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in RECIPES.glob("*.yaml")))
+@pytest.mark.parametrize("kind", [Train, Infer])
+def test_every_recipe_is_read_by_every_program(recipe, kind):
+    assert parse(kind, ["--recipe", recipe], "prog").recipe == recipe
+
+
+def test_the_command_line_wins_over_the_recipe_over_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "RECIPES", tmp_path)
+    (tmp_path / "crnn.yaml").write_text("batch_size: 7\ndata: {width: 128}\noptimizer: {lr: 0.5}\n")
+    assert train().batch_size == 7
+    assert train().data.width == 128
+    assert train().data.height == 32
+    assert train("--batch-size", "9", "--optimizer.lr=0.25").batch_size == 9
+    assert parse(Infer, [], "models.test").data.width == 128  # keys only Train has do not disturb Test
+
+
+def test_a_bare_flag_is_true_and_hyphens_are_underscores():
+    assert train("--resume", "--log-every", "3").resume
+    assert train("--log-every", "3").log_every == 3
+    assert not train("--resume", "false").resume
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--stpes", "3"], r"--stpes 3 \(did you mean --steps\?\)"),
+        (["--data.widht", "3"], r"did you mean --data.width\?"),
+        (["--steps", "many"], r"--steps wants int, not 'many'"),
+        (["--recipe", "crn"], r"no recipe 'crn' in models/recipes; there are .*\(crnn\?\)"),
+        (["--precision", "FP8"], r"precision.*FP8"),
+    ],
+)
+def test_a_wrong_option_is_named_with_the_nearest_right_one(argv, said):
+    with pytest.raises(Refusal, match=said):
+        train(*argv)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("batch_szie: 3", r"no option 'batch_szie' \(did you mean --batch_size\?\)"),
+        ("optimizer: {learning: 3}", r"no option 'optimizer.learning'"),
+        ("epochs: many", r"epochs wants int, not 'many'"),
+        ("- a\n- list", "not a recipe"),
+        ("a: [", "not a recipe"),
+    ],
+)
+def test_a_wrong_recipe_is_named(text, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "RECIPES", tmp_path)
+    (tmp_path / "crnn.yaml").write_text(text)
+    with pytest.raises(Refusal, match=said):
+        train()
+
+
+def test_a_recipe_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(options, "RECIPES", tmp_path)
+    (tmp_path / "crnn.yaml").write_text("epochs: !!python/object/apply:os.system ['touch here']")
+    with pytest.raises(Refusal, match="not a recipe"):
+        train()
+
+
+def test_no_dataset_is_one_line_that_says_what_to_do(monkeypatch):
+    monkeypatch.delenv("PYTORCH_TRAIN_DATASET", raising=False)
+    with pytest.raises(Refusal, match="PYTORCH_TRAIN_DATASET is not set"):
+        dataset_root(Common())

@@ -1,0 +1,321 @@
+"""The service, really started once for this module: what it answers, what it refuses, and that it lives on."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.errors import Refusal
+from models import Recogniser
+from models.serve import bound, bracketed
+from tests.models.reading.test_reader import encoded, gif, noise, saved, wide_png
+from tests.support.chromium import chromium
+
+requests = pytest.importorskip("requests")
+ROOT = Path(__file__).resolve().parents[3]
+LIMITS = ["--limits.megabytes", "1", "--limits.pictures", "8", "--limits.upload-seconds", "1"]
+
+
+@contextmanager
+def served(weights: Path, *options: str, said=None):
+    """A service in a process of its own, and where it is. `said`: a file for what it prints to stderr."""
+    command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", "0", "--device", "CPU"]
+    own = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], stderr=said, **own) as server:
+        try:
+            yield server, server.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return saved(tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def service(weights):
+    with served(weights, *LIMITS) as (_, url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def reader(weights):
+    return Recogniser.load(weights, device="CPU")
+
+
+def post(service, **request) -> requests.Response:
+    return requests.post(f"{service}/recognise", timeout=20, **request)
+
+
+def as_form(*pictures: bytes) -> dict:
+    return {"files": [("images", (f"{n}.png", picture)) for n, picture in enumerate(pictures)]}
+
+
+def as_json(*pictures: bytes) -> dict:
+    return {"json": {"images": [base64.b64encode(picture).decode() for picture in pictures]}}
+
+
+def as_type(kind: str, content: bytes) -> dict:
+    return {"data": content, "headers": {"Content-Type": kind}}
+
+
+def as_body(picture: bytes) -> dict:
+    return as_type("image/png", picture)
+
+
+def test_it_answers_what_the_recogniser_reads(service, reader):
+    expected = reader(noise())
+    for request in (as_form, as_json, as_body):
+        response = post(service, **request(encoded(noise())))
+        assert response.status_code == 200, response.text
+        [word] = response.json()["results"]
+        assert word["text"] == expected.text
+        assert word["confidence"] == pytest.approx(expected.confidence, rel=1e-4)
+        assert [c["character"] for c in word["characters"]] == list(expected.text)
+        assert [(c["left"], c["right"]) for c in word["characters"]] == expected.alignment
+        assert [c["confidence"] for c in word["characters"]] == pytest.approx(expected.character_confidences, rel=1e-4)
+        assert [a["text"] for a in word["alternatives"]] == [text for text, _ in expected.alternatives]
+
+
+def test_many_pictures_keep_their_order(service, reader):
+    pictures = [noise(seed=seed) for seed in range(8)]
+    results = post(service, **as_form(*map(encoded, pictures))).json()["results"]
+    assert [word["text"] for word in results] == [one.text for one in reader(pictures)]
+    assert [word["name"] for word in results] == [f"{n}.png" for n in range(8)]
+
+
+def test_alternatives_are_as_many_as_asked(service):
+    url = f"{service}/recognise?alternatives="
+    for most in (0, 2):
+        [word] = requests.post(f"{url}{most}", timeout=20, **as_body(encoded(noise()))).json()["results"]
+        assert len(word["alternatives"]) == most
+    assert requests.post(f"{url}99", timeout=20, **as_body(encoded(noise()))).status_code == 422
+
+
+BAD = {
+    "no body": ({}, 415, "without a content type"),
+    "an empty form": (as_type("multipart/form-data; boundary=x", b"--x--\r\n"), 400, "no picture"),
+    "a form without its boundary": (as_type("multipart/form-data", b"x"), 400, "boundary"),
+    "an empty picture": (as_form(b""), 422, "empty"),
+    "an empty body": (as_body(b""), 400, "no picture"),
+    "a page of text": (as_type("text/plain", b"hello"), 415, "cannot read text/plain"),
+    "a PDF": (as_form(b"%PDF-1.7\n1 0 obj"), 422, "0.png: not a picture"),
+    "half a picture": (as_body(encoded(noise())[:2000]), 422, "not a whole picture"),
+    "an animated GIF": (as_body(gif()), 422, "animated GIF of 2 frames"),
+    "100 megapixels": (as_body(wide_png()), 422, "10000 x 10000 px are too many"),
+    "too large": (as_body(b"x" * 1_100_000), 413, "larger than 1 MB"),
+    "too many": (as_json(*[encoded(noise(8, 8))] * 9), 413, "9 pictures are too many"),
+    "not JSON": (as_type("application/json", b"{"), 400, "not JSON"),
+    "JSON nested deeply": (as_type("application/json", b"[" * 200_000), 400, "not JSON"),
+    "other JSON": ({"json": {"pictures": []}}, 400, '"images"'),
+    "numbers": ({"json": {"images": [1, 2]}}, 400, '"images"'),
+    "a list": ({"json": ["x"]}, 400, '"images"'),
+    "one picture without its list": ({"json": {"images": "x" * 500}}, 400, "must be a list"),
+    "not base64": ({"json": {"images": ["???"]}}, 400, "not base64"),
+    "base64 with an accent": ({"json": {"images": ["é"]}}, 400, "not base64"),
+    "JSON that is not UTF-8": (as_type("application/json", b'{"images": ["\xff"]}'), 400, "not JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_a_clear_answer(name, service):
+    request, status, reason = BAD[name]
+    response = post(service, **request)
+    assert response.status_code == status, response.text
+    assert reason in response.json()["detail"]
+    assert "Traceback" not in response.text
+    assert requests.get(f"{service}/healthz", timeout=5).json()["status"] == "ok"
+
+
+def test_a_picture_without_text_is_an_answer(service):
+    [word] = post(service, **as_body(encoded(np.full((32, 100, 3), 255, np.uint8)))).json()["results"]
+    assert len(word["characters"]) == len(word["text"])
+
+
+def raw(service: str, content: bytes, wait: float = 0) -> bytes:
+    """What a socket hears after these bytes; nothing when it hangs up at once."""
+    host, port = service.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(content)
+        return connection.recv(4096) if wait else b""
+
+
+HEAD = b"POST /recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+
+
+def test_a_slow_request_is_ended(service):
+    began = time.monotonic()
+    assert b" 408 " in raw(service, HEAD + b"half", wait=True)
+    assert time.monotonic() - began < 5
+
+
+def test_a_request_cut_off_hurts_nobody(service, reader):
+    for _ in range(5):
+        raw(service, HEAD + b"half")
+    assert post(service, **as_body(encoded(noise()))).json()["results"][0]["text"] == reader(noise()).text
+
+
+def test_other_paths_and_methods_are_refused(service):
+    assert requests.get(f"{service}/nothing", timeout=5).status_code == 404
+    assert requests.get(f"{service}/recognise", timeout=5).status_code == 405
+
+
+def test_prometheus_is_told(service):
+    post(service, **as_body(encoded(noise())))
+    lines = requests.get(f"{service}/metrics", timeout=5).text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
+    assert float(values['crnn_requests_total{path="/recognise",status="200"}']) >= 1
+    assert float(values["crnn_pictures_total"]) >= 1
+    assert float(values["crnn_batch_pictures_count"]) >= 1
+    assert float(values["crnn_waiting_pictures"]) == 0
+
+
+def test_the_api_is_described_and_its_page_needs_no_network(service):
+    schema = requests.get(f"{service}/openapi.json", timeout=5).json()
+    assert set(schema["paths"]) == {"/recognise", "/healthz"}
+    assert {"multipart/form-data", "application/json"} <= set(
+        schema["paths"]["/recognise"]["post"]["requestBody"]["content"]
+    )
+    page = requests.get(f"{service}/docs", timeout=5).text
+    assert "https://" not in page
+    [script] = re.findall(r'<script src="(.+?)"', page)
+    assert requests.get(f"{service}{script}", timeout=5).status_code == 200
+
+
+def test_overload_is_answered_and_sigterm_drains(weights, reader):
+    """Of 60 requests at a service that takes 8, each is answered right or asked to come again; then it is told to end
+    with pictures in hand, and answers those before it does."""
+    pictures = [encoded(noise(seed=seed)) for seed in range(6)]
+    expected = [one.text for one in reader(pictures)]
+    with served(weights, "--limits.requests", "8", "--batch-size", "4") as (server, url):
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            found = list(pool.map(lambda n: post(url, **as_form(pictures[n % 6])), range(60)))
+        assert {response.status_code for response in found} <= {200, 503}
+        for n, response in enumerate(found):
+            if response.status_code == 200:
+                assert response.json()["results"][0]["text"] == expected[n % 6]
+            else:
+                assert response.headers["Retry-After"] == "1" and "busy" in response.json()["detail"]
+        last = drained(server, url, pictures * 8)
+        assert [word["text"] for word in last.json()["results"]] == expected * 8
+        assert server.wait(20) == 0
+
+
+def drained(server: subprocess.Popen, url: str, pictures: list[bytes]) -> requests.Response:
+    """The answer to a request that had begun to arrive when the service was told to end."""
+    request = requests.Request("POST", f"{url}/recognise", **as_form(*pictures)).prepare()
+
+    def halves():
+        yield request.body[: len(request.body) // 2]
+        server.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        yield request.body[len(request.body) // 2 :]
+
+    return requests.post(
+        request.url, data=halves(), headers={"Content-Type": request.headers["Content-Type"]}, timeout=20
+    )
+
+
+def test_a_place_that_is_taken_is_one_clear_line(service, weights):
+    port = service.rpartition(":")[2]
+    command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", port, "--device", "CPU"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"models.serve: error: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
+def test_a_port_that_is_none_is_refused(port):
+    with pytest.raises(Refusal, match=f"--port is 0 to 65535, not {port}"):
+        bound("127.0.0.1", port)
+
+
+def test_a_browser_opens_the_address_that_is_printed(weights):
+    try:
+        bound("::1", 0).close()
+    except Refusal:
+        pytest.skip("this host has no IPv6")
+    with served(weights, "--host", "::1") as (_, url):
+        assert url.startswith("http://[::1]:")
+        assert requests.get(f"{url}/healthz", timeout=5).json()["status"] == "ok"
+
+
+def test_only_a_host_with_colons_is_bracketed():
+    assert [bracketed(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, whose console must be silent after the tests."""
+    with chromium("--blink-settings=preferredColorScheme=0") as driver:
+        yield driver
+
+
+def wait_for(browser, script: str):
+    for _ in range(100):
+        if found := browser.execute_script(f"return {script}"):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never true: {script}")
+
+
+def test_a_person_drops_pictures_and_sees_words(browser, service, reader, tmp_path):
+    pictures = [noise(seed=seed) for seed in range(3)]
+    for n, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{n}.png")
+    browser.get(f"{service}/")
+    assert browser.get_log("browser") == []
+    files = "\n".join(str(tmp_path / f"{n}.png") for n in range(3))
+    browser.find_element("id", "files").send_keys(files)
+    wait_for(browser, "document.getElementById('said').textContent === '3 read'")
+    shown = [one.text for one in browser.find_elements("css selector", "#words output")]
+    expected = [one.text or "(nothing)" for one in reader(pictures)]
+    assert shown == expected[::-1]
+    [*letters] = browser.find_elements("css selector", "#words li:last-child .marks span")
+    lefts = [float(letter.value_of_css_property("left").removesuffix("px")) for letter in letters]
+    assert len(letters) == len(expected[0]) and lefts == sorted(lefts)
+    assert browser.execute_script("return document.querySelector('#words img').naturalWidth") == 120
+    assert browser.get_log("browser") == []
+
+
+def test_it_says_what_is_wrong_with_a_file(browser, service, tmp_path):
+    (tmp_path / "<b>.png").write_text("hello")
+    browser.get(f"{service}/")
+    browser.find_element("id", "files").send_keys(str(tmp_path / "<b>.png"))
+    wait_for(browser, "document.querySelector('#words .wrong output')")
+    assert "not a picture" in browser.find_element("css selector", "#words output").text
+    browser.get_log("browser")  # which tells of the 422
+
+
+def test_the_page_is_dark_for_who_likes_it_and_never_too_wide(browser, service):
+    browser.get(f"{service}/")
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(15, 19, 24)"
+    browser.set_window_size(500, 700)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_page_asks_no_other_host():
+    for file in (ROOT / "models" / "serving" / "page").iterdir():
+        content = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "http" not in content.replace("http-equiv", ""), file
+    assert "default-src 'none'" in (ROOT / "models/serving/page/index.html").read_text()
+
+
+def test_without_the_packages_it_says_what_to_install(weights):
+    code = "import sys; sys.modules['uvicorn'] = None; from models import serve; serve.main(['--weights', sys.argv[1]])"
+    done = subprocess.run([sys.executable, "-c", code, str(weights)], cwd=ROOT, capture_output=True, text=True)
+    assert "serving needs uvicorn: pip install -r requirements.txt" in done.stderr

@@ -1,0 +1,104 @@
+"""The demo reads what the checkpoint was trained for, and shows where."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.errors import Refusal
+from models import convert, demo
+from models.data.charset import Charset
+from models.network.model import Model
+from models.network.network import build
+from models.weights import checkpoint
+
+LETTERS = Charset("abc")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    array = np.random.default_rng(0).integers(0, 255, (40, 120), np.uint8)
+    Image.fromarray(array).save(tmp_path / "word.png")
+    return tmp_path / "word.png"
+
+
+def trained(tmp_path, model, **data):
+    torch.manual_seed(0)
+    content = {
+        "network": build(model, LETTERS.classes, channels=data.get("channels", 1)).state_dict(),
+        "charset": LETTERS.characters,
+        "data": {"height": 32, "width": 100, "channels": 1, "keep_ratio": False, **data},
+        "model": dataclasses.asdict(model),
+    }
+    checkpoint.write(content, tmp_path / "best.pt")
+    return tmp_path / "best.pt"
+
+
+@pytest.mark.parametrize(
+    "model, data",
+    [
+        (Model(hidden=8), {}),
+        (Model("shufflenetv2_cifar", "none"), {"channels": 3, "keep_ratio": True, "width": 200}),
+        (Model(head="attention", hidden=8, longest=6), {}),
+    ],
+    ids=["ctc", "colour", "attention"],
+)
+@pytest.mark.parametrize("extra", [[], ["--lexicon", "words.txt"]], ids=["free", "lexicon"])
+def test_a_picture_is_read_and_shown(model, data, extra, picture, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("cab\nabba\n")
+    path = trained(tmp_path, model, **data)
+    demo.main([str(picture), "--checkpoint", str(path), "--show", str(tmp_path / "shown"), *extra])
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f"{picture}: ") and line.endswith("%")
+    assert (" => " in line) == (model.head == "ctc")
+    if extra:
+        assert line.rpartition("  ")[0].split()[-1] in ("cab", "abba")
+    assert Image.open(tmp_path / "shown" / "word.read.png").size == (960, 480)
+
+
+def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_path):
+    path = trained(tmp_path, Model(hidden=8))
+    (tmp_path / "other").mkdir()
+    shutil.copy(picture, tmp_path / "other" / "word.png")
+    before = picture.read_bytes()
+    demo.main([str(picture), str(tmp_path / "other" / "word.png"), "--checkpoint", str(path), "--show", str(tmp_path)])
+    assert picture.read_bytes() == before
+    assert (tmp_path / "word.read.png").is_file() and (tmp_path / "word.read-2.png").is_file()
+
+
+def test_converted_weights_are_read_too(picture, tmp_path, capsys):
+    state = build(Model(hidden=8), LETTERS.classes).state_dict()
+    convert.save(convert.Converted("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
+    demo.main([str(picture), "--checkpoint", str(tmp_path / "w.safetensors"), "--beam", "5"])
+    assert " => " in capsys.readouterr().out
+
+
+def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch):
+    path = trained(tmp_path, Model(hidden=8))
+    (tmp_path / "text.png").write_text("hello")
+    for image, reason in ((tmp_path / "text.png", "not a picture"), (tmp_path / "none.png", "No such file")):
+        with pytest.raises(Refusal, match=reason):
+            demo.main([str(image), "--checkpoint", str(path)])
+    monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
+    with pytest.raises(Refusal, match="no trained checkpoint of 'rare'"):
+        demo.main([str(picture), "--recipe", "rare"])
+
+
+def test_a_sheet_shows_every_picture_with_its_text_under_it(picture, tmp_path):
+    path = trained(tmp_path, Model(hidden=8))
+    demo.main([*[str(picture)] * 8, "--checkpoint", str(path), "--sheet", str(tmp_path / "sheet.png")])
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert sheet.shape == (2 * demo.CELL[1], demo.COLUMNS * demo.CELL[0])
+    seventh = sheet[demo.CELL[1] + 4 : demo.CELL[1] + 36, 4 : 4 + 96]
+    assert (seventh == sheet[4:36, 4 : 4 + 96]).all() and seventh.std() > 20
+    assert (sheet[demo.CELL[1] :, 3 * demo.CELL[0] :] == 255).all()
+
+
+def test_the_text_is_drawn_on_a_sheet():
+    blank = np.full((32, 100, 1), 255, np.uint8)
+    with_text, without = (np.asarray(demo.contact_sheet([(blank, text)])) for text in ("word", ""))
+    assert (without == 255).all() and (with_text != 255).any()

@@ -1,0 +1,58 @@
+import os
+import sys
+
+import pytest
+
+from bench.errors import Refusal
+from bench.machine import device
+from bench.machine.hosts import Place
+from bench.records.run_name import RunName
+from models import launch
+
+ASKED = RunName.parse("CRNN_FP32_30E_4MLUs_Train")
+
+
+def test_the_environment_overrides_coordinates():
+    run = launch.overridden(ASKED, {"DEVICE": "cpu", "CARDS": "2", "PRECISION": "AMP", "HOME": "/x"})
+    assert str(run) == "CRNN_AMP_30E_2CPUs_Train"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [({"DEVICE": "TPU"}, "DEVICE=TPU is not one of MLU GPU CPU"), ({"CARDS": "two"}, "CARDS=two is not a number")],
+)
+def test_an_override_that_is_none_is_refused(environment, said):
+    with pytest.raises(Refusal, match=said):
+        launch.overridden(ASKED, environment)
+
+
+def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
+    monkeypatch.setattr(device, "present", lambda name: int(name == "CPU"))
+    with pytest.raises(Refusal, match=r"DEVICE=CPU CARDS=1 bash run_scripts/CRNN_FP32_30E_4MLUs_Train.sh"):
+        launch.checked(ASKED, "CRNN_FP32_30E_4MLUs_Train")
+
+
+def test_without_a_device_in_the_name_the_best_one_is_taken(monkeypatch):
+    monkeypatch.setattr(device, "present", lambda name: int(name != "MLU"))
+    assert launch.checked(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"
+
+
+@pytest.mark.parametrize(("ended", "code"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), 9)", 137)])
+def test_a_sample_that_cannot_be_rendered_ends_the_run_as_its_renderer_did(ended, code, tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, sys\n{ended}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("CRNN_SAMPLE", str(tmp_path / "sample"))
+    monkeypatch.delenv("PYTORCH_TRAIN_DATASET", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        launch.ensure_dataset([], Place.here())
+    assert stopped.value.code == code and "PYTORCH_TRAIN_DATASET" not in os.environ
+
+
+def test_options_by_hand_win_over_the_name():
+    words = launch.arguments(ASKED, "S", ["--steps", "20"])
+    assert "--epochs" not in words
+    assert words[-2:] == ["--steps", "20"]
+    assert launch.arguments(ASKED, "S", [])[-2:] == ["--epochs", "30"]
+    assert "--epochs" not in launch.arguments(RunName.parse("CRNN_FP32_1CPU_Infer"), "S", [])

@@ -1,0 +1,153 @@
+"""From the raw tree to LMDB: nothing lost, everything counted, and a killed run continues."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import lmdb
+import pytest
+
+from bench.errors import Refusal
+from models import prepare
+from models.data.charset import Charset
+from models.data.writer import Writer, check_space
+from models.dataset import DataError, Shape, open_dataset
+from tests.support.data_samples import WORDS, jpeg, make_store, make_tree
+
+
+def run(*argv):
+    """None, or the line that the program would refuse with."""
+    try:
+        return prepare.main([*map(str, argv), "--workers", "1"])
+    except Refusal as refusal:
+        return str(refusal)
+
+
+def texts(root, split="train"):
+    data = open_dataset(root, split, Shape(), Charset())
+    return data.__getitems__(list(range(len(data)))).texts
+
+
+def test_the_tree_becomes_three_lmdbs_with_the_same_bytes(tmp_path):
+    folder = make_tree(tmp_path)
+    assert run("--source", tmp_path, "--out", tmp_path / "lmdb") is None
+    for split in ("train", "val", "test"):
+        assert texts(tmp_path / "lmdb", split) == WORDS
+    with lmdb.open(str(tmp_path / "lmdb/val"), lock=False) as environment, environment.begin() as reading:
+        assert reading.get(b"num-samples") == b"8"
+        assert reading.get(b"image-000000003") == (folder / "1/2/val2_LETTER_2.jpg").read_bytes()
+        assert reading.get(b"label-000000003") == b"letter"
+    data = open_dataset(tmp_path / "lmdb", "train", Shape(), Charset())
+    assert (data.name, data.is_sample) == ("Synth90k", False)
+
+
+def test_what_is_skipped_is_counted_exactly_and_fails_the_run(tmp_path, capsys):
+    folder = make_tree(tmp_path)
+    (folder / "1/2/train1_BRAVO_1.jpg").write_bytes(b"")
+    (folder / "1/2/train5_FOXTROT_5.jpg").unlink()
+    assert "2 of 24 pictures were unreadable" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
+    assert "6 written to" in capsys.readouterr().out
+    assert texts(tmp_path / "lmdb") == [w for w in WORDS if w not in ("bravo", "foxtrot")]
+    assert json.loads((tmp_path / "lmdb/dataset.json").read_text())["splits"]["train"] == {"samples": 6, "skipped": 2}
+    assert (
+        run("--source", tmp_path, "--out", tmp_path / "lmdb", "--tolerate", 0.1) is None
+    )  # already there; now tolerated
+
+
+@pytest.mark.parametrize("options", [[], ["--ratio", "[0.5,0.25,0.25]"]])
+def test_lmdbs_called_by_split_are_splits_that_no_ratio_cuts(tmp_path, options):
+    for number, name in enumerate(("train", "valid", "test")):
+        pictures = [jpeg(seed=4 * number + i) for i in range(4)]
+        make_store(tmp_path / f"n/MJ/MJ_{name}", [f"{name}{i}" for i in range(4)], pictures)
+    assert run("--source", tmp_path / "n", "--out", tmp_path / "lmdb", *options) is None
+    for split, name in (("train", "train"), ("val", "valid"), ("test", "test")):
+        assert texts(tmp_path / "lmdb", split) == [f"{name}{i}" for i in range(4)]
+
+
+@pytest.mark.parametrize("source", ["", "nowhere"])
+def test_a_wrong_source_is_refused_in_one_line(tmp_path, source):
+    refusal = run("--source", source and tmp_path / source, "--out", tmp_path / "lmdb")
+    assert "PYTORCH_TRAIN_DATASET" in refusal and "\n" not in refusal
+
+
+def test_an_lmdb_that_is_something_else_is_not_overwritten(tmp_path):
+    make_tree(tmp_path)
+    make_store(tmp_path / "lmdb/train", ["keep"])
+    assert "another tool wrote" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
+    assert texts(tmp_path / "lmdb") == ["keep"]
+    Writer(tmp_path / "begun", "one source").add(1, [(b"x", "x")], [])
+    with pytest.raises(DataError, match="holds one source, not another"):
+        Writer(tmp_path / "begun", "another")
+
+
+def test_an_unfinished_lmdb_is_refused_and_continued(tmp_path):
+    writer = Writer(tmp_path / "lmdb", "source")
+    writer.add(3, [(b"a", "a"), (b"b", "b")], ["c is broken"])
+    writer.close()
+    with pytest.raises(DataError, match="unfinished"):
+        open_dataset(tmp_path / "lmdb", "train", Shape(), Charset())
+    again = Writer(tmp_path / "lmdb", "source")
+    assert (again.progress.consumed, again.progress.written, again.progress.skipped) == (3, 2, 1)
+
+
+def test_the_map_grows_as_needed_and_the_file_is_no_larger_than_its_content(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.data.writer.FIRST_MAP", 1 << 16)
+    writer = Writer(tmp_path, "source")
+    for _ in range(8):
+        writer.add(10, [(bytes(10_000), "label")] * 10, [])
+    writer.finish()
+    assert writer.environment.info()["map_size"] > 800_000
+    assert (tmp_path / "data.mdb").stat().st_size < 1_500_000
+
+
+def test_free_space_is_checked_first(tmp_path):
+    check_space(tmp_path / "not/yet/there", 1)
+    with pytest.raises(DataError, match="are needed"):
+        check_space(tmp_path, 1 << 60)
+
+
+def test_a_run_killed_at_any_moment_continues_to_the_same_lmdb(tmp_path):
+    make_tree(tmp_path, words=[f"word{i}" for i in range(300)], splits=["train"])
+    command = [
+        sys.executable,
+        "-c",
+        "from models import prepare; from models.data import parallel; parallel.CHUNK = 10; prepare.main()",
+        "--source",
+        tmp_path,
+        "--out",
+        tmp_path / "lmdb",
+        "--splits",
+        "[train]",
+        "--workers",
+        "1",
+    ]
+    kills = 0
+    for _ in range(50):
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        if kills < 3 and killed_while_writing(process, tmp_path / "lmdb/train/data.mdb"):
+            kills += 1
+        elif process.wait(60) == 0:
+            break
+    assert texts_of_store(tmp_path / "lmdb/train") == [f"word{i}" for i in range(300)]
+
+
+def killed_while_writing(process, data) -> bool:
+    """Kill the process group as soon as the file is there; False when the process was faster."""
+    while process.poll() is None and not data.exists():
+        time.sleep(0.005)
+    time.sleep(0.02)
+    if process.poll() is not None:
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def texts_of_store(folder):
+    with lmdb.open(str(folder), lock=False) as environment, environment.begin() as reading:
+        return [reading.get(b"label-%09d" % i).decode() for i in range(1, int(reading.get(b"num-samples")) + 1)]

@@ -1,0 +1,223 @@
+"""Training in this process on the small sample; tests/system/test_run_scripts.py does it through the scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from bench.errors import Refusal
+from models import prepare, train
+from models.run.context import Session
+from models.run.options import Train, parse
+from models.train import Training
+from models.weights import checkpoint
+from tests.support.data_samples import WORDS, make_store
+
+QUICK = ["--device", "CPU", "--batch-size", "8", "--log-every", "1", "--warmup-steps", "1"]
+
+
+@pytest.fixture
+def places(tmp_path, sample):
+    return ["--dataset", str(sample), "--checkpoints", str(tmp_path / "ck"), "--results", str(tmp_path / "runs")]
+
+
+def records(tmp_path):
+    return [json.loads(p.read_text()) for p in sorted((tmp_path / "runs").glob("*.json"))]
+
+
+def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "4"])
+    [record] = records(tmp_path)
+    assert record["run"] == "CRNN_FP32_4S_1CPU_Train"
+    assert record["dataset"] == record["dataset"] | {
+        "n": 120, "is_sample": True, "is_whole": False, "skipped": 0, "split": "train",
+    }  # fmt: skip
+    assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
+    assert record["accuracy"]["n"] == 40
+    assert record["precision_evidence"]["autocast_dtype"] == "float32"
+    assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
+        "last.pt",
+        "best.pt",
+        "lock",
+        "tensorboard",
+    }
+    said = capsys.readouterr().out
+    assert "a rendered sample, not Synth90k" in said and "split of its own" not in said
+
+
+def test_a_data_set_without_splits_is_said_to_be_validated_on_what_it_trains_on(places, tmp_path, capsys):
+    words = make_store(tmp_path / "words", ["committees" * 3, *WORDS])  # one of which is left out of training
+    train.main([*places, *QUICK, "--dataset", str(words), "--steps", "1"])
+    assert capsys.readouterr().out.count(f"warning: {words} has no val split of its own") == 1
+    [record] = records(tmp_path)
+    assert record["dataset"]["is_whole"] and record["dataset"]["n"] == len(WORDS)
+
+
+def test_an_epoch_is_every_picture_once(places, tmp_path):
+    train.main([*places, *QUICK, "--batch-size", "50", "--epochs", "1"])
+    [record] = records(tmp_path)
+    assert record["series"][0]["images"] == [50, 50, 20]
+    assert record["run"] == "CRNN_FP32_1E_1CPU_Train"
+
+
+class Killed(BaseException):
+    """Stands for a power cut: nothing catches it."""
+
+
+def weights_after(places, tmp_path, *options):
+    train.main([*places, *QUICK, "--steps", "6", "--save-every", "2", *options])
+    return checkpoint.read(tmp_path / "ck" / "CRNN_FP32_6S_1CPU_Train" / "last.pt")
+
+
+def test_a_killed_run_resumes_to_the_very_same_weights(places, tmp_path, monkeypatch, capsys):
+    undisturbed = weights_after(places, tmp_path)
+    (tmp_path / "ck" / "CRNN_FP32_6S_1CPU_Train").rename(tmp_path / "undisturbed")
+    step, calls = Training.step, []
+
+    def killed_in_step_6(self, batch):
+        calls.append(batch)
+        if len(calls) == 6:
+            raise Killed
+        step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", killed_in_step_6)
+        with pytest.raises(Killed):
+            weights_after(places, tmp_path)
+    resumed = weights_after(places, tmp_path, "--resume")
+    assert "step 4 of 6" in capsys.readouterr().out
+    assert resumed["stepper"]["step"] == 6
+    for name, tensor in undisturbed["network"].items():
+        assert torch.equal(tensor, resumed["network"][name]), name
+
+
+def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(places, tmp_path, monkeypatch):
+    """As after a change in the number of cards: what is left of the epochs is counted in the new batches."""
+    step, small = Training.step, [*places, *QUICK, "--epochs", "2", "--data.width", "32", "--model.hidden", "8"]
+
+    def stopped(self, batch):
+        step(self, batch)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", stopped)
+        with pytest.raises(SystemExit) as ending:
+            train.main([*small, "--batch-size", "32"])
+        assert ending.value.code == 130
+    train.main([*small, "--batch-size", "16", "--resume"])
+    record = max(records(tmp_path), key=lambda record: record["training"]["steps"])
+    n, steps = record["dataset"]["n"], -(-record["dataset"]["n"] // 16)
+    assert sum(record["series"][0]["images"]) == 2 * n - 32
+    assert record["training"]["resumed_from_step"] == 2
+    assert (record["training"]["epochs"], record["training"]["steps"]) == (2, 2 * steps)
+
+
+def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
+    """Two ranks' shares add up to the loss of the whole global batch, a short last batch included."""
+    options = parse(Train, ["--dataset", str(sample), *QUICK, "--batch-size", "6"], "models.train")
+    training = Training(options, Session.open(options))
+    training.trained = training.network.eval()
+    with torch.no_grad():
+        whole = training.loss(training.staged(training.train_set.__getitems__([0, 1, 2, 3, 4, 5])))
+        shares = [
+            training.loss(training.staged(training.train_set.__getitems__(share))) for share in ([0, 2, 4], [1, 3, 5])
+        ]
+    torch.testing.assert_close(sum(shares), whole)
+
+
+@pytest.fixture(scope="module")
+def packed(sample, tmp_path_factory):
+    out = tmp_path_factory.mktemp("packed")
+    prepare.main(["--source", str(sample), "--out", str(out), "--packed=true", "--workers", "1"])
+    return out
+
+
+def test_a_resident_set_trains_the_very_same_weights(places, packed, tmp_path, capsys):
+    weights = []
+    for kind in ("real", "resident"):
+        there = ["--dataset", str(packed), "--checkpoints", str(tmp_path / kind), *places[4:]]
+        train.main([*there, *QUICK, "--steps", "3", "--input", kind])
+        weights.append(checkpoint.read(tmp_path / kind / "CRNN_FP32_3S_1CPU_Train" / "last.pt")["network"])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert {record["accuracy"]["n"] for record in records(tmp_path)} == {40}
+
+
+def test_a_resident_set_that_is_not_packed_is_refused_with_the_command_that_packs(places):
+    with pytest.raises(Refusal, match=r"not packed; `python -m models\.prepare --packed` first"):
+        train.main([*places, *QUICK, "--steps", "1", "--input", "resident"])
+
+
+def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
+    seen = []
+    monkeypatch.setattr(train, "augment", lambda images, strength: seen.append(strength) or images)
+    train.main([*places, *QUICK, "--steps", "1"])
+    assert not seen
+    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    assert seen == [train.MODERATE]
+
+
+def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
+    loss = Training.loss
+    monkeypatch.setattr(
+        Training, "loss", lambda self, batch: loss(self, batch) * (float("nan") if self.stepper.step == 2 else 1)
+    )
+    train.main([*places, *QUICK, "--steps", "4"])
+    [record] = records(tmp_path)
+    assert record["training"]["skipped_steps"] == 1
+
+
+def test_a_checkpoint_of_another_alphabet_is_refused_on_resume(places, capsys):
+    train.main([*places, *QUICK, "--steps", "1", "--data.charset", "94"])
+    with pytest.raises(Refusal, match="another alphabet"):
+        train.main([*places, *QUICK, "--steps", "1", "--resume"])
+
+
+def test_fine_tuning_with_another_alphabet_keeps_all_but_the_last_layer(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1"])
+    first = tmp_path / "ck" / "CRNN_FP32_1S_1CPU_Train" / "last.pt"
+    options = ["--start-from", str(first), "--data.charset", "94", "--optimizer.lr", "0"]
+    train.main([*places, *QUICK, "--steps", "2", *options])
+    assert "starting from" in capsys.readouterr().out
+    old, new = (
+        checkpoint.read(p)["network"] for p in (first, first.parents[1] / "CRNN_FP32_2S_1CPU_Train" / "last.pt")
+    )
+    assert torch.equal(old["backbone.conv0.weight"], new["backbone.conv0.weight"])
+    assert old["head.weight"].shape != new["head.weight"].shape
+
+
+def test_kept_ratios_train_in_batches_of_like_widths(places, tmp_path):
+    train.main([*places, *QUICK, "--recipe", "crnn_variable", "--batch-size", "30", "--epochs", "1"])
+    [record] = records(tmp_path)
+    assert sum(record["series"][0]["images"]) == 120
+
+
+def test_test_only_tests_what_was_trained_and_trains_nothing(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1"])
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")}
+    train.main([*places, *QUICK, "--min-steps", "1", "--min-seconds", "0", "--test-only"])
+    trained, tested = sorted(records(tmp_path), key=lambda record: record["task"], reverse=True)
+    assert (trained["task"], tested["task"]) == ("Train", "Infer")
+    assert tested["training"]["checkpoint"].endswith("CRNN_FP32_1S_1CPU_Train/best.pt")
+    assert (tested["accuracy"]["n"], tested["latency"]) == (40, [])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")} == before
+
+
+def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
+    train.main([*places, *QUICK, "--steps", "1", "--data.width", "32"])  # T = 9
+    assert "labels that do not fit in the time steps" in capsys.readouterr().out
+    [record] = records(tmp_path)
+    assert record["dataset"]["n"] < 120
+
+
+@pytest.mark.slow
+def test_crnn_learns_what_it_is_shown(places, tmp_path):
+    """Overfitting: 120 pictures, shown often enough, are read without a mistake."""
+    torch.set_num_threads(2)
+    schedule = ["--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.schedule", "one_cycle"]
+    train.main([*places, *QUICK, *schedule, "--batch-size", "32", "--precision", "AMP", "--epochs", "60"])
+    [record] = records(tmp_path)
+    assert record["training"]["loss"][-1] < 0.5

@@ -1,0 +1,173 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bench.machine.device import Device
+from models.run.options import Optimizer
+from models.training import optimizer
+from models.training.optimizer import (
+    FUSED,
+    MAX_SKIPS,
+    OPTIMIZERS,
+    READ_EVERY,
+    SCHEDULES,
+    Diverged,
+    Stepper,
+    fuses,
+    one_cycle,
+    scaled_rate,
+)
+
+# These tests play a card on the CPU.
+needs_fused = pytest.mark.skipif(
+    not fuses("adam", Device.open("CPU")), reason="one kernel for an update on a CPU is of torch 2.4"
+)
+
+
+def stepper(options=None, steps=100):
+    torch.manual_seed(0)
+    network = nn.Linear(2, 1)
+    return Stepper(network, Device.open("CPU"), options or Optimizer(), 1e-2, steps)
+
+
+def loss(step, scale=1.0):
+    return (step.network(torch.ones(1, 2)) * scale).sum()
+
+
+def test_the_rate_scales_with_the_root_of_the_batch():
+    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 32) == pytest.approx(1e-4)
+    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 128) == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_optimiser_with_every_schedule_lowers_a_loss(name, schedule):
+    step = stepper(Optimizer(name=name, schedule=schedule))
+    before = loss(step).item()
+    for _ in range(20):
+        step(loss(step))
+    assert loss(step).item() < before
+
+
+def test_one_cycle_is_torchs_own():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=1001, cycle_momentum=False)
+    for step in range(1000):
+        assert one_cycle(step / 1000) == pytest.approx(optimizer.param_groups[0]["lr"], abs=4e-3)
+        optimizer.step()
+        theirs.step()
+
+
+def test_exponential_is_zhiqwangs_over_his_thirty_epochs():
+    """His main.py multiplies by exp(-0.1) after each epoch."""
+    rate = 1.0
+    for epoch in range(30):
+        assert SCHEDULES["exponential"](epoch / 30) == pytest.approx(rate)
+        rate *= math.exp(-0.1)
+
+
+def test_gradients_are_clipped_to_the_norm():
+    step = stepper(Optimizer(name="sgd", clip=1.0, betas=(0.0, 0.0)))
+    before = [p.detach().clone() for p in step.network.parameters()]
+    step(loss(step, scale=1e6))
+    moved = torch.cat([(p - b).flatten() for p, b in zip(step.network.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(1e-2, rel=1e-3)  # rate x norm 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(bad):
+    step = stepper()
+    before = [p.detach().clone() for p in step.network.parameters()]
+    step(loss(step, scale=bad))
+    assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
+    assert step.skipped == 1
+    step(loss(step))
+    assert step.skips.tolist() == [1, 0, 1]  # in all, in a row now, in a row at most
+
+
+def test_training_stops_after_twenty_bad_steps_in_a_row():
+    step = stepper()
+    for _ in range(MAX_SKIPS - 1):
+        step(loss(step, scale=float("nan")))
+    with pytest.raises(Diverged, match="20 steps in a row"):
+        step(loss(step, scale=float("nan")))
+
+
+def test_a_restored_stepper_goes_on_as_if_it_had_never_stopped():
+    one, other = stepper(Optimizer(schedule="one_cycle")), stepper(Optimizer(schedule="one_cycle"))
+    for _ in range(3):
+        one(loss(one))
+    other.network.load_state_dict(one.network.state_dict())
+    other.load_state_dict(one.state_dict())
+    for step in (one, other):
+        step(loss(step))
+    assert torch.equal(one.network.weight, other.network.weight)
+    assert one.lr == other.lr
+
+
+@needs_fused
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_card_skips_without_being_asked(name, bad):
+    """As on CUDA: the kernel itself reads whether to change anything, and the host looks now and then."""
+    step = stepper(Optimizer(name=name))
+    assert step.fused
+    step.waits = False
+    step(loss(step))
+    before = [p.detach().clone() for p in step.network.parameters()]
+    moments = {k: v.clone() for k, v in step.optimizer.state[step.network.weight].items()}
+    step(loss(step, scale=bad))
+    assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
+    assert all(torch.equal(v, moments[k]) for k, v in step.optimizer.state[step.network.weight].items())
+    step(loss(step))
+    assert not torch.equal(step.network.weight, before[0])
+    assert step.skipped == 1
+
+
+@needs_fused
+def test_a_card_is_asked_now_and_then_whether_it_has_diverged():
+    step = stepper()
+    step.waits = False
+    for _ in range(MAX_SKIPS):
+        step(loss(step, scale=float("nan")))
+    with pytest.raises(Diverged):
+        for _ in range(READ_EVERY):
+            step(loss(step))
+
+
+@needs_fused
+@pytest.mark.parametrize("fused", [True, None])
+def test_fused_and_plain_updates_agree_and_read_each_others_checkpoints(fused, monkeypatch):
+    steppers = [stepper()]
+    monkeypatch.setattr(optimizer, "FUSED", ())
+    steppers.append(stepper())
+    assert [s.fused for s in steppers] == [True, None]
+    for step in steppers:
+        for _ in range(5):
+            step(loss(step))
+    torch.testing.assert_close(steppers[0].network.weight, steppers[1].network.weight)
+    one, other = steppers if fused else steppers[::-1]
+    other.load_state_dict(one.state_dict())
+    other(loss(other))
+    one(loss(one))
+    torch.testing.assert_close(one.network.weight, other.network.weight)
+
+
+@needs_fused
+def test_a_recordable_stepper_reads_a_plain_ones_checkpoint_and_goes_on_alike():
+    plain, options = stepper(Optimizer(schedule="one_cycle")), Optimizer(schedule="one_cycle")
+    for _ in range(3):
+        plain(loss(plain))
+    torch.manual_seed(0)
+    other = Stepper(nn.Linear(2, 1), Device.open("CPU"), options, 1e-2, 100, recordable=True)
+    other.network.load_state_dict(plain.network.state_dict())
+    other.load_state_dict(plain.state_dict())
+    assert isinstance(other.optimizer.param_groups[0]["lr"], torch.Tensor)
+    for step in (plain, other):
+        step(loss(step))
+    torch.testing.assert_close(plain.network.weight, other.network.weight)
+    plain.load_state_dict(other.state_dict())
+    assert plain.optimizer.param_groups[0]["capturable"] is False
+    assert plain.optimizer.param_groups[0]["lr"] == plain.rate
