@@ -19,11 +19,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tqdm import tqdm
 
 from bench.errors import UserError, run_cli
-from bench.options import parse
+from bench.options import Bounds, Choices, Command, Metavar, Shares
 from models.rendering import files, fonts, lexicon, marker
 from models.rendering.files import INSIDE, PER_FOLDER
 from models.rendering.sample import Look, Sample, Task
@@ -32,42 +33,42 @@ from models.rendering.styles import STYLES
 
 
 @dataclass
-class Options:
-    """Render words as pictures, in Synth90k's raw layout or on a contact sheet.
-
-    Args:
-        out: folder that gets Synth90k/ in it; without it only --sheet is made
-        count: how many pictures
-        seed: decides every byte
-        style: plain (dark words on light ground), hard (the stages of Synth90k's own paper) or street (what crops of
-            photographs have besides)
-        case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for others
-        lexicon: file of words, one a line; without it a bundled list of 39,561 English words
-        numbers: how many random numbers of 1 to 6 digits to add to the words
-        punctuated: share of the words that get punctuation, which their labels have too
-        fonts: sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package
-        split: shares of train, val and test; no word is in two of them
-        workers: processes; 0 for one a core
-        sheet: file for a contact sheet (PNG) of the first pictures
-    """
+class RenderOptions:
+    """Render words as images, in Synth90k's raw layout or on a contact sheet."""
 
     out: Path | None = None
-    count: int = 12_000
-    seed: int = 1
-    style: str = "plain"
-    case: str = "auto"
+    """Folder that gets Synth90k/ in it; without it only --sheet is made"""
+    count: Annotated[int, Bounds(1, 10_000_000)] = 12_000
+    """Images"""
+    seed: Annotated[int, Bounds(0)] = 1
+    """Decides every byte"""
+    style: Annotated[str, Choices(tuple(STYLES))] = "plain"
+    """plain (dark words on light ground), hard (the stages of Synth90k's own paper) or street (what crops of
+    photographs have besides)"""
+    case: Annotated[str, Choices(("auto", *lexicon.CASES))] = "auto"
+    """lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for others"""
     lexicon: Path | None = None
-    numbers: int = 0
-    punctuated: float = 0.0
-    fonts: str = "bundled"
-    split: str = "0.9/0.05/0.05"
-    workers: int = 0
+    """File of words, one a line; without it a bundled list of 39,561 English words"""
+    numbers: Annotated[int, Bounds(0, 100_000)] = 0
+    """Random numbers of 1 to 6 digits to add to the words"""
+    punctuated: Annotated[float, Bounds(0, 1)] = 0.0
+    """Share of the words that get punctuation, which their labels have too"""
+    fonts: Annotated[str, Metavar("SOURCE,...")] = "bundled"
+    """Sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package"""
+    split: Annotated[tuple[float, float, float], Shares()] = (0.9, 0.05, 0.05)
+    """Shares of train, val and test; no word is in two of them"""
+    workers: Annotated[int, Bounds(0, 1024)] = 0
+    """Processes; 0: one a core"""
     sheet: Path | None = None
+    """File for a contact sheet (PNG) of the first images"""
+
+
+COMMAND = Command("models.render", RenderOptions, "--out data --count 12000")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Raises UserError for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
-    options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
+    options = COMMAND.parse(argv)
     try:
         run(options)
     except OSError as problem:
@@ -77,14 +78,14 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(130)
 
 
-def nothing_left(options: Options) -> str:
+def nothing_left(options: RenderOptions) -> str:
     """Words to add where it is so: a sample that is there is whole, but a sheet may be half a file."""
     places = [options.out and options.out / INSIDE.parts[0], options.sheet]
     there = any(place and os.path.exists(place) for place in places)  # noqa: PTH110 (Path.exists may be refused)
     return "" if there else "; nothing was left behind"
 
 
-def run(options: Options) -> None:
+def run(options: RenderOptions) -> None:
     sample = plan(options)
     if options.out:
         make(sample, options.out, options.workers or os.cpu_count() or 1)
@@ -93,45 +94,17 @@ def run(options: Options) -> None:
         print(f"contact sheet: {options.sheet}")
 
 
-def plan(options: Options) -> Sample:
+def plan(options: RenderOptions) -> Sample:
     """The sample that `options` ask for. Raises UserError."""
-    check(options)
+    if not (options.out or options.sheet):
+        raise UserError("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
     words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
     words = list(dict.fromkeys(lexicon.punctuated(words, options.punctuated, options.seed)))
     characters = {character for word in words for character in word + word.upper()}
     faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
     case = style.case if options.case == "auto" else options.case
-    return Sample(words, options.count, shares(options.split), Look(faces, options.seed, options.style, case))
-
-
-def check(options: Options) -> None:
-    bounds = {
-        "count": (1, 10_000_000),
-        "seed": (0, 2**63 - 1),
-        "numbers": (0, 100_000),
-        "punctuated": (0, 1),
-        "workers": (0, 1024),
-    }
-    for name, (low, high) in bounds.items():
-        if not low <= getattr(options, name) <= high:
-            raise UserError(f"--{name} {getattr(options, name)}: give {low} to {high}")
-    choices = {"style": tuple(STYLES), "case": ("auto", *lexicon.CASES)}
-    for name, known in choices.items():
-        if getattr(options, name) not in known:
-            raise UserError(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
-    if not (options.out or options.sheet):
-        raise UserError("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
-
-
-def shares(text: str) -> tuple[float, float, float]:
-    try:
-        train, val, test = (float(part) for part in text.split("/"))
-    except ValueError:
-        raise UserError(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
-    if not (min(train, val, test) >= 0 and 0 < train + val + test < float("inf")):
-        raise UserError(f"--split {text!r}: give shares of 0 or more, not all of them 0")
-    return train, val, test
+    return Sample(words, options.count, options.split, Look(faces, options.seed, options.style, case))
 
 
 def make(sample: Sample, out: Path, workers: int) -> None:
