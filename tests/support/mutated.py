@@ -1,4 +1,4 @@
-"""Broken and hostile images, by the thousand: `python tests/support/mutated.py [COUNT] [SEED]` prints what became of it.
+"""Broken and hostile images by the thousand: `python tests/support/mutated.py [COUNT] [SEED]` prints what became of it.
 
 Each is decoded as the data set does it; the slowest and the memory that all together took are said. Nothing is kept.
 """
