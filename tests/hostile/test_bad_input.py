@@ -16,8 +16,8 @@ from bench.errors import UserError
 from models import convert, demo, test, train
 from models.run import options
 from models.weights import checkpoint
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 HOSTILE = [
     "$(touch HACKED)", "`touch HACKED`", "; touch HACKED", "a b\ntouch HACKED", "| touch HACKED", "&& touch HACKED",
     "'; touch HACKED; '", '"; touch HACKED; "', "--help; touch HACKED", "${PATH:0:1}bin${PATH:0:1}touch", "*", "-rf",

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 DOCKER = ROOT / "docker"
 MANIFESTS = sorted(DOCKER.glob("kubernetes/*.yaml"))
 SCRIPTS = [*DOCKER.glob("*.sh"), *DOCKER.glob("*.env"), *DOCKER.glob("slurm/*"), *ROOT.glob("tests/*/run.sh")]
