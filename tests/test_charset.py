@@ -59,9 +59,7 @@ def test_a_chinese_charset_is_read_as_utf8_and_as_gbk(tmp_path):
 
 def test_the_chinese_alphabet_spells_cheques_and_has_a_space():
     charset = Charset.named("chinese")
-    assert (
-        charset.classes == 6014 and charset.characters.startswith("\uff0c的") and charset.characters.endswith("←↑ ")
-    )
+    assert charset.classes == 6014 and charset.characters.startswith("\uff0c的") and charset.characters.endswith("←↑ ")
     for text in (string.printable[:95], "壹贰叁肆伍陆柒捌玖拾佰仟萬圆整"):
         assert charset.decode(charset.encode(text)) == text
 
