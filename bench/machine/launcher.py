@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -23,6 +24,8 @@ from bench.errors import UserError
 from bench.machine import hosts
 from bench.machine.hosts import Meeting, Place
 
+# As `python -m`, without the working folder on sys.path, which Python 3.10 cannot leave out by itself.
+RUN_MODULE = str(Path(__file__).resolve().parents[2] / "run_scripts" / "module.py")
 RESTARTS_OF_MANY_HOSTS = 3
 # What torchrun raises when hosts lose each other, and what that means to a person.
 LOST = (
@@ -121,7 +124,7 @@ def run(program: str, cards: int, words: list[str], place: Place) -> None:
     where = meeting_point(meeting) if meeting else alone()
     try:
         # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
-        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "-m", "--", program, *words])
+        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "--", RUN_MODULE, program, *words])
     except ChildFailedError as failure:
         sys.exit(explain(failure, place))
     except SignalException as stop:

@@ -29,6 +29,8 @@ class Model:
     rectifier: Literal["none", "tps"] = "none"
     hidden: Annotated[int, Bounds(1, 4096)] = 256
     """features of a recurrent layer, one direction, and of the attention decoder"""
+    head_rank: Annotated[int, Bounds(0, 4096)] = 0
+    """ctc: features of a linear layer before the classes, for alphabets of thousands; 0 for none"""
     embedding: Annotated[int, Bounds(0, 4096)] = 0
     """attention: features of the previous character; 0 gives the decoder the class itself"""
     longest: Annotated[int, Bounds(1, 1000)] = 25

@@ -16,8 +16,8 @@ from bench.errors import UserError
 from models import convert, demo, test, train
 from models.run import options
 from models.weights import checkpoint
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 
@@ -136,6 +136,8 @@ SENSELESS = {
     "too low": (["--data.height", "8"], "leaves nothing of pictures 8 px high"),
     "ImageNet for VGG": (["--model.pretrained", "imagenet"], "vgg has no ImageNet weights"),
     "embedding for CTC": (["--model.embedding", "8"], "the head is ctc"),
+    "rank for attention": (["--model.head", "attention", "--model.head-rank", "8"], "the head is attention"),
+    "negative rank": (["--model.head-rank", "-1"], "head-rank is 0 to 4096, not -1"),
     "no features": (["--model.hidden", "0"], "hidden is 1 to 4096, not 0"),
     "odd fiducials": (["--model.rectifier", "tps", "--model.fiducials", "7"], "even number of fiducial points"),
     "a share above 1": (
