@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from bench.errors import run_cli
 from bench.machine.device import best, inventory
 from bench.options import Command
 from bench.records.provenance import cpu_name
@@ -21,8 +22,8 @@ class DeviceOptions:
 COMMAND = Command("bench.device", DeviceOptions)
 
 
-def main() -> None:
-    if COMMAND.parse().best:
+def main(argv: list[str] | None = None) -> None:
+    if COMMAND.parse(argv).best:
         print(best())
         return
     for name, count in inventory().items():
@@ -30,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_cli(main, "bench.device")

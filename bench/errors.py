@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import re
@@ -11,6 +12,7 @@ import time
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TextIO
 
 # Escape sequences and control characters would drive the reader's terminal; a tab or a newline breaks a row.
 CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -19,6 +21,10 @@ DIRECTION = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 HALVES = re.compile("[\ud800-\udfff]")  # of a pair: what a name that is not UTF-8 becomes; no file takes them
 
 FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the launcher ends the others
+
+
+# A path that the user gave is wrong, or the reader of standard output has gone.
+MENDABLE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EROFS, errno.EPIPE)
 
 
 class UserError(ValueError):
@@ -36,6 +42,14 @@ def run_cli(main: Callable[[], object], program: str) -> None:
     faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in MENDABLE or not (error.filename or is_gone(sys.stdout)):
+            raise
+        if error.filename:
+            print(f"{program}: error: {one_line(error.filename)}: {error.strerror}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has read enough
     except UserError as refusal:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(FIRST_SPEAKS_S)
@@ -43,6 +57,15 @@ def run_cli(main: Callable[[], object], program: str) -> None:
         if launcher := os.environ.get("CRNN_LAUNCHER"):
             os.kill(int(launcher), signal.SIGUSR1)
         sys.exit(2)
+
+
+def is_gone(stream: TextIO) -> bool:
+    """Nobody reads this stream any more."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
 
 
 def seconds(variable: str, default: str) -> float:

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+from bench.errors import run_cli
 from bench.machine import device
 from bench.machine.discovery import visibility
 from bench.options import Command, NoOptions
@@ -32,7 +33,11 @@ def faults(folder: Path = Path("/dev")) -> list[str]:
     return found
 
 
-def main() -> int:
+COMMAND = Command("bench.health", NoOptions, description=__doc__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    COMMAND.parse(argv)
     lines = faults()
     for line in lines:
         print(f"bench.health: error: {line}", file=sys.stderr)
@@ -41,8 +46,5 @@ def main() -> int:
     return 1 if lines else 0
 
 
-COMMAND = Command("bench.health", NoOptions, description=__doc__)
-
 if __name__ == "__main__":
-    COMMAND.parse()
-    sys.exit(main())
+    run_cli(lambda: sys.exit(main()), "bench.health")

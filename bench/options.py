@@ -334,11 +334,10 @@ class Command(Generic[T]):
         words = list(sys.argv[1:] if argv is None else argv)
         typed, rest = self.split(words)
         config = self.read_file(Path(typed.pop("config").words[-1])) if "config" in typed else {}
-        given = {**config, **typed}
-        given = {**(self.below(self, given) if self.below else {}), **given}
-        if "help" in given:
-            self.print_help({key: " ".join(one.words) for key, one in given.items() if one.words})
-        return self.made(given), rest
+        below = self.below(self, {**config, **typed}) if self.below else {}
+        if "help" in typed:
+            self.print_help({key: " ".join(one.words) for key, one in {**below, **config}.items()})
+        return self.made(below, config, typed), rest
 
     def split(self, words: list[str]) -> tuple[dict[str, Given], list[str]]:
         """Words by option, and those left over. Raises UserError for an option that is none."""
@@ -427,16 +426,14 @@ class Command(Generic[T]):
         if key not in self.options or key == "config":
             raise UserError(f"{path}: no option '{hyphens(key)}'{self.nearest(key)}")
 
-    def made(self, given: Mapping[str, Given]) -> T:
-        """The dataclass, its types and bounds checked. Raises UserError."""
+    def made(self, *layers: Mapping[str, Given]) -> T:
+        """The dataclass, later layers over earlier ones, types and bounds checked in all. Raises UserError."""
         for option in self.options.values():
-            if option.default is dataclasses.MISSING and option.key not in given:
+            if option.default is dataclasses.MISSING and not any(option.key in layer for layer in layers):
                 example = f", as in: {self.example_line}" if self.example else ""
                 name = option.metavar if option.positional else f"{option.name} {option.metavar}"
                 raise UserError(f"want {name}{example}")
-        values: dict[str, Any] = {}
-        for key, one in given.items():
-            values[key] = self.value(self.options[key], one)
+        values = {key: self.value(self.options[key], one) for layer in layers for key, one in layer.items()}
         return build_dataclass(self.kind, values)
 
     def value(self, option: Option, given: Given) -> Any:

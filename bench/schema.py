@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.errors import run_cli
 from bench.options import Command, NoOptions
 from bench.records.schema import FIELDS
 
@@ -28,6 +29,11 @@ def markdown() -> str:
 
 COMMAND = Command("bench.schema", NoOptions, description=__doc__)
 
-if __name__ == "__main__":
-    COMMAND.parse()
+
+def main(argv: list[str] | None = None) -> None:
+    COMMAND.parse(argv)
     print(markdown(), end="")
+
+
+if __name__ == "__main__":
+    run_cli(main, "bench.schema")

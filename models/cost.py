@@ -15,6 +15,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.errors import run_cli
 from bench.options import Command, NoOptions
 from models.network.model import Model
 from models.network.network import Recogniser, parameters
@@ -70,6 +71,11 @@ def table() -> str:
 
 COMMAND = Command("models.cost", NoOptions, description=__doc__)
 
-if __name__ == "__main__":
-    COMMAND.parse()
+
+def main(argv: list[str] | None = None) -> None:
+    COMMAND.parse(argv)
     print(table())
+
+
+if __name__ == "__main__":
+    run_cli(main, "models.cost")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.errors import run_cli
 from bench.options import Command, NoOptions
 from models.network.recurrent import Recurrent
 from models.network.vgg import FEATURES, vgg
@@ -38,8 +39,13 @@ class CRNN(nn.Module):
 
 COMMAND = Command("models.crnn", NoOptions, description=__doc__)
 
-if __name__ == "__main__":
-    COMMAND.parse()
+
+def main(argv: list[str] | None = None) -> None:
+    COMMAND.parse(argv)
     crnn = CRNN()
     count = sum(p.numel() for p in crnn.parameters())
     print(f"{count:,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)")
+
+
+if __name__ == "__main__":
+    run_cli(main, "models.crnn")

@@ -127,6 +127,8 @@ def as_program(network: Network, path: Path) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
+    for path in filter(None, (options.out, options.int8, options.torch_export)):
+        path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
     batches = list(images_of(reader, options.pictures))

@@ -201,7 +201,7 @@ def test_importing_models_is_light():
 
 
 def test_a_batch_of_nothing_is_refused(trained):
-    with pytest.raises(UserError, match="--batch_size is at least 1, not 0"):
+    with pytest.raises(UserError, match="--batch-size is 1 to 1048576, not 0"):
         Recogniser.load(trained, device="CPU", batch_size=0)
 
 

@@ -123,7 +123,7 @@ def test_texts_are_found_as_asked(sets, tmp_path, trained, options, method):
     [
         (["--decode", "lexicon"], "--lexicon FILE"),
         (["--decode", "greedy", "--beam", "5"], "--beam is for --decode beam"),
-        (["--beam", "0"], "1 or more, not 0"),
+        (["--beam", "0"], "--beam is 1 to 1000, not 0"),
         (["--lexicon", "none.txt"], "no lexicon at none.txt"),
         (["--model.head", "attention", "--beam", "5"], "beam search is for CTC"),
         (["--lexicon", "x", "--beam", "5"], "--beam is for --decode beam, not lexicon"),
