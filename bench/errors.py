@@ -39,7 +39,8 @@ def run_cli(main: Callable[[], object], program: str) -> None:
     Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
     launcher is told, because starting again would not help.
     """
-    faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
+    if sys.__stderr__:
+        faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
         sys.stdout.flush()

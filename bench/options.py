@@ -32,7 +32,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import json
 import re
 import sys
 import types
@@ -226,9 +225,7 @@ class Option:
         """The words as one that jsonargparse reads."""
         if not self.elements:
             return words[-1]
-        is_text = [part in (str, Path) for part in self.elements]
-        texts = self.texts(words)
-        return json.dumps(texts) if is_text[0] else f"[{', '.join(texts)}]"
+        return f"[{', '.join(self.texts(words))}]"
 
 
 def shown_default(value: Any) -> str:
@@ -448,6 +445,8 @@ class Command(Generic[T]):
                 raise UserError(f"{origin}{option.name} is one of {', '.join(option.choices)}, not '{text}'{meant}")
         if len(given.words) > 1 and not option.elements:
             raise UserError(f"{origin}{option.name} wants {option.wanted()}, not several")
+        if option.elements and option.elements[0] in (str, Path):  # in YAML's quotes some texts would be others
+            return typing.get_origin(option.inner)(map(option.elements[0], option.texts(given.words)))
         try:
             value = convert_word(option.hint, option.word(given.words))
         except ValueError:
