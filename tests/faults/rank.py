@@ -12,7 +12,6 @@ import signal
 import time
 from pathlib import Path
 
-from bench.errors import run_cli
 from models import train
 from models.train import Training
 from tests.faults.runs import narrow
@@ -41,16 +40,17 @@ def fail(at: str, step: int) -> None:
 def watched(step):
     def call(self: Training, batch):
         if at := os.environ.get("FAULT"):
-            fail(at, self.stepper.step)
-        step(self, batch)
+            fail(at, self.optimizer.step)
+        loss = step(self, batch)
         if (folder := os.environ.get("SEEN")) and batch.weight:
-            with (Path(folder) / f"{self.position.epoch}.{self.session.world.rank}").open("a") as file:
+            with (Path(folder) / f"{self.position.epoch}.{self.context.world.rank}").open("a") as file:
                 file.writelines(f"{number}\n" for number in batch.numbers)
+        return loss
 
     return call
 
 
 if __name__ == "__main__":
     narrow()
-    Training.step = watched(Training.step)
+    Training.train_step = watched(Training.train_step)
     run_cli(train.main, "models.train")
