@@ -16,7 +16,7 @@ class Words(litserve.LitAPI):
         self.reader = Recogniser.load(sys.argv[2] if len(sys.argv) > 2 else None, device="CPU")
 
     def decode_request(self, request):
-        return self.reader.picture(base64.b64decode(request["images"][0]))
+        return self.reader.prepare(base64.b64decode(request["images"][0]))
 
     def predict(self, pictures):
         return self.reader.read(pictures, alternatives=0)

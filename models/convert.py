@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from bench.errors import Refusal, answer
 from models.data.charset import Charset
 from models.network.model import Model
-from models.network.network import Recogniser, build
+from models.network.network import Network, build
 from models.weights.unpickle import State, read, tensors
 
 OURS = "crnn-bench"
@@ -157,7 +157,7 @@ class Converted:
     keep_ratio: bool = False
     recipe: str | None = None
 
-    def network(self) -> Recogniser:
+    def network(self) -> Network:
         """The network with these weights. Raises Refusal when they do not fit it."""
         network = build(self.model, self.classes, self.height, self.channels)
         try:

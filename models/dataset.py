@@ -1,7 +1,7 @@
 """Word pictures and their texts, in batches: the raw Synth90k tree or the field's LMDB, whichever a path holds.
 
 data = open_dataset(Path("data"), "train", Shape(), Charset())
-for batch in loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
+for batch in make_loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
     batch.images                            # uint8 (N, C, H, W); (x / 255 - 0.5) / 0.5 is the device's work
 """
 
@@ -24,15 +24,15 @@ from models.data.formats import Reading, open_source
 from models.data.image import Shape, decode
 from models.data.label_filter import Unfit, find_unfit
 from models.data.packed import Packed
-from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
+from models.data.rows import Rows, located, measure_widths, nothing, pad_batch, read_encoded, read_rows
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import DataError, Source
 from models.data.tolerance import WINDOW, Tolerance
 from models.data.watchdog import patience
 
 __all__ = [
-    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "loader",
-    "open_dataset",
+    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "make_loader",
+    "normalise", "open_dataset", "pad_batch",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -61,6 +61,12 @@ class Batch:
         for name in ("images", "widths", "labels", "lengths"):
             setattr(self, name, getattr(self, name).pin_memory())
         return self
+
+
+def normalise(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 (N, C, H, W) on the host -> float in -1..1 on the device: (x / 255 - 0.5) / 0.5."""
+    images = images.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 class WordDataset(Dataset):
@@ -226,7 +232,7 @@ class Loader(DataLoader):
                 yield batch
 
 
-def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_type: str) -> Loader:
+def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_type: str) -> Loader:
     """A loader of Batches. Pixels come from workers through shared memory, into pinned memory for a device.
 
     One loader serves all epochs: `sampler.set_epoch(...)` between them, and the workers stay.

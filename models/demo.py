@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bench.errors import answer, one_line
-from models.reading.recogniser import Reading, Recogniser, trained
+from models.reading.recogniser import Reading, Recogniser, find_trained
 
 
 def line(reading: Reading) -> str:
@@ -94,12 +94,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments(sys.argv[1:] if argv is None else argv)
-    path = options.checkpoint or trained(options.recipe)
+    path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
     for image, drawing in zip(options.images, drawings(options.images), strict=True):
-        picture = reader.picture(image)
+        picture = reader.prepare(image)
         [reading] = reader.read([picture], alternatives=0)
         print(one_line(f"{image}: {line(reading)}"))
         if options.show:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +60,16 @@ def fit(picture: np.ndarray, images: np.ndarray, widths: np.ndarray, row: int, s
     widths[row] = width = shape.fitted(*picture.shape[:2])
     images[row, :, :width] = resize(picture, shape.height, width).reshape(shape.height, width, shape.channels)
     images[row, :, width:] = PADDING
+
+
+def pad_batch(images: Sequence[np.ndarray], width: int | None = None) -> np.ndarray:
+    """uint8 images (H, w, C) of one height to (N, C, H, width), padded on the right with grey; None: to the widest."""
+    height, _, channels = images[0].shape
+    width = width or max(image.shape[1] for image in images)
+    batch = np.full((len(images), height, width, channels), PADDING, np.uint8)
+    for row, image in zip(batch, images, strict=True):
+        row[:, : image.shape[1]] = image
+    return channels_first(batch)
 
 
 def read_rows(source: Packed, numbers: np.ndarray, shape: Shape) -> Rows:

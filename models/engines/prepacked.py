@@ -1,6 +1,6 @@
-"""A recogniser for reading on a CPU, its weights laid out once as oneDNN wants them.
+"""A network for reading on a CPU, its weights laid out once as oneDNN wants them.
 
-torch lays the weights of a convolution or an LSTM out anew in each call; a batch of one picture waits for that longer
+torch lays the weights of a convolution or an LSTM out anew in each call; a batch of one image waits for that longer
 than for its products. The operators used here are those torch.compile puts in a frozen graph, without a compiler.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.network import winograd
-from models.network.network import Recogniser
+from models.network.network import Network
 
 LSTM = 2  # as ATen numbers recurrent cells
 
@@ -38,7 +38,7 @@ class Convolution(winograd.Conv2d):
 
 
 class BothWays(nn.Module):
-    """A bidirectional LSTM of one layer, (T, N, inputs) -> (T, N, 2 * hidden); all pictures are of one width."""
+    """A bidirectional LSTM of one layer, (T, N, inputs) -> (T, N, 2 * hidden); all images are of one width."""
 
     def __init__(self, made: nn.LSTM):
         super().__init__()
@@ -63,7 +63,7 @@ class BothWays(nn.Module):
         return torch.cat(ways, dim=-1), None
 
 
-def prepacked(network: Recogniser) -> Recogniser:
+def prepack(network: Network) -> Network:
     """A copy of a network in evaluation mode, its weights in the type they are to be computed in."""
     copied = copy.deepcopy(network)
     for parent in list(copied.modules()):

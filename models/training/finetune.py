@@ -6,21 +6,19 @@ from torch import Tensor
 
 from bench.errors import Refusal
 from models.data.charset import Charset
-from models.network.network import Recogniser, our_names
+from models.network.network import Network, rename_crnn_weights
 
 
-def start_from(network: Recogniser, weights: dict[str, Tensor], theirs: str, charset: Charset) -> str:
-    """Load `weights`, trained for the alphabet `theirs`, and say in one line what was kept.
+def load_pretrained(network: Network, weights: dict[str, Tensor], theirs: str, charset: Charset) -> str:
+    """Load `weights`, trained for the alphabet `theirs`; a line that says what was kept.
 
-    With another alphabet the last layer, whose rows are characters, starts anew and all else is kept. Raises Refusal
+    With another alphabet the last layer, whose rows are characters, is initialised and all else kept. Raises Refusal
     when anything else does not fit.
     """
-    weights = our_names(weights)
+    weights = rename_crnn_weights(weights)
     fresh = set() if theirs == charset.characters else set(network.last_layer)
     own = network.state_dict()
-    refuse_misfits(
-        {k: v for k, v in weights.items() if k not in fresh}, {k: v for k, v in own.items() if k not in fresh}
-    )
+    check_fit({k: v for k, v in weights.items() if k not in fresh}, {k: v for k, v in own.items() if k not in fresh})
     network.load_state_dict({**weights, **{key: own[key] for key in fresh}})
     if not fresh:
         return f"all {len(own)} weights kept"
@@ -30,7 +28,7 @@ def start_from(network: Recogniser, weights: dict[str, Tensor], theirs: str, cha
     )
 
 
-def refuse_misfits(weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+def check_fit(weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
     """Raises Refusal naming what is missing, too much or of another shape."""
     reasons = [f"{key} is missing" for key in own.keys() - weights.keys()]
     reasons += [f"{key} is of no use" for key in weights.keys() - own.keys()]

@@ -9,7 +9,7 @@ import torch
 from models.data.charset import Charset
 from models.data.packed import PackedWriter
 from models.data.resident import ResidentLoader
-from models.dataset import DataError, EpochSampler, Shape, loader, open_dataset
+from models.dataset import DataError, EpochSampler, Shape, make_loader, open_dataset
 from tests.models.test_prepare import run
 from tests.support.data_samples import WORDS, make_store, make_tree
 
@@ -49,7 +49,7 @@ def test_the_whole_on_a_device_gives_the_batches_of_a_loader(tmp_path):
     sampler = EpochSampler(len(data), 3, seed=1)
     resident = ResidentLoader(data, sampler, "cpu")
     assert len(resident) == 3
-    assert all(same(a, b) for a, b in zip(resident, loader(data, sampler, 2, "cpu"), strict=True))
+    assert all(same(a, b) for a, b in zip(resident, make_loader(data, sampler, 2, "cpu"), strict=True))
     with pytest.raises(DataError, match="not packed"):
         ResidentLoader(open_dataset(tmp_path, "train", Shape(), Charset()), sampler, "cpu")
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from bench.machine.device import Device
 from models.network import winograd
 from models.network.winograd import Conv2d, Winograd, correlate, weight_gradient
-from models.training.optimizer import fuses
+from models.training.optimizer import has_fused_kernel
 
 
 def made(n=3, channels=5, outputs=4, height=8, width=25):
@@ -140,7 +140,7 @@ def test_what_learns_or_has_amx_stays_with_torch(monkeypatch, no_amx):
         assert convolution.reading_tile(x) is None  # float32
 
 
-@pytest.mark.skipif(not fuses("adamw", Device.open("CPU")), reason="one kernel for an update on a CPU is of torch 2.4")
+@pytest.mark.skipif(not has_fused_kernel("adamw", Device.open("CPU")), reason="since torch 2.4")
 def test_filters_kept_for_reading_follow_a_fused_optimiser(no_amx):
     """It changes weights without counting it: validation once read with the filters of the epoch before."""
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from models.crnn import CRNN
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
-from models.training.finetune import start_from
+from models.training.finetune import load_pretrained
 
 OLD, NEW = Charset("abc"), Charset("xyzw")
 HEADS = {
@@ -29,7 +29,7 @@ def test_another_alphabet_keeps_all_but_the_last_layer(name):
     model, last = HEADS[name]
     trained, fresh = build(model, OLD.classes), build(model, NEW.classes)
     before = {key: value.clone() for key, value in fresh.state_dict().items()}
-    said = start_from(fresh, trained.state_dict(), OLD.characters, NEW)
+    said = load_pretrained(fresh, trained.state_dict(), OLD.characters, NEW)
     for key, value in fresh.state_dict().items():
         assert torch.equal(value, before[key] if key in last else trained.state_dict()[key]), key
     assert all(key in said for key in last) and "3 characters then, 4 now" in said
@@ -44,16 +44,16 @@ def test_the_last_layer_is_what_depends_on_the_alphabet(name):
 
 def test_as_many_other_characters_are_another_alphabet_too():
     trained, fresh = build(Model(hidden=8), 4), build(Model(hidden=8), 4)
-    start_from(fresh, trained.state_dict(), "abc", Charset("xyz"))
+    load_pretrained(fresh, trained.state_dict(), "abc", Charset("xyz"))
     assert not torch.equal(fresh.head.weight, trained.head.weight)
 
 
 def test_the_same_alphabet_keeps_everything():
     crnn, fresh = CRNN(classes=4, hidden=8), build(Model(hidden=8), 4)
-    assert start_from(fresh, crnn.state_dict(), "abc", OLD) == "all 49 weights kept"
+    assert load_pretrained(fresh, crnn.state_dict(), "abc", OLD) == "all 49 weights kept"
     assert torch.equal(fresh.head.weight, crnn.rnn[1].embedding.weight)
 
 
 def test_weights_of_another_network_are_refused():
     with pytest.raises(Refusal, match=r"of another network: .* and .* more"):
-        start_from(build(Model(hidden=8), 4), build(Model(hidden=16), 4).state_dict(), "abc", OLD)
+        load_pretrained(build(Model(hidden=8), 4), build(Model(hidden=16), 4).state_dict(), "abc", OLD)
