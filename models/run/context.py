@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import plain
+from bench.errors import Refusal, plain
 from bench.files import say
 from bench.machine.device import Device, best
 from bench.machine.meter import Meter
@@ -26,6 +26,7 @@ from models.data.synthetic import Synthetic
 from models.dataset import Batch, EpochSampler, Shape, WordDataset, loader, open_dataset
 from models.decoding.decoder import GREEDY, Method
 from models.network.network import Recogniser, build
+from models.network.winograd import use_winograd
 from models.run.options import Common, Infer, dataset_root
 
 
@@ -78,6 +79,9 @@ class Session:
         torch.manual_seed(options.seed)
         network = build(options.model, self.charset.classes, options.data.height, options.data.channels)
         torch.manual_seed(options.seed + self.world.rank)
+        if options.kernels == "winograd":
+            refuse_other_kernels(options, self.device)
+            use_winograd(network)
         network.recur_in(self.device.recurrent_dtype)
         return network.to(self.device.torch, memory_format=torch.channels_last)
 
@@ -125,6 +129,16 @@ def choose_kernels(device: Device, options: Common) -> None:
     if device.kind.type == "cuda":
         torch.backends.cudnn.benchmark = not options.data.keep_ratio
         device.switches["cudnn_benchmark"] = torch.backends.cudnn.benchmark
+
+
+def refuse_other_kernels(options: Common, device: Device) -> None:
+    """Raises Refusal where a run with --kernels winograd would compute its convolutions otherwise."""
+    others = {"--precision": (options.precision, "FP32"), "--device": (device.kind.name, "CPU"),
+              "--compile": (getattr(options, "compile", False), False),
+              "--engine": (getattr(options, "engine", "eager"), "eager")}  # fmt: skip
+    for name, (value, needed) in others.items():
+        if value != needed:
+            raise Refusal(f"--kernels winograd needs {name} {needed}, not {value}: other convolutions are the vendor's")
 
 
 def said_of_whole(root: str, split: str) -> str:
