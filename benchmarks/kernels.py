@@ -18,8 +18,8 @@ from tabulate import tabulate
 from torch import nn
 
 from bench.errors import answer
-from bench.records.provenance import cpu_name
 from bench.options import parse
+from bench.records.provenance import cpu_name
 from models.network.model import Model
 from models.network.network import build
 from models.network.winograd import use_winograd

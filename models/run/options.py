@@ -77,7 +77,7 @@ class Common:
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
     kernels: Literal["vendor", "winograd"] = "vendor"
-    """Convolutions: torch's own, or Winograd's filtering for large 3 x 3 ones (FP32 on a CPU; models/network/winograd.py)"""
+    """Of convolutions: torch's own, or Winograd's filtering for large 3 x 3 ones (FP32 on a CPU)"""
     batch_size: int = 32
     """Per card"""
     workers: int = -1

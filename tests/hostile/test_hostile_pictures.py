@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from models.data.charset import Charset
+from models.data.files import LARGEST, UnreadableError
 from models.data.image import decode, picture_size
-from models.data.source import LARGEST, UnreadableError
 from models.dataset import Shape, open_dataset
 from tests.support import mutated
 from tests.support.data_samples import jpeg, make_store
