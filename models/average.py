@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from bench.errors import Refusal, answer
-from models import convert
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
 
 
-def mean(trained: Sequence[convert.Converted]) -> convert.Converted:
+def mean(trained: Sequence[Weights]) -> Weights:
     """One network of several. Raises Refusal when they are not of one make."""
     first, *others = (dataclasses.replace(one, state={}) for one in trained)
     if any(other != first for other in others):
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("trained", type=Path, nargs="+", help="checkpoints or .safetensors files, two or more")
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    read = [convert.own(checkpoint.read(path), path) for path in options.trained]
+    read = [checkpoint.weights_of(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
         raise Refusal("their alphabets differ, so their last layers have no mean")
-    convert.save(mean([one for one, _ in read]), read[0][1], options.out)
+    save_weights(mean([one for one, _ in read]), read[0][1], options.out)
     print(f"{options.out}: the mean of {', '.join(map(str, options.trained))}")
 
 

@@ -200,7 +200,7 @@ def refuse_unknown(kind: str, name: str, known: tuple[str, ...]) -> None:
 
 
 def located(source: str | Path | None) -> Path:
-    if source is None or source in weights.TABLE:
+    if source is None or source in weights.SHIPPED:
         return weights.path(source)
     return Path(source)
 
