@@ -2,7 +2,7 @@
 
 python -m models.convert best.pt out.safetensors
 
-It reads the layouts of models/weights/peers.py and checkpoints of models.train, of which the network alone is kept, with
+It reads the layouts of models/weights/peers.py and checkpoints of models.train, of which it keeps the network, with
 `weights_only=True`: no code in them runs. The result holds the weights by our names, the alphabet and the options that
 build their network.
 """
