@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.records.record import Record
 from bench.records.run_name import RunName
 
@@ -43,7 +43,7 @@ class Row:
 
 
 def run_twin(run: str, twin: str, rest: list[str], steps: int) -> Record:
-    """The record of one twin, run in a process of its own. Raises Refusal with its last words when it fails."""
+    """The record of one twin, run in a process of its own. Raises UserError with its last words when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         places = ["--results", folder, "--checkpoints", f"{folder}/checkpoints"]
         length = [
@@ -61,7 +61,7 @@ def run_twin(run: str, twin: str, rest: list[str], steps: int) -> Record:
         records = [Record.load(path) for path in Path(folder).glob("*.json")]
     if done.returncode or len(records) != 1:
         words = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise Refusal(f"the twin '{twin}' failed: {words}")
+        raise UserError(f"the twin '{twin}' failed: {words}")
     return records[0]
 
 
@@ -134,9 +134,9 @@ def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str] | None = None) -> None:
     options, rest = arguments(argv)
     if RunName.parse(options.run).task != "Train":
-        raise Refusal(f"{options.run}: only training has twins; name a _Train run")
+        raise UserError(f"{options.run}: only training has twins; name a _Train run")
     print(text(measured(options.run, rest, options.twin_steps, options.rounds)))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.attribute")
+    run_cli(main, "bench.attribute")

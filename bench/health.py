@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from bench.machine import device
 from bench.machine.discovery import visibility
 
@@ -42,5 +42,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    about("bench.health", __doc__)
+    parse_no_options("bench.health", __doc__)
     sys.exit(main())

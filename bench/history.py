@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, Tolerance, row
 from bench.judging.statistics import t_test
 from bench.records import cells
@@ -116,10 +116,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--metric", default="throughput", help=", ".join(TOLERANCES))
     options = parser.parse_args(argv)
     if options.metric not in TOLERANCES:
-        raise Refusal(f"no metric '{options.metric}'; there are {', '.join(TOLERANCES)}")
+        raise UserError(f"no metric '{options.metric}'; there are {', '.join(TOLERANCES)}")
     found = table(options.places, options.metric)
     print("no lasting change" if found.empty else found.to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.history")
+    run_cli(main, "bench.history")

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bench import errors
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.records import cells
 from bench.records.record import RUNS, Record
 from bench.reporting import tables
@@ -23,12 +23,12 @@ from bench.verify import faults
 
 
 def record_files(places: list[Path]) -> list[Path]:
-    """The record files named, or inside the folders named. Raises Refusal when there are none."""
+    """The record files named, or inside the folders named. Raises UserError when there are none."""
     if missing := [place for place in places if not place.exists()]:
-        raise Refusal(f"{missing[0]}: no such file or folder")
+        raise UserError(f"{missing[0]}: no such file or folder")
     files = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
     if not files:
-        raise Refusal(f"no records in {', '.join(map(str, places))}: a run script writes one for each run")
+        raise UserError(f"no records in {', '.join(map(str, places))}: a run script writes one for each run")
     return files
 
 
@@ -59,7 +59,7 @@ def examined(file: Path, simulated: bool) -> tuple[Record | None, str]:
     try:
         record = Record.load(file)
         found = list(faults(record)) or unshowable(record)
-    except Refusal as refusal:
+    except UserError as refusal:
         return None, str(refusal).removeprefix(f"{file}: ")
     if not found and cells.simulated(record) and not simulated:
         found.append("a simulated card measured nothing (--simulated shows it all the same)")
@@ -123,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     records = believed(record_files(options.places), options.simulated) if not failed or any_records(options) else []
     rows = rows_of(records, every_commit=options.all_commits)
     if not rows and not failed:
-        raise Refusal("no record is left to show")
+        raise UserError("no record is left to show")
     pairs = compare(rows)
     rows = [*rows, *failed][-options.last if options.last else 0 :]
     show(rows, pairs, shutil.get_terminal_size((160, 40)).columns)
@@ -144,4 +144,4 @@ def any_records(options: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.report")
+    run_cli(main, "bench.report")

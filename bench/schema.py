@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from bench.records.schema import FIELDS
 
 PREFACE = """# Results
@@ -27,5 +27,5 @@ def markdown() -> str:
 
 
 if __name__ == "__main__":
-    about("bench.schema", __doc__)
+    parse_no_options("bench.schema", __doc__)
     print(markdown(), end="")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.errors import Refusal, answer, one_line
+from bench.errors import UserError, one_line, run_cli
 from bench.records.derive import derived
 from bench.records.record import FAILURES, Record
 from bench.records.schema import unknown
@@ -157,7 +157,7 @@ def judged(path: Path) -> list[str]:
     """Faults of a file, an unreadable one included."""
     try:
         return faults(Record.load(path))
-    except Refusal as refusal:
+    except UserError as refusal:
         return [str(refusal).removeprefix(f"{path}: ")]
 
 
@@ -177,4 +177,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.verify")
+    run_cli(main, "bench.verify")

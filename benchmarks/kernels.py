@@ -17,7 +17,7 @@ import torch
 from tabulate import tabulate
 from torch import nn
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.options import parse
 from bench.records.provenance import cpu_name
 from models.network.model import Model
@@ -104,4 +104,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.kernels")
+    run_cli(main, "benchmarks.kernels")

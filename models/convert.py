@@ -14,7 +14,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models.data.charset import Charset
 from models.network.network import parameters
 from models.weights import ShippedWeights, add_to_manifest, sha256_of
@@ -57,15 +57,15 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def ship(weights: Weights, charset: Charset, file: Path, manifest: Path) -> None:
-    """List a file in a manifest beside it. Raises Refusal: weights of no recipe, or a manifest elsewhere."""
+    """List a file in a manifest beside it. Raises UserError: weights of no recipe, or a manifest elsewhere."""
     if weights.recipe is None:
-        raise Refusal(f"{file}: weights of no recipe of ours are not shipped")
+        raise UserError(f"{file}: weights of no recipe of ours are not shipped")
     if file.resolve().parent != manifest.resolve().parent:
-        raise Refusal(f"{manifest} lists files of its own folder, and {file} is in another")
+        raise UserError(f"{manifest} lists files of its own folder, and {file} is in another")
     widths = f"ratio kept, up to {weights.width} px" if weights.keep_ratio else f"squeezed to {weights.width} px"
     entry = ShippedWeights(file.name, sha256_of(file), weights.recipe, charset.characters, widths)
     add_to_manifest(file.stem, entry, manifest)
 
 
 if __name__ == "__main__":
-    answer(main, "models.convert")
+    run_cli(main, "models.convert")

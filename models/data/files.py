@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 
-class DataError(Refusal):
+class DataError(UserError):
     """Data that cannot be used: one line that says what is wrong, where, and what to do."""
 
 

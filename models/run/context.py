@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal, plain
+from bench.errors import UserError, plain
 from bench.files import say
 from bench.machine.device import Device, best
 from bench.machine.meter import Meter
@@ -87,7 +87,7 @@ class Session:
 
     @cached_property
     def method(self) -> Method:
-        """How logits become texts; in training greedily. Raises Refusal when the options contradict each other."""
+        """How logits become texts; in training greedily. Raises UserError when the options contradict each other."""
         options = self.options
         if not isinstance(options, Infer):
             return GREEDY
@@ -132,13 +132,13 @@ def choose_kernels(device: Device, options: Common) -> None:
 
 
 def refuse_other_kernels(options: Common, device: Device) -> None:
-    """Raises Refusal where a run with --kernels winograd would compute its convolutions otherwise."""
+    """Raises UserError where a run with --kernels winograd would compute its convolutions otherwise."""
     others = {"--precision": (options.precision, "FP32"), "--device": (device.kind.name, "CPU"),
               "--compile": (getattr(options, "compile", False), False),
               "--engine": (getattr(options, "engine", "eager"), "eager")}  # fmt: skip
     for name, (value, needed) in others.items():
         if value != needed:
-            raise Refusal(f"--kernels winograd needs {name} {needed}, not {value}: other convolutions are the vendor's")
+            raise UserError(f"--kernels winograd needs {name} {needed}, not {value}: others use the vendor's")
 
 
 def said_of_whole(root: str, split: str) -> str:

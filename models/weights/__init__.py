@@ -12,7 +12,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 FOLDER = Path(__file__).resolve().parent
 MANIFEST = FOLDER / "manifest.json"
@@ -30,11 +30,11 @@ class ShippedWeights:
 
 
 def read_manifest(path: Path) -> dict[str, ShippedWeights]:
-    """The entries by name. Raises Refusal when it cannot be read."""
+    """The entries by name. Raises UserError when it cannot be read."""
     try:
         return {name: ShippedWeights(**entry) for name, entry in json.loads(path.read_text(encoding="utf8")).items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a manifest of weights ({error}); git checkout -- models/weights") from None
+        raise UserError(f"{path}: not a manifest of weights ({error}); git checkout -- models/weights") from None
 
 
 def add_to_manifest(name: str, entry: ShippedWeights, path: Path) -> None:
@@ -50,10 +50,10 @@ SHIPPED = read_manifest(MANIFEST)
 
 
 def path(name: str | None = None) -> Path:
-    """The file of shipped weights; None: the first in the manifest. Raises Refusal: unknown, missing or damaged."""
+    """The file of shipped weights; None: the first in the manifest. Raises UserError: unknown, missing or damaged."""
     name = name or next(iter(SHIPPED))
     if name not in SHIPPED:
-        raise Refusal(f"no shipped weights called {name!r}; there are {', '.join(SHIPPED)}")
+        raise UserError(f"no shipped weights called {name!r}; there are {', '.join(SHIPPED)}")
     return verify_checksum(FOLDER / SHIPPED[name].file, SHIPPED[name].sha256)
 
 
@@ -64,14 +64,14 @@ def of_recipe(recipe: str, characters: str | None = None) -> str | None:
 
 
 def verify_checksum(file: Path, expected: str) -> Path:
-    """The file, when its sha256 is the expected one. Raises Refusal."""
+    """The file, when its sha256 is the expected one. Raises UserError."""
     remedy = "restore it: git checkout -- models/weights"
     try:
         actual = sha256_of(file)
     except OSError as error:
-        raise Refusal(f"{file}: {error.strerror}; {remedy}") from None
+        raise UserError(f"{file}: {error.strerror}; {remedy}") from None
     if actual != expected:
-        raise Refusal(f"{file}: damaged or replaced (sha256 {actual[:12]}..., not {expected[:12]}...); {remedy}")
+        raise UserError(f"{file}: damaged or replaced (sha256 {actual[:12]}..., not {expected[:12]}...); {remedy}")
     return file
 
 

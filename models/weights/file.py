@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import Recogniser, build
@@ -34,20 +34,20 @@ class Weights:
     recipe: str | None = None
 
     def network(self) -> Recogniser:
-        """The network with these weights. Raises Refusal when they do not fit it."""
+        """The network with these weights. Raises UserError when they do not fit it."""
         network = build(self.model, self.classes, self.height, self.channels)
         try:
             network.load_state_dict(self.state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise Refusal(f"looks like a file of {self.source} and does not fit its network: {reason[:300]}") from None
+            raise UserError(f"weights of {self.source} that do not fit its network: {reason[:300]}") from None
         return network
 
 
 def save_weights(weights: Weights, charset: Charset, path: Path) -> None:
-    """Write weights to a .safetensors file. Raises Refusal when the alphabet does not fit or writing fails."""
+    """Write weights to a .safetensors file. Raises UserError when the alphabet does not fit or writing fails."""
     if charset.classes != weights.classes:
-        raise Refusal(
+        raise UserError(
             f"the file has {weights.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
             f"pass --charset with the {weights.classes - 1} characters it was trained on"
         )
@@ -63,7 +63,7 @@ def save_weights(weights: Weights, charset: Charset, path: Path) -> None:
         metadata = {ABOUT: json.dumps(about)}
         save_file({key: value.contiguous() for key, value in weights.state.items()}, path, metadata)
     except (OSError, SafetensorError) as error:
-        raise Refusal(f"cannot write {path}: {error}") from None
+        raise UserError(f"cannot write {path}: {error}") from None
 
 
 def is_weights_file(path: Path) -> bool:
@@ -80,7 +80,7 @@ def is_weights_file(path: Path) -> bool:
 def load_weights(path: Path) -> dict:
     """What `save_weights` wrote, as a checkpoint has it: network, charset, data, model, recipe (None for a peer's).
 
-    Raises Refusal when it is not such a file.
+    Raises UserError when it is not such a file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -88,9 +88,9 @@ def load_weights(path: Path) -> dict:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         return {"network": state, **{key: about[key] for key in ("charset", "recipe", "data", "model")}}
     except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
-        raise Refusal(
+        raise UserError(
             f"{path}: its metadata lacks {error.args[0]}; was it made by `python -m models.convert`?"
         ) from None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network.model import Model
 from models.weights.file import Weights
 from models.weights.unpickle import State
@@ -133,17 +133,17 @@ PEERS = (
 
 
 def convert_peer(state: State) -> Weights:
-    """A peer's weights to ours. Raises Refusal when their layout is unknown or incomplete."""
+    """A peer's weights to ours. Raises UserError when their layout is unknown or incomplete."""
     state = remove_prefixes(state)
     peer = next((peer for peer in PEERS if peer.marker in state), None)
     if peer is None:
-        raise Refusal(
+        raise UserError(
             f"weights of no known layout (they begin with {', '.join(list(state)[:3])}); "
             f"known are {', '.join(p.name for p in PEERS)}"
         )
     for key in (peer.head, peer.recurrent, peer.first):
         if key not in state or state[key].ndim < 2:
-            raise Refusal(f"looks like a file of {peer.name}, but {key} is missing or not a matrix")
+            raise UserError(f"looks like a file of {peer.name}, but {key} is missing or not a matrix")
     changes = {"hidden": state[peer.recurrent].shape[1]}
     if peer.model.rectifier == "tps":
         changes["fiducials"] = len(state[peer.marker]) // 2
@@ -151,7 +151,7 @@ def convert_peer(state: State) -> Weights:
     ours = add_missing(peer.adapt(rename(state, peer.renames)))
     model = dataclasses.replace(peer.model, **changes)
     weights = Weights(peer.name, ours, model, classes, state[peer.first].shape[1], width=peer.width)
-    weights.network()  # raises Refusal when they do not fit
+    weights.network()  # raises UserError when they do not fit
     return weights
 
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network import winograd
 from models.network.model import Model
 from models.network.network import build
@@ -105,5 +105,5 @@ def test_options_that_would_use_other_kernels_are_refused(word, tmp_path):
     from models import train
 
     options = ["--input", "synthetic", "--device", "CPU", "--steps", "1", "--kernels", "winograd", word]
-    with pytest.raises(Refusal, match="--kernels winograd needs"):
+    with pytest.raises(UserError, match="--kernels winograd needs"):
         train.main([*options, "--checkpoints", str(tmp_path), "--results", str(tmp_path)])
