@@ -256,7 +256,7 @@ def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
 
 def find_weights(source: str | Path | None) -> Path:
     """The file of shipped weights (None, or their name), or the path that `source` is."""
-    if source is None or source in weights.TABLE:
+    if source is None or source in weights.SHIPPED:
         return weights.path(None if source is None else str(source))
     return Path(source)
 

@@ -87,6 +87,7 @@ def benchmark_key(context: Context, classes: int, engine: str) -> dict:
         "cards": world.size,
         "hosts": world.hosts,
         "precision": options.precision,
+        "kernels": options.kernels,
         "batch_per_card": options.batch_size,
         "global_batch": options.batch_size * world.size,
         "height_px": options.data.height,

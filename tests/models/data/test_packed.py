@@ -118,11 +118,11 @@ def test_a_killed_packing_continues_from_its_last_whole_chunk(tmp_path):
 def test_packed_rows_are_not_written_anew(tmp_path, packed):
     write(tmp_path / "in/train", WORDS)
     refusal = run("--source", tmp_path / "in", "--out", tmp_path / "out", f"--packed={packed}")
-    assert "written anew" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
+    assert "converted" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
 
 
 def test_packed_rows_are_not_mixed(tmp_path):
     write(tmp_path / "a", WORDS)
     make_store(tmp_path / "b")
-    with pytest.raises(DataError, match="packed pictures are not mixed"):
+    with pytest.raises(DataError, match="packed images cannot be mixed"):
         open_dataset(f"{tmp_path}/a:0.5,b:0.5", "train", Shape(), Charset())

@@ -163,15 +163,16 @@ def test_what_is_no_picture_is_refused_in_a_line(name, read):
     assert "\n" not in str(caught.value) and "object at" not in str(caught.value)
 
 
-def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, capsys, monkeypatch):
+def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, monkeypatch):
     out = tmp_path / "crnn.safetensors"
-    convert.main([str(trained), str(out), "--half"])
-    said = capsys.readouterr().out
-    row = eval("{" + said.partition("models/weights: ")[2] + "}", {"Shipped": weights.Shipped})
-    assert row["crnn"] == weights.Shipped(out.name, weights.digest(out), "crnn", "abc", "squeezed to 100 px")
+    manifest = tmp_path / "manifest.json"
+    convert.main([str(trained), str(out), "--half", "--manifest", str(manifest)])
+    shipped = weights.read_manifest(manifest)
+    entry = weights.ShippedWeights(out.name, weights.sha256_of(out), "crnn", "abc", "squeezed to 100 px")
+    assert shipped == {"crnn": entry}
     assert out.stat().st_size < 0.6 * sum(v.nbytes for v in checkpoint.read(trained)["network"].values())
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(weights, "TABLE", row)
+    monkeypatch.setattr(weights, "SHIPPED", shipped)
     for source in (None, "crnn", out):
         found = Recogniser.load(source, device="CPU")
         assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
@@ -180,8 +181,8 @@ def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_pa
         Recogniser.load()
 
 
-def test_every_shipped_file_is_what_the_table_says():
-    for name, row in weights.TABLE.items():
+def test_every_shipped_file_is_what_the_manifest_says():
+    for name, row in weights.SHIPPED.items():
         content = checkpoint.read(weights.path(name))
         assert (content["recipe"], content["charset"]) == (row.recipe, row.charset)
         kept, width = content["data"].get("keep_ratio"), content["data"]["width"]

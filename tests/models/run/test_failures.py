@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import UserError
-from models.data.source import DataError
+from models.data.files import DataError
 from models.dataset import TooManyMissing
 from models.run import failures
 from models.run.signals import Interrupted
