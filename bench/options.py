@@ -32,6 +32,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import operator
 import re
 import sys
 import types
@@ -582,10 +583,14 @@ def check_value(option: Option, value: Any) -> None:
             raise UserError(f"{option.name} is {bounds}, not {number}")
 
 
-def check_bounds(options: Any, prefix: str = "") -> None:
-    """Check a dataclass that was made by hand, not read: the Python API. Raises UserError."""
+def check_values(kind: type, **values: Any) -> None:
+    """Check values that did not come through a Command, the Python API's, as the options of `kind` are. UserError."""
+    for option in options_of(kind):
+        if option.key in values:
+            check_value(option, values[option.key])
+
+
+def check_bounds(options: Any) -> None:
+    """Check a dataclass that was made by hand. Raises UserError."""
     for option in options_of(type(options)):
-        value = options
-        for name in option.key.split("."):
-            value = getattr(value, name)
-        check_value(option, value)
+        check_value(option, operator.attrgetter(option.key)(options))
