@@ -412,7 +412,7 @@ class Command(Generic[T]):
         return f" (did you mean --{hyphens(names[close[0]])}?)" if close else ""
 
     def read_file(self, path: Path) -> dict[str, Given]:
-        """Options of a YAML file. Raises UserError; `read_yaml` says which are nobody's."""
+        """Options of a YAML file. Raises UserError for a key that is none of ours."""
         values = read_yaml(path)
         for key in values:
             self.check_key(key, path)
@@ -522,13 +522,13 @@ def read_yaml(path: Path) -> dict[str, list[str]]:
     """Words by dotted key of a YAML file; null is left out. Raises UserError."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf8")) or {}
-        if not isinstance(tree, dict):
-            raise UserError(f"{path}: want `option: value` lines")
-        return dict(flatten_options(tree))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: want `option: value` lines")
+    return dict(flatten_options(tree))
 
 
 def convert_word(hint: Any, word: str) -> Any:
