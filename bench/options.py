@@ -13,8 +13,8 @@ only way once: `[0.8,0.1,0.1]` and `0.9/0.05/0.05`. `--config run.yaml` holds an
 What an option may be is said in its type: `Annotated[int, Bounds(1)]`. Bounds hold wherever a value comes from, a
 recipe and the Python API (`check_values`) included, and --help shows them.
 
-jsonargparse 4.53 converts and checks numbers, truths and choices. Compared with tyro 1.0.17, each reading the options of
-models.train by itself on two busy cores:
+jsonargparse 4.53 converts and checks numbers, truths and choices. Compared with tyro 1.0.17, each reading the
+options of models.train by itself on two busy cores:
 
                                      jsonargparse                tyro
     import; models.train --help      0.62 s; 0.48 s of CPU       0.47 s; 0.57 s of CPU
