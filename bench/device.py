@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bench.errors import about
-from bench.machine.device import best, inventory
+from bench.machine.discovery import best, inventory
 from bench.records.provenance import cpu_name
 
 

@@ -2,7 +2,7 @@
 
 Data parallel training: every card computes its step and the gradients go round a ring, bucket by bucket, as the
 backward pass makes them (Patarasuk and Yuan 2009; Li et al. 2020 for torch's buckets). docs/performance.md has the
-model beside measurements over links limited on purpose. No torch here.
+model next to measurements over links limited on purpose. No torch here.
 
 Not in the model: cards that wait for the slowest of them, other traffic on the link, and a loader that falls behind.
 """
@@ -68,9 +68,9 @@ class Work:
         return self.compute_s / self.step_s(cards, link)
 
 
-def measured(record: Record) -> float:
-    """Seconds of computing in a step of this record. Raises Refusal where it tells nothing of that."""
-    if record.task != "Train" or record.cell.get("cards") != 1:
+def compute_seconds(record: Record) -> float:
+    """Seconds of computing in a step of this record. Raises Refusal for a record that does not hold it."""
+    if record.task != "Train" or record.cell["cards"] != 1:
         raise Refusal(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
     mean_ms, wait = record.throughput.get("step_mean_ms"), record.throughput.get("data_wait_share") or 0.0
     if not mean_ms:
@@ -78,18 +78,18 @@ def measured(record: Record) -> float:
     return mean_ms / 1e3 * (1 - wait)
 
 
-def projection(record: Record, options: argparse.Namespace) -> str:
-    compute_s, batch = measured(record), record.cell["batch_per_card"]
+def projection_table(record: Record, options: argparse.Namespace) -> str:
+    seconds, batch = compute_seconds(record), record.cell["batch_per_card"]
     size = options.parameters * options.gradient_bytes
     scale = options.bucket_mb * 2**20
-    work = Work(compute_s, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
+    work = Work(seconds, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
     link = Link(options.bandwidth_gbit * 1e9 / 8, options.latency_us / 1e6)
     rows = []
     for cards in (1, *options.cards):
         step_s = work.step_s(cards, link)
         rows.append([cards, step_s * 1e3, work.efficiency(cards, link), cards * batch / step_s])
     title = (
-        f"{record.run} on {record.cell['card']}: {compute_s * 1e3:.2f} ms of computing a step of {batch} pictures, "
+        f"{record.run} on {record.cell['card']}: {seconds * 1e3:.2f} ms of computing a step of {batch} images, "
         f"{size / 1e6:.1f} MB of gradients; {options.bandwidth_gbit:g} Gbit/s one way, {options.latency_us:g} us"
     )
     headers = ["cards", "ms a step", "efficiency", "images/s"]
@@ -122,7 +122,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
-    print("\n\n".join(projection(Record.load(path), options) for path in options.records))
+    print("\n\n".join(projection_table(Record.load(path), options) for path in options.records))
 
 
 if __name__ == "__main__":

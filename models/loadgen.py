@@ -131,7 +131,7 @@ class Driven(Testing):
     options: Loaded
 
     def __post_init__(self):
-        self.lg = loadgen.library()
+        self.lg = loadgen.import_loadgen()
         if self.session.world.size > 1:
             raise Refusal(f"LoadGen asks one process; this run has {self.session.world.size}: name a run with 1 card")
         super().__post_init__()
@@ -147,7 +147,7 @@ class Driven(Testing):
         load = self.load()
         self.folder.mkdir(parents=True)
         self.drive(load)
-        section = loadgen.section(self.folder, load)
+        section = loadgen.loadgen_section(self.folder, load)
         self.session.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {self.folder}")
         return self.measured.record(
             loadgen=section,
@@ -199,7 +199,9 @@ class Driven(Testing):
         lg, total = self.lg, len(self.dataset)
         sut = lg.ConstructSUT(server.issue, server.flush)
         qsl = lg.ConstructQSL(total, min(total, HELD), self.library.load, self.library.unload)
-        lg.StartTestWithLogSettings(sut, qsl, loadgen.settings(lg, load), loadgen.log_settings(lg, self.folder))
+        lg.StartTestWithLogSettings(
+            sut, qsl, loadgen.make_test_settings(lg, load), loadgen.log_settings(lg, self.folder)
+        )
         lg.DestroyQSL(qsl)
         lg.DestroySUT(sut)
         server.asked.put(None)
@@ -207,7 +209,7 @@ class Driven(Testing):
     def accuracy(self) -> dict:
         """From LoadGen's own log of every answer: the whole split, the exact denominator."""
         reads = []
-        for index, text in sorted(loadgen.answers(self.folder).items()):
+        for index, text in sorted(loadgen.read_answers(self.folder).items()):
             one = self.dataset[index]
             if one.weight:  # a picture that cannot be read is not counted, as in models.test
                 reads.append(Read(one.numbers[0], one.texts[0], text.decode(), math.nan))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import Refusal, answer
-from bench.machine.profile import profiled
+from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.record import Record
 from models import test
@@ -142,7 +142,9 @@ class Training:
         batches, steps = iter(Kept(self.batches)), self.stepper.step
         self.learner = self.learn  # a replayed graph does not say which operation launched a kernel
         next(batches)
-        found = profiled(lambda: self.update(next(batches)), self.options.profile_steps, self.session.device, KINDS)
+        found = profile_shares(
+            lambda: self.update(next(batches)), self.options.profile_steps, self.session.device, KINDS
+        )
         self.stepper.step = steps
         return found
 

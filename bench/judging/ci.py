@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from bench.errors import plain
-from bench.judging.outcome import Outcome, row
+from bench.judging.outcome import Outcome, finding_row
 from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
 
 LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the verdict as Markdown")
 
 
-def tell(outcome: Outcome, options: argparse.Namespace) -> None:
+def publish(outcome: Outcome, options: argparse.Namespace) -> None:
     """Write what the options ask for."""
     if options.github:
         github(outcome)
@@ -37,7 +37,7 @@ def github(outcome: Outcome) -> None:
             summary.write(outcome.markdown())
     for found in outcome.findings:
         if found.verdict != PASS:
-            cells = row(found)
+            cells = finding_row(found)
             said = f"{cells['better by']} ({cells['95 % interval']}), accepted {cells['accepted loss']}"
             print(annotation(LEVEL[found.verdict], f"{cells['cell']} {cells['metric']}: {found.verdict}", said))
     if outcome.verdict != PASS and not outcome.findings:
@@ -58,7 +58,7 @@ def junit(outcome: Outcome, path: Path) -> None:
         case = ElementTree.SubElement(
             suite, "testcase", classname=plain(found.evidence.cell), name=found.evidence.metric
         )
-        mark(case, found.verdict, ", ".join(f"{name} {value}" for name, value in row(found).items()))
+        mark(case, found.verdict, ", ".join(f"{name} {value}" for name, value in finding_row(found).items()))
     if not outcome.findings:
         mark(
             ElementTree.SubElement(suite, "testcase", name=plain(outcome.title)),

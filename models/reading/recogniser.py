@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import Refusal
-from bench.machine.device import DEVICES, Device, best
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES, best
 from bench.machine.world import World
 from models import weights
 from models.data.charset import Charset

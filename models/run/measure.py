@@ -19,7 +19,7 @@ from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records import provenance
-from bench.records.derive import completed
+from bench.records.derive import with_derived
 from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
@@ -45,8 +45,8 @@ class Instruments:
         found = session.world.gather(checks(session, sensor))
         everything = [one for rank in found for one in rank]
         if session.options.strict:
-            preflight.insist(everything)
-        for warning in preflight.warnings(everything):
+            preflight.require_clean(everything)
+        for warning in preflight.list_warnings(everything):
             session.say(f"  warning: {warning}")
         facts = sensor.facts() if sensor else {}
         return cls(telemetry.Sampler(sensor).start(), {"name": session.device.card_name(), **facts}, everything)
@@ -58,7 +58,7 @@ def own_sensor(session: Session):
     if device.kind.name == "CPU" and session.world.local_rank:
         return None
     chosen = visibility(device.kind)
-    card = device.identity() or telemetry.physical(device.index, chosen and chosen[1])
+    card = device.identity() or telemetry.physical_card(device.index, chosen and chosen[1])
     return telemetry.open_sensor(device.kind.name, card)
 
 
@@ -67,14 +67,14 @@ def checks(session: Session, sensor) -> list[dict]:
     world, device, options = session.world, session.device, session.options
     per_card = torch.get_num_threads() + session.workers
     place = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
-    at = preflight.here(
+    at = preflight.look_around(
         f"card {device.index}" if device.kind.type != "cpu" else "the host",
         sensor,
         threads=per_card * world.local_size,
         dataset=Path(place) if place and Path(place).exists() else None,
         shared=device.kind.type == "cpu",
     )
-    return preflight.findings(at, host=world.local_rank == 0)
+    return preflight.run_checks(at, host=world.local_rank == 0)
 
 
 def cell(session: Session) -> dict:
@@ -99,7 +99,7 @@ def cell(session: Session) -> dict:
         "input": options.input,
         "without": getattr(options, "without", None),
         "scenario": getattr(options, "scenario", None),
-        "simulated": provenance.simulated(session.device.versions()),
+        "simulated": provenance.is_simulated(session.device.versions()),
     }
 
 
@@ -153,7 +153,7 @@ class Run:
         gather, total_s = self.session.world.gather, self.total_s
         memory = {"peak_bytes": gather(self.session.device.peak_memory_bytes())}
         ceilings = gather(self.limits())
-        return completed(self.raw(gather, total_s, memory=memory, limits=ceilings, **sections))
+        return with_derived(self.raw(gather, total_s, memory=memory, limits=ceilings, **sections))
 
     def failed(self, failure: BaseException) -> Record | None:
         """What this rank alone knows of a run that ended in `failure`; None when that was the user's mistake."""
@@ -163,7 +163,9 @@ class Run:
         where = f"rank {self.session.world.rank}: " * (self.session.world.size > 1)
         reason = f"{where}{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
         self.meter.stop()
-        return completed(self.raw(alone, self.total_s, status=status, status_reasons=[reason[:500]], **self.evidence()))
+        return with_derived(
+            self.raw(alone, self.total_s, status=status, status_reasons=[reason[:500]], **self.evidence())
+        )
 
     def raw(self, gather: Callable, total_s: float, **sections) -> Record:
         session, options, instruments = self.session, self.session.options, self.session.instruments
@@ -178,7 +180,7 @@ class Run:
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather),
             provenance=origin(session, gather),
-            series=gather(self.meter.series.kept()),
+            series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},
             samples=[one for one in gather(sampled) if watched(one, session)],
@@ -203,7 +205,7 @@ class Run:
         data = self.session.options.data
         pictures = (1, data.channels, data.height, data.width)
         flops = ceilings.forward_flops(self.network, pictures)
-        return {"forward_flops_per_image": flops, **ceilings.measure(self.session.device)}
+        return {"forward_flops_per_image": flops, **ceilings.measure_ceilings(self.session.device)}
 
 
 def watched(sampled: dict, session: Session) -> bool:

@@ -14,8 +14,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from bench.machine.meter import Series  # noqa: E402
 from bench.records.record import Record  # noqa: E402
+from bench.records.series import Series  # noqa: E402
 from tests.support.records import make_record  # noqa: E402
 
 NASTY = "<img src=x onerror=alert(1)>|=1+1 \"'\x1b[31m"
@@ -28,7 +28,7 @@ def series(random: np.random.Generator, step_s: float, steps: int, batch: int, r
     times = step_s * np.exp(random.normal(0, 0.03, steps)) * (1 + 0.01 * rank)
     times[:20] *= 1 + 6 * np.exp(-np.arange(20) / 4)
     times[random.random(steps) < 0.01] *= 2
-    return Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps).kept()
+    return Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps).to_record()
 
 
 def samples(random: np.random.Generator, rank: int, seconds: float, watts: float) -> dict:

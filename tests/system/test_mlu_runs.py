@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models.run.options import RECIPES
 
 torch = pytest.importorskip("torch", minversion="2.10")  # what the stand-in needs
@@ -49,7 +49,7 @@ def test_one_card_in_fp32_has_the_cpus_losses(on_mlu, script, tmp_path):
     assert card.accuracy == cpu.accuracy
     assert card.memory["peak_bytes"][0] > 8_331_301 * 4 * 4  # weights, gradients and Adam's two moments
     assert "+fake" in json.dumps(card.provenance)
-    assert list(faults(card)) == []
+    assert list(validation_errors(card)) == []
 
 
 def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_what_it_times(on_mlu):
@@ -80,7 +80,7 @@ def four(on_mlu, script, tmp_path):
         assert done.returncode == 0, done.stderr
         [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
         assert card.run.replace("MLU", "CPU") == cpu.run == f"CRNN_{precision}_{steps}S_4CPUs_Train"
-        assert list(faults(card)) == []
+        assert list(validation_errors(card)) == []
         return card, cpu
 
     return run
