@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.processes import RUN_SCRIPT, last_line, this_python
 from bench.records.record import Record
 from bench.records.run_name import RunName
@@ -44,7 +44,7 @@ class StepPart:
 
 
 def run_ablation(run: str, ablation: str, rest: list[str], steps: int) -> Record:
-    """The record of one ablation, run in its own process. Raises Refusal with its last line when it fails."""
+    """The record of one ablation, run in its own process. Raises UserError with its last line when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         folders = f"--results {folder} --checkpoints {folder}/checkpoints".split()
         length = f"--steps {steps + WARMUP} --warmup-steps {WARMUP} --min-steps 1 --min-seconds 0".split()
@@ -52,7 +52,7 @@ def run_ablation(run: str, ablation: str, rest: list[str], steps: int) -> Record
         done = subprocess.run(command, env=this_python(), capture_output=True, text=True)
         records = [Record.load(path) for path in Path(folder).glob("*.json")]
     if done.returncode or len(records) != 1:
-        raise Refusal(f"the ablation '{ablation}' failed: {last_line(done.stderr.strip() or done.stdout)}")
+        raise UserError(f"the ablation '{ablation}' failed: {last_line(done.stderr.strip() or done.stdout)}")
     return records[0]
 
 
@@ -133,9 +133,9 @@ def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
 def main(argv: list[str] | None = None) -> None:
     options, rest = arguments(argv)
     if RunName.parse(options.run).task != "Train":
-        raise Refusal(f"{options.run}: only training has ablations; name a _Train run")
+        raise UserError(f"{options.run}: only training has ablations; name a _Train run")
     print(breakdown_table(run_ablations(options.run, rest, options.twin_steps, options.rounds)))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.attribute")
+    run_cli(main, "bench.attribute")

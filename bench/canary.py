@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.machine.canary import canary_ms
 from bench.machine.device import Device
 from bench.machine.discovery import DEVICES, best
@@ -23,4 +23,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.canary")
+    run_cli(main, "bench.canary")

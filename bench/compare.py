@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.files import ROOT
 from bench.judging import ci, noise, verdict
 from bench.judging.outcome import Outcome
@@ -44,7 +44,7 @@ def time_canary(build: Build, run: str, folder: Path) -> dict[str, float]:
         command, environment["PYTHONPATH"] = [sys.executable, "-m", "bench.canary", device], str(ROOT)
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise Refusal(f"the canary did not run: {last_line(done.stderr)}")
+        raise UserError(f"the canary did not run: {last_line(done.stderr)}")
     times: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return times
 
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise Refusal(f"--keep {folder}: it holds another session's records; name an empty folder")
+        raise UserError(f"--keep {folder}: it holds another session's records; name an empty folder")
     build = container_image if options.images else check_out
     with ExitStack() as stack:
         builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}
@@ -152,4 +152,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "compare.sh")
+    run_cli(main, "compare.sh")

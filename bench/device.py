@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from bench.machine.discovery import best, inventory
 from bench.records.provenance import cpu_name
 
 
 def main() -> None:
-    if about("bench.device", __doc__, ("--best", "print only the name of the best device here")).best:
+    if parse_no_options("bench.device", __doc__, ("--best", "print only the name of the best device here")).best:
         print(best())
         return
     for name, count in inventory().items():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.judging import baselines, ci, noise, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.policy import FALSE_ALARM, POWER, Tolerance, tolerances
@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     chosen = tolerances(options.metrics, options.margin)
     records = load_valid(find_records(options.places))
     if not records:
-        raise Refusal("no record is left to judge")
+        raise UserError("no record is left to judge")
     if options.promote:
         for group in cells.group_repeats(records):
             print(f"baseline: {baselines.store_baseline(group, options.baselines)}")
@@ -130,4 +130,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.gate")
+    run_cli(main, "bench.gate")

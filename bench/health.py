@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from bench.machine.discovery import inventory, silent_nodes
 
 
@@ -22,5 +22,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    about("bench.health", __doc__)
+    parse_no_options("bench.health", __doc__)
     sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.judging.changes import find_changes
 from bench.judging.policy import TOLERANCES, tolerance_of
 from bench.records import cells
@@ -46,10 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--metric", default="throughput", help=", ".join(TOLERANCES))
     options = parser.parse_args(argv)
     if options.metric not in TOLERANCES:
-        raise Refusal(f"no metric '{options.metric}'; there are {', '.join(TOLERANCES)}")
+        raise UserError(f"no metric '{options.metric}'; there are {', '.join(TOLERANCES)}")
     found = table_of_changes(options.places, options.metric)
     print("no lasting change" if found.empty else found.to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.history")
+    run_cli(main, "bench.history")

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 T = TypeVar("T")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the strings below fields are their --help
@@ -25,7 +25,7 @@ class Parser(ArgumentParser):
     """jsonargparse's parser with errors a person can act on."""
 
     def error(self, message, ex=None):
-        raise Refusal(tidy(str(message)) + self.nearest(str(message)))
+        raise UserError(tidy(str(message)) + self.nearest(str(message)))
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +95,7 @@ def parse(
     example: str = "",
     defaults: Callable[[Parser, list[str]], None] | None = None,
 ) -> T:
-    """Read `kind` (a dataclass) from the command line. Raises Refusal.
+    """Read `kind` (a dataclass) from the command line. Raises UserError.
 
     defaults: called with the parser and the words before they are read, to set other defaults than the dataclass's.
     """

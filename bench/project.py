@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.records.record import Record
 
 CARDS = (8, 16, 32, 64, 128, 256, 512, 1024)
@@ -69,12 +69,12 @@ class Work:
 
 
 def compute_seconds(record: Record) -> float:
-    """Seconds of computing in a step of this record. Raises Refusal for a record that does not hold it."""
+    """Seconds of computing in a step of this record. Raises UserError for a record that does not hold it."""
     if record.task != "Train" or record.cell["cards"] != 1:
-        raise Refusal(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
+        raise UserError(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
     mean_ms, wait = record.throughput.get("step_mean_ms"), record.throughput.get("data_wait_share") or 0.0
     if not mean_ms:
-        raise Refusal(f"{record.run}: measured no step ({record.status})")
+        raise UserError(f"{record.run}: measured no step ({record.status})")
     return mean_ms / 1e3 * (1 - wait)
 
 
@@ -126,4 +126,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.project")
+    run_cli(main, "bench.project")

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from bench import errors
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.files import write_file
 from bench.records.record import RUNS, Record
 from bench.reporting import tables
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     records = load_valid(find_records(options.places), options.simulated) if not failed or any_records(options) else []
     rows = make_rows(records, every_commit=options.all_commits)
     if not rows and not failed:
-        raise Refusal("no record is left to show")
+        raise UserError("no record is left to show")
     pairs = compare_rows(rows)
     everything: list[Row | Failure] = [*rows, *failed]
     shown = everything[-options.last if options.last else 0 :]
@@ -80,4 +80,4 @@ def any_records(options: argparse.Namespace) -> bool:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.report")
+    run_cli(main, "bench.report")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from bench.records import schema
 
 PREFACE = """# Results
@@ -43,5 +43,5 @@ def meaning(one: schema.Declared) -> str:
 
 
 if __name__ == "__main__":
-    about("bench.schema", __doc__)
+    parse_no_options("bench.schema", __doc__)
     print(schema_page(), end="")

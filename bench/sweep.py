@@ -21,7 +21,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Refusal, answer, one_line
+from bench.errors import UserError, one_line, run_cli
 from bench.files import ROOT
 from bench.machine import processes
 from bench.machine.processes import RUN_SCRIPT, Ended, classify_end, this_python
@@ -31,10 +31,10 @@ from bench.reporting.rows import Failure
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. Refusal for a broken one."""
+    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. UserError for a broken one."""
     pieces = re.split(r"\{([^{}]*)\}", pattern)
     if any(mark in piece for piece in pieces[::2] for mark in "{}"):
-        raise Refusal(f"'{pattern}': a brace is not closed, or braces are nested")
+        raise UserError(f"'{pattern}': a brace is not closed, or braces are nested")
     choices = [alternatives(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
     return ["".join(words) for words in product(*choices)]
 
@@ -77,7 +77,7 @@ def largest_batch(fits: Callable[[int], bool], most: int) -> int:
 
 
 def fits_in_memory(run: str, options: list[str], timeout_s: float) -> Callable[[int], bool]:
-    """Whether three steps of `run` at a batch fit in memory. Raises Refusal when a run fails for another reason."""
+    """Whether three steps of `run` at a batch fit in memory. Raises UserError when a run fails for another reason."""
 
     def fits(batch: int) -> bool:
         few = ["--steps", "3"] if run.endswith("_Train") else ["--latency-runs", "0"]
@@ -87,7 +87,7 @@ def fits_in_memory(run: str, options: list[str], timeout_s: float) -> Callable[[
             ended = start_run(run, words, Path(folder), timeout_s)
         print(f"  batch {batch}: {ended.status}", flush=True)
         if ended.status not in ("ok", "oom"):
-            raise Refusal(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
+            raise UserError(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
         return ended.status == "ok"
 
     return fits
@@ -134,7 +134,7 @@ def run_one(run: str, options: argparse.Namespace, passed_on: list[str]) -> Ende
                 return note_failure(run, Ended("oom", "not even a batch of 1 fits"), options.results)
             words += ["--batch-size", str(batch)]
         return note_failure(run, start_run(run, words, options.results, options.timeout), options.results)
-    except Refusal as refusal:
+    except UserError as refusal:
         return note_failure(run, Ended("crash", str(refusal)), options.results)
 
 
@@ -177,4 +177,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.sweep")
+    run_cli(main, "bench.sweep")

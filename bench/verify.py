@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench.errors import answer, one_line
+from bench.errors import one_line, run_cli
 from bench.records.checks import validate_file
 
 
@@ -29,4 +29,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.verify")
+    run_cli(main, "bench.verify")

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.device import Device
 from models.data.charset import Charset
 from models.engines import table as engines
@@ -341,7 +341,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "benchmarks/against_peers.py", example="--peers ../peers")
     tables = options.tables.split(",") if options.tables else list(TABLES)
     if wrong := set(tables) - set(TABLES):
-        raise Refusal(f"no table {', '.join(sorted(wrong))}; there are {', '.join(TABLES)}")
+        raise UserError(f"no table {', '.join(sorted(wrong))}; there are {', '.join(TABLES)}")
     if options.threads:
         torch.set_num_threads(options.threads)
     import_torchvision()
@@ -352,4 +352,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/against_peers.py")
+    run_cli(main, "benchmarks/against_peers.py")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
 from models.data.formats import open_source
@@ -95,4 +95,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.end_to_end")
+    run_cli(main, "benchmarks.end_to_end")

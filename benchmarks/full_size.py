@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
 from models.data.charset import Charset
 from models.dataset import EpochSampler, Shape, open_dataset
 from models.run.options import parse
@@ -118,4 +118,4 @@ def resume_twice(n: int, batch_size: int) -> int:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/full_size.py")
+    run_cli(main, "benchmarks/full_size.py")

@@ -23,7 +23,7 @@ import torch
 from tabulate import tabulate
 
 from bench import sweep
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine import discovery
 from bench.records.record import Record
 from models.data.image import Shape
@@ -205,7 +205,7 @@ def attributed(sitting: Sitting, data: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "benchmarks.gpu", example="--out card --peers ../peers")
     if options.device != "CPU" and not discovery.present(options.device):
-        raise Refusal(f"no {options.device} here: torch {torch.__version__} sees {discovery.inventory()}")
+        raise UserError(f"no {options.device} here: torch {torch.__version__} sees {discovery.inventory()}")
     options.out = options.out.resolve()
     sitting = Sitting(options)
     (options.out / "runs").mkdir(parents=True, exist_ok=True)
@@ -226,4 +226,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.gpu")
+    run_cli(main, "benchmarks.gpu")

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.device import Device
 from benchmarks.against_peers import Batch, Peer, network_of, present, rates, turns
 from models.dataset import Batch as Pictures
@@ -131,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, peer in present(options.peers).items():
         try:
             rows[name] = theirs(peer, options.peers, batch, device)
-        except (Refusal, RuntimeError, ImportError, AttributeError) as error:  # old code on a new torch
+        except (UserError, RuntimeError, ImportError, AttributeError) as error:  # old code on a new torch
             print(f"{name}: does not run here: {error}")
     work = {name: several(step, options.steps, device) for name, step in rows.items()}
     seconds = turns(work, options.rounds, time.perf_counter)
@@ -140,4 +140,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.gpu_peers")
+    run_cli(main, "benchmarks.gpu_peers")

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.device import Device
 from benchmarks import full_size
 from benchmarks.against_peers import CLOCKS, turns
@@ -186,11 +186,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     axis = words.pop(0) if words and not words[0].startswith("-") else None
     options = parse(Options, words, f"benchmarks.growth {axis or 'AXIS'}", example="--rounds 5")
     if axis not in AXES:
-        raise Refusal(f"want an axis, not {axis}; there are {', '.join(AXES)}")
+        raise UserError(f"want an axis, not {axis}; there are {', '.join(AXES)}")
     table = AXES[axis](options)
     print(tabulate(table.rows, table.headers, "github", floatfmt=("", *[".3g"] * len(table.headers))))
     draw(table, options.out / f"{axis}.svg")
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.growth")
+    run_cli(main, "benchmarks.growth")

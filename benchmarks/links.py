@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.project import PARAMETERS, Link, Work, buckets
 from benchmarks.ranks import Together, trained
 from models.run.options import parse
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Options, argv, "benchmarks.links")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # takes the namespaces away
     if os.geteuid() != 0:
-        raise Refusal("network namespaces and tc need root")
+        raise UserError("network namespaces and tc need root")
     rows = []
     for count in options.processes:
         with hosts(count) as names:
@@ -110,4 +110,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.links")
+    run_cli(main, "benchmarks.links")

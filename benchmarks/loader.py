@@ -33,7 +33,7 @@ import torch
 from PIL import Image
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models.data.charset import Charset
 from models.data.conversion import write_packed
 from models.data.formats import open_source
@@ -155,7 +155,7 @@ def with_opencv(content: bytes) -> np.ndarray:
 def peer(checkout: Path, store: Path) -> Reader:
     """clovaai's LmdbDataset and AlignCollate as they are; what their imports lack today is stood in for."""
     if not (checkout / "dataset.py").is_file():
-        raise Refusal(f"--peer {checkout}: no dataset.py of clovaai/deep-text-recognition-benchmark there")
+        raise UserError(f"--peer {checkout}: no dataset.py of clovaai/deep-text-recognition-benchmark there")
     sys.modules.setdefault("natsort", types.SimpleNamespace(natsorted=sorted))
     sys.modules.setdefault("six", types.SimpleNamespace(BytesIO=io.BytesIO))
     torch._utils._accumulate = itertools.accumulate
@@ -198,4 +198,4 @@ def faithfulness(source: Source) -> str:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/loader.py")
+    run_cli(main, "benchmarks/loader.py")

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.options import parse
 from bench.records.record import FAILURES
 from models import render, test, train
@@ -144,4 +144,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(answer(main, "benchmarks.recipes"))
+    sys.exit(run_cli(main, "benchmarks.recipes"))

@@ -25,7 +25,7 @@ import numpy as np
 import simplejpeg
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models.render import Options as Rendering
 from models.render import plan
 from models.rendering.files import INSIDE, MARKER
@@ -95,7 +95,7 @@ def peer(python: Path) -> list[float]:
     try:
         said = subprocess.run([python, PEER], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as problem:
-        raise Refusal(f"--peer {python}: cannot run trdg ({problem})") from None
+        raise UserError(f"--peer {python}: cannot run trdg ({problem})") from None
     return json.loads(said.splitlines()[-1])
 
 
@@ -131,11 +131,11 @@ def genuine(root: Path, most: int = 5000) -> Iterator[np.ndarray]:
     """Decoded pictures of the genuine data set."""
     folder = root / INSIDE
     if not (folder / "annotation.txt").is_file() or (folder / MARKER).exists():
-        raise Refusal(f"--dataset {root}: no genuine Synth90k there")
+        raise UserError(f"--dataset {root}: no genuine Synth90k there")
     with (folder / "annotation.txt").open(encoding="utf8") as annotation:
         for line in islice(annotation, most):
             yield simplejpeg.decode_jpeg((folder / line.split(" ")[0]).read_bytes(), "GRAY")[..., 0]
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/render.py")
+    run_cli(main, "benchmarks/render.py")

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models import Recogniser
 from models.engines.typical import typical
 
@@ -84,7 +84,7 @@ def served(command: list[str]) -> Iterator[str]:
         try:
             line = next((line for line in server.stdout if "http://" in line), None)
             if line is None:
-                raise Refusal(f"{' '.join(command)} did not start")
+                raise UserError(f"{' '.join(command)} did not start")
             yield line.split()[-1].rstrip("/")
         finally:
             server.terminate()
@@ -123,7 +123,7 @@ async def flood(url: str, known: list, clients: int, seconds: float) -> Load:
     try:
         import aiohttp
     except ImportError:
-        raise Refusal("clients need the package aiohttp: pip install -r requirements-dev.txt") from None
+        raise UserError("clients need the package aiohttp: pip install -r requirements-dev.txt") from None
     load, pictures = Load(), itertools.cycle(known)
     patience = aiohttp.ClientTimeout(PATIENCE_S)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=patience) as session:
@@ -143,7 +143,7 @@ async def ready(session, url: str, pictures: Iterator) -> None:
         await client(session, url, pictures, time.perf_counter() + 0.01, load)
         if load.outcomes["right"]:
             return
-    raise Refusal(f"{url} did not answer right in {PATIENCE_S} s")
+    raise UserError(f"{url} did not answer right in {PATIENCE_S} s")
 
 
 def measured(name: str, command: list[str], path: str, asked: argparse.Namespace, pictures: list) -> Iterator[list]:
@@ -166,4 +166,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "serving")
+    run_cli(main, "serving")

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.options import parse
 from bench.records.record import Record
 from benchmarks.recipes import short_words
@@ -67,4 +67,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(answer(main, "benchmarks.start"))
+    sys.exit(run_cli(main, "benchmarks.start"))

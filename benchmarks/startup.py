@@ -97,9 +97,9 @@ def started(options: Options, folder: Path) -> list[tuple[str, float, float]]:
     own = {"CRNN_PYTHON": str(python), MARKS: str(marks), BEGAN: str(time.perf_counter())}
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
     if not marks.exists():
-        from bench.errors import Refusal
+        from bench.errors import UserError
 
-        raise Refusal(f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+        raise UserError(f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
     return json.loads(marks.read_text())
 
 
@@ -132,6 +132,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
         child(sys.argv[2:])
     else:
-        from bench.errors import answer
+        from bench.errors import run_cli
 
-        answer(main, "benchmarks.startup")
+        run_cli(main, "benchmarks.startup")

@@ -14,16 +14,16 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models import convert
 from models.weights import checkpoint
 
 
 def mean(trained: Sequence[convert.Converted]) -> convert.Converted:
-    """One network of several. Raises Refusal when they are not of one make."""
+    """One network of several. Raises UserError when they are not of one make."""
     first, *others = (dataclasses.replace(one, state={}) for one in trained)
     if any(other != first for other in others):
-        raise Refusal("weights of different networks have no mean: give those of one recipe and alphabet")
+        raise UserError("weights of different networks have no mean: give those of one recipe and alphabet")
     states = [one.network().state_dict() for one in trained]
     state = {key: torch.stack([one[key].float() for one in states]).mean(0) for key in states[0]}
     return dataclasses.replace(trained[0], state={key: value.to(states[0][key].dtype) for key, value in state.items()})
@@ -40,10 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(sys.argv[1:] if argv is None else argv)
     read = [convert.own(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
-        raise Refusal("their alphabets differ, so their last layers have no mean")
+        raise UserError("their alphabets differ, so their last layers have no mean")
     convert.save(mean([one for one, _ in read]), read[0][1], options.out)
     print(f"{options.out}: the mean of {', '.join(map(str, options.trained))}")
 
 
 if __name__ == "__main__":
-    answer(main, "models.average")
+    run_cli(main, "models.average")

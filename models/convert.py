@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import Recogniser, build
@@ -158,28 +158,28 @@ class Converted:
     recipe: str | None = None
 
     def network(self) -> Recogniser:
-        """The network with these weights. Raises Refusal when they do not fit it."""
+        """The network with these weights. Raises UserError when they do not fit it."""
         network = build(self.model, self.classes, self.height, self.channels)
         try:
             network.load_state_dict(self.state)
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise Refusal(f"looks like a file of {self.peer} and does not fit its network: {reason[:300]}") from None
+            raise UserError(f"looks like a file of {self.peer} and does not fit its network: {reason[:300]}") from None
         return network
 
 
 def convert(state: State) -> Converted:
-    """A peer's weights to ours. Raises Refusal when their layout is unknown or incomplete."""
+    """A peer's weights to ours. Raises UserError when their layout is unknown or incomplete."""
     state = unwrapped(state)
     peer = next((peer for peer in PEERS if peer.known_by in state), None)
     if peer is None:
-        raise Refusal(
+        raise UserError(
             f"weights of no known layout (they begin with {', '.join(list(state)[:3])}); "
             f"known are {', '.join(p.name for p in PEERS)}"
         )
     for key in (peer.head, peer.recurrent, peer.first):
         if key not in state or state[key].ndim < 2:
-            raise Refusal(f"looks like a file of {peer.name}, but {key} is missing, or no matrix")
+            raise UserError(f"looks like a file of {peer.name}, but {key} is missing, or no matrix")
     changes = {"hidden": state[peer.recurrent].shape[1]}
     if peer.model.rectifier == "tps":
         changes["fiducials"] = len(state[peer.known_by]) // 2
@@ -192,7 +192,7 @@ def convert(state: State) -> Converted:
 
 
 def own(content: dict, path: Path) -> tuple[Converted, Charset]:
-    """The network of a checkpoint of this project. Raises Refusal when parts of it are missing."""
+    """The network of a checkpoint of this project. Raises UserError when parts of it are missing."""
     from models.weights import checkpoint  # which knows this module
 
     checkpoint.checked(content, path, *checkpoint.KINDS)
@@ -244,9 +244,9 @@ ABOUT = "crnn-bench"  # the entry of a file's metadata that says what its weight
 
 
 def save(made: Converted, charset: Charset, path: Path) -> None:
-    """Write weights and the options that build their network. Raises Refusal when the alphabet does not fit."""
+    """Write weights and the options that build their network. Raises UserError when the alphabet does not fit."""
     if charset.classes != made.classes:
-        raise Refusal(
+        raise UserError(
             f"the file has {made.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
             f"pass --charset with the {made.classes - 1} characters it was trained for"
         )
@@ -262,7 +262,7 @@ def save(made: Converted, charset: Charset, path: Path) -> None:
         metadata = {ABOUT: json.dumps(about)}
         save_file({key: value.contiguous() for key, value in made.state.items()}, path, metadata)
     except (OSError, SafetensorError) as error:
-        raise Refusal(f"cannot write {path}: {error}") from None
+        raise UserError(f"cannot write {path}: {error}") from None
 
 
 def is_saved(path: Path) -> bool:
@@ -284,9 +284,9 @@ def load(path: Path) -> dict:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
         return {"network": state, **{key: about[key] for key in ("charset", "recipe", "data", "model")}}
     except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
-        raise Refusal(f"{path}: not a readable safetensors file ({error})") from None
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:
-        raise Refusal(
+        raise UserError(
             f"{path}: says nothing of its {error.args[0]}; was it made by `python -m models.convert`?"
         ) from None
 
@@ -330,4 +330,4 @@ def row(made: Converted, charset: Charset, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    answer(main, "models.convert")
+    run_cli(main, "models.convert")

@@ -15,7 +15,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from models.network.model import Model
 from models.network.network import Recogniser, parameters
 
@@ -69,5 +69,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    about("models.cost", __doc__)
+    parse_no_options("models.cost", __doc__)
     print(table())

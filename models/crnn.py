@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.errors import about
+from bench.errors import parse_no_options
 from models.network.recurrent import Recurrent
 from models.network.vgg import FEATURES, vgg
 
@@ -37,7 +37,7 @@ class CRNN(nn.Module):
 
 
 if __name__ == "__main__":
-    about("models.crnn", __doc__)
+    parse_no_options("models.crnn", __doc__)
     crnn = CRNN()
     count = sum(p.numel() for p in crnn.parameters())
     print(f"{count:,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)")

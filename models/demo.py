@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.errors import answer, one_line
+from bench.errors import one_line, run_cli
 from models.reading.recogniser import Reading, Recogniser, trained
 
 
@@ -111,4 +111,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.demo")
+    run_cli(main, "models.demo")

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine import loadgen
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
@@ -133,7 +133,7 @@ class Driven(Testing):
     def __post_init__(self):
         self.lg = loadgen.import_loadgen()
         if self.session.world.size > 1:
-            raise Refusal(f"LoadGen asks one process; this run has {self.session.world.size}: name a run with 1 card")
+            raise UserError(f"LoadGen asks one process; this run has {self.session.world.size}: name a run with 1 card")
         super().__post_init__()
         self.library = Library(self.dataset)
         self.id = uuid.uuid4().hex
@@ -239,4 +239,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.loadgen")
+    run_cli(main, "models.loadgen")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import answer, one_line
+from bench.errors import one_line, run_cli
 from bench.options import parse
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
 from models.data.charset import Charset
@@ -169,4 +169,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "python -m models.prepare")
+    run_cli(main, "python -m models.prepare")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.options import parse
 from models.rendering import files, fonts, lexicon, marker
 from models.rendering.files import INSIDE, PER_FOLDER
@@ -66,12 +66,12 @@ class Options:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
+    """Raises UserError for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
     options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
     try:
         run(options)
     except OSError as problem:
-        raise Refusal(f"{problem}{nothing_left(options)}") from problem
+        raise UserError(f"{problem}{nothing_left(options)}") from problem
     except KeyboardInterrupt:
         print(f"models.render: interrupted{nothing_left(options)}", file=sys.stderr)
         sys.exit(130)
@@ -94,7 +94,7 @@ def run(options: Options) -> None:
 
 
 def plan(options: Options) -> Sample:
-    """The sample that `options` ask for. Raises Refusal."""
+    """The sample that `options` ask for. Raises UserError."""
     check(options)
     words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
@@ -115,22 +115,22 @@ def check(options: Options) -> None:
     }
     for name, (low, high) in bounds.items():
         if not low <= getattr(options, name) <= high:
-            raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")
+            raise UserError(f"--{name} {getattr(options, name)}: give {low} to {high}")
     choices = {"style": tuple(STYLES), "case": ("auto", *lexicon.CASES)}
     for name, known in choices.items():
         if getattr(options, name) not in known:
-            raise Refusal(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
+            raise UserError(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
     if not (options.out or options.sheet):
-        raise Refusal("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
+        raise UserError("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
 
 
 def shares(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split("/"))
     except ValueError:
-        raise Refusal(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
+        raise UserError(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
     if not (min(train, val, test) >= 0 and 0 < train + val + test < float("inf")):
-        raise Refusal(f"--split {text!r}: give shares of 0 or more, not all of them 0")
+        raise UserError(f"--split {text!r}: give shares of 0 or more, not all of them 0")
     return train, val, test
 
 
@@ -190,4 +190,4 @@ def mapping(workers: int):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container cleans up as Ctrl-C does
-    answer(main, "models.render")
+    run_cli(main, "models.render")

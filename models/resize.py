@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from models import convert
 from models.network.network import build
 from models.network.vgg import RANKS
@@ -155,11 +155,11 @@ OTHER = {"vgg": smaller, "vgg_separated": larger}  # by the backbone
 
 
 def resized(trained: convert.Converted) -> convert.Converted:
-    """The other size, all its weights from `trained`. Raises Refusal: only `crnn` and `crnn_small` have one."""
+    """The other size, all its weights from `trained`. Raises UserError: only `crnn` and `crnn_small` have one."""
     model = trained.model
     if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
         parts = " + ".join((model.rectifier, model.backbone, model.sequence, model.head))
-        raise Refusal(f"only recipes crnn and crnn_small have another size, and this is {parts}")
+        raise UserError(f"only recipes crnn and crnn_small have another size, and this is {parts}")
     return OTHER[model.backbone](trained, {key: value.float() for key, value in trained.network().state_dict().items()})
 
 
@@ -180,4 +180,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.resize")
+    run_cli(main, "models.resize")

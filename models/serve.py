@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.options import parse
 from models.serving.limits import Limits
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         from models.serving.app import application
         from models.serving.connections import Connection
     except ImportError as error:
-        raise Refusal(f"serving needs {error.name}: pip install -r requirements.txt") from None
+        raise UserError(f"serving needs {error.name}: pip install -r requirements.txt") from None
     from models import Recogniser
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
@@ -74,24 +74,24 @@ def main(argv: list[str] | None = None) -> None:
 
 def answered(names: list[str], address: str) -> list[str]:
     """What a request's Host may be. Somebody's page can point its own name at 127.0.0.1, and its reader's browser then
-    lets it read our answers; but it asks under that name (DNS rebinding). Raises Refusal.
+    lets it read our answers; but it asks under that name (DNS rebinding). Raises UserError.
     """
     if odd := [name for name in names if "*" in name.removeprefix("*.")]:
-        raise Refusal(f"--names: {odd[0]} is no name; *.example.com stands for all below it")
+        raise UserError(f"--names: {odd[0]} is no name; *.example.com stands for all below it")
     return [*OWN_NAMES, address, *names] if ipaddress.ip_address(address).is_loopback else names or ["*"]
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there; requests that come before all is ready wait in it. Raises Refusal."""
+    """A socket that listens there; requests that come before all is ready wait in it. Raises UserError."""
     if not 0 <= port <= 65535:  # getaddrinfo would take what is left of 65536
-        raise Refusal(f"--port is 0 to 65535, not {port}")
+        raise UserError(f"--port is 0 to 65535, not {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise Refusal(f"cannot listen on {host}: {error.strerror}") from None
+        raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise Refusal(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
+        raise UserError(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
 
 
 def bracketed(host: str) -> str:
@@ -100,4 +100,4 @@ def bracketed(host: str) -> str:
 
 
 if __name__ == "__main__":
-    answer(main, "models.serve")
+    run_cli(main, "models.serve")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.machine.meter import latencies
 from bench.records.record import Record
 from models.dataset import WordDataset
@@ -170,4 +170,4 @@ def perform(options: Infer) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.test")
+    run_cli(main, "models.test")

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.record import Record
@@ -282,8 +282,8 @@ class Training:
             content = checkpoint.trained(path)
             try:
                 said = start_from(self.network, content["network"], content["charset"], self.session.charset)
-            except Refusal as refusal:
-                raise Refusal(f"{path}: {refusal}") from None
+            except UserError as refusal:
+                raise UserError(f"{path}: {refusal}") from None
             self.session.say(f"starting from {path}: {said}")
 
     def newest(self) -> tuple[dict, Path] | None:
@@ -360,7 +360,7 @@ class Training:
 
 
 def refuse_graph(options: Train, session: Session) -> None:
-    """Raises Refusal with what a CUDA graph of the whole step cannot be made of."""
+    """Raises UserError with what a CUDA graph of the whole step cannot be made of."""
     for wrong, reason in (
         (session.device.kind.type != "cuda", f"a GPU, and this is {session.device.kind.name}"),
         (session.world.size > 1, "one card: leave --graph out, large batches gain little from it"),
@@ -369,7 +369,7 @@ def refuse_graph(options: Train, session: Session) -> None:
         (not fuses(options.optimizer.name, session.device), "--optimizer.name adam or adamw: others ask the host"),
     ):
         if options.graph and wrong:
-            raise Refusal(f"--graph needs {reason}")
+            raise UserError(f"--graph needs {reason}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -390,4 +390,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.train")
+    run_cli(main, "models.train")

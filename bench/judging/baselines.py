@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.files import write_file
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
@@ -22,7 +22,7 @@ def baseline_path(record: Record, folder: Path) -> Path:
 
 
 def load_baseline(record: Record, folder: Path) -> dict[str, Any] | None:
-    """The baseline of this record's card and key; None where there is none. Raises Refusal for a broken file."""
+    """The baseline of this record's card and key; None where there is none. Raises UserError for a broken file."""
     path = baseline_path(record, folder)
     if not path.exists():
         return None
@@ -30,9 +30,9 @@ def load_baseline(record: Record, folder: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf8"))
         values = {name: [float(v) for v in numbers] for name, numbers in content["values"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a baseline ({error}); make one with bench.gate --promote") from None
+        raise UserError(f"{path}: not a baseline ({error}); make one with bench.gate --promote") from None
     if (content.get("card"), content.get("key")) != (record.cell["card"], cells.key(record)):
-        raise Refusal(f"{path}: is of card {content.get('card')}, key {content.get('key')}: it was renamed or edited")
+        raise UserError(f"{path}: is of card {content.get('card')}, key {content.get('key')}: it was renamed or edited")
     return {**content, "values": values}
 
 

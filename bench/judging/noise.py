@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.files import ROOT, write_file
 from bench.judging.policy import Tolerance
 from bench.judging.statistics import sd_upper_bound
@@ -57,7 +57,7 @@ def noise_path(card: str, folder: Path = BASELINES) -> Path:
 
 
 def load_noise(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
-    """Cell key -> metric -> Spread; empty where this card was never calibrated. Raises Refusal for a broken file."""
+    """Cell key -> metric -> Spread; empty where this card was never calibrated. Raises UserError for a broken file."""
     path = noise_path(card, folder)
     if not path.exists():
         return {}
@@ -65,7 +65,7 @@ def load_noise(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Sprea
         cells = json.loads(path.read_text(encoding="utf8"))["cells"]
         return {k: {m: Spread(**s) for m, s in cell["metrics"].items()} for k, cell in cells.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
+        raise UserError(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
 
 
 def store_noise(card: str, key: str, run: str, spreads: dict[str, Spread], folder: Path = BASELINES) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import verdict
 from bench.judging.pairs import Build, RunFailed, run_order
 from bench.judging.policy import Tolerance
@@ -64,7 +64,7 @@ class PairedSession:
             return build.measure(run, results, pair + 1, self.options, self.timeout_s)
         except RunFailed as failure:
             if side == "base":
-                raise Refusal(f"the base {build.name} does not run {run}: {failure}") from None
+                raise UserError(f"the base {build.name} does not run {run}: {failure}") from None
             raise
 
     def evidence(self) -> list[Evidence]:
@@ -78,5 +78,5 @@ class PairedSession:
                     changes = verdict.signed_changes([b for b, _ in complete], [c for _, c in complete], tolerance)
                     found.append(verdict.paired_evidence(run, name, changes, tolerance))
         if not found:
-            raise Refusal(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
+            raise UserError(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
         return found

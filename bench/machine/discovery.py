@@ -21,7 +21,7 @@ os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
 
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.run_name import DEVICES as ORDER
 
 
@@ -151,14 +151,14 @@ def missing_devices() -> list[str]:
 
 
 def require(name: str, cards: int, hint: str = "") -> None:
-    """Raises Refusal, saying what was found and why not more, when `cards` devices of this kind are not here."""
+    """Raises UserError, saying what was found and why not more, when `cards` devices of this kind are not here."""
     found = inventory()
     if name == "CPU" or found[name] >= cards:
         return
     here = ", ".join(f"{count} {kind}" for kind, count in found.items() if kind != "CPU")
     why = count_cards(DEVICES[name])[1]
     parts = (f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores", why, hint)
-    raise Refusal(". ".join(filter(None, parts)))
+    raise UserError(". ".join(filter(None, parts)))
 
 
 def silent_nodes(folder: Path = Path("/dev")) -> list[str]:

@@ -19,7 +19,7 @@ from torch.distributed.elastic.rendezvous.api import (
 )
 from torch.distributed.run import main as torchrun
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import hosts
 from bench.machine.hosts import Meeting, Place
 
@@ -38,7 +38,7 @@ def restarts_allowed(environment: Mapping[str, str], place: Place) -> int:
     """How often failed processes are started again: MAX_RESTARTS, else never on one host, 3 times on several."""
     value = environment.get("MAX_RESTARTS") or str(RESTARTS_OF_MANY_HOSTS if place.hosts > 1 else 0)
     if not value.isdecimal():
-        raise Refusal(f"MAX_RESTARTS={value} is not a number of 0 or more")
+        raise UserError(f"MAX_RESTARTS={value} is not a number of 0 or more")
     return int(value)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.telemetry import Sensor
 from bench.records.sections import PreflightCheck
 
@@ -153,9 +153,9 @@ def list_warnings(found: Iterable[PreflightCheck]) -> list[str]:
 
 
 def require_clean(found: Iterable[PreflightCheck]) -> None:
-    """Raises Refusal naming every warning: what --strict does."""
+    """Raises UserError naming every warning: what --strict does."""
     if found_warnings := list_warnings(found):
-        raise Refusal(f"--strict, and this machine is not as it should be: {'; '.join(found_warnings)}")
+        raise UserError(f"--strict, and this machine is not as it should be: {'; '.join(found_warnings)}")
 
 
 def look_around(card: str, sensor: Sensor | None, threads: int, dataset: Path | None, shared: bool) -> Surroundings:

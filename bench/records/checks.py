@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records import schema
 from bench.records.derive import derived_sections
 from bench.records.record import FAILURES, Record
@@ -39,7 +39,7 @@ def validate_file(path: Path) -> list[str]:
     """The validation errors of a file, an unreadable one included."""
     try:
         return validation_errors(Record.load(path))
-    except Refusal as refusal:
+    except UserError as refusal:
         return [str(refusal).removeprefix(f"{path}: ")]
 
 

@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from bench.errors import Refusal, one_line
+from bench.errors import UserError, one_line
 from bench.records import cells
 from bench.records.checks import validation_errors
 from bench.records.record import Record
@@ -14,12 +14,12 @@ from bench.reporting.rows import Failure, Row, cell_values, format_cell
 
 
 def find_records(paths: list[Path]) -> list[Path]:
-    """The record files named, or inside the folders named. Raises Refusal when there are none."""
+    """The record files named, or inside the folders named. Raises UserError when there are none."""
     if missing := [path for path in paths if not path.exists()]:
-        raise Refusal(f"{missing[0]}: no such file or folder")
+        raise UserError(f"{missing[0]}: no such file or folder")
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
-        raise Refusal(f"no records in {', '.join(map(str, paths))}: a run script writes one for each run")
+        raise UserError(f"no records in {', '.join(map(str, paths))}: a run script writes one for each run")
     return files
 
 
@@ -31,9 +31,9 @@ def load_valid(files: list[Path], simulated: bool = False) -> list[Record]:
         try:
             record = validate(file, simulated)
             if record.record_id in records:
-                raise Refusal(f"record {record.record_id[:8]} was read already: two files hold one run")
+                raise UserError(f"record {record.record_id[:8]} was read already: two files hold one run")
             records[record.record_id] = record
-        except Refusal as reason:
+        except UserError as reason:
             refused.setdefault(str(reason).removeprefix(f"{file}: "), []).append(file.name)
     for why, names in refused.items():
         print(one_line(f"refused {shorten_list(names)}: {why}"), file=sys.stderr)
@@ -41,14 +41,14 @@ def load_valid(files: list[Path], simulated: bool = False) -> list[Record]:
 
 
 def validate(file: Path, simulated: bool) -> Record:
-    """The record in a file. Raises Refusal with what is wrong with it."""
+    """The record in a file. Raises UserError with what is wrong with it."""
     record = Record.load(file)
     errors = validation_errors(record) or display_errors(record)
     if not errors and cells.is_simulated_card(record) and not simulated:
         errors.append("a simulated card measured nothing (--simulated shows it all the same)")
     if errors:
         more = f"; and {len(errors) - 2} more, which bench.verify names" if len(errors) > 2 else ""
-        raise Refusal("; ".join(errors[:2]) + more)
+        raise UserError("; ".join(errors[:2]) + more)
     return record
 
 

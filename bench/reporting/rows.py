@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging.statistics import detectable_change, median_interval
 from bench.records import cells
 from bench.records.record import Record
@@ -70,7 +70,7 @@ class Failure:
             content = json.loads(path.read_text(encoding="utf8"))
             return cls(**{name: str(value) for name, value in content.items()})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise Refusal(f"{path}: not the note of a failed run ({error})") from None
+            raise UserError(f"{path}: not the note of a failed run ({error})") from None
 
 
 Rows = Sequence[Row | Failure]

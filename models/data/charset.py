@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 NAMED = {
     "36": string.digits + string.ascii_lowercase,
@@ -23,7 +23,7 @@ NAMED = {
 BLANKS = {"blank", "<blank>", "[blank]", "[B]"}  # a first line that some tools give the class 0
 
 
-class CharsetError(Refusal):
+class CharsetError(UserError):
     """A text that the alphabet cannot spell, or an alphabet that cannot be used."""
 
 

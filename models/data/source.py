@@ -16,10 +16,10 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 
-class DataError(Refusal):
+class DataError(UserError):
     """Data that cannot be used: one line saying what was wrong, where, and what to do."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset, text_of
 from models.decoding.ctc import Decoded, attention_with_lexicon, decode
 from models.decoding.lexicon import Lexicon
@@ -35,7 +35,7 @@ class Method:
         beam: int | None = None,
         lexicon: Path | None = None,
     ) -> Method:
-        """The method that these options mean. Raises Refusal when they contradict each other or the head."""
+        """The method that these options mean. Raises UserError when they contradict each other or the head."""
         name = name or ("lexicon" if lexicon else "beam" if beam is not None else "greedy")
         for wrong, reason in (
             (name == "lexicon" and not lexicon, "reading with a lexicon needs its words: --lexicon FILE"),
@@ -45,7 +45,7 @@ class Method:
             (beam is not None and beam < 1, f"--beam is a number of prefixes, 1 or more, not {beam}"),
         ):
             if wrong:
-                raise Refusal(reason)
+                raise UserError(reason)
         return cls(name, beam or BEAM, read_lexicon(lexicon, charset) if lexicon else None)
 
     def __call__(self, network: Recogniser, images: Tensor, widths: Tensor | None, charset: Charset) -> Decoded:
@@ -66,12 +66,12 @@ GREEDY = Method()
 
 
 def read_lexicon(path: Path, charset: Charset) -> Lexicon:
-    """The words of a text file. Raises Refusal when there is none, or none that the alphabet can spell."""
+    """The words of a text file. Raises UserError when there is none, or none that the alphabet can spell."""
     try:
         words = text_of(path).split()
     except OSError as error:
-        raise Refusal(f"no lexicon at {path}: {error.strerror}") from None
+        raise UserError(f"no lexicon at {path}: {error.strerror}") from None
     try:
         return Lexicon(words, charset)
-    except Refusal as refusal:
-        raise Refusal(f"{path}: {refusal}") from None
+    except UserError as refusal:
+        raise UserError(f"{path}: {refusal}") from None

@@ -17,7 +17,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.network.heads import Attention, pad
 
@@ -37,7 +37,7 @@ class Lexicon:
         self.labels = [charset.encode(word) for word in self.words]
         self.unspellable = len(folded) - len(self.words)
         if not self.words:
-            raise Refusal(f"a lexicon of {len(words)} words has none that the alphabet can spell")
+            raise UserError(f"a lexicon of {len(words)} words has none that the alphabet can spell")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -84,7 +84,7 @@ def choose(texts: Sequence[str], lexicons: Lexicon | Sequence[Lexicon], scorer: 
     shared = isinstance(lexicons, Lexicon)
     own = [lexicons] * len(texts) if shared else list(lexicons)
     if len(own) != len(texts):
-        raise Refusal(f"{len(own)} lexicons for {len(texts)} pictures: give one for all, or one for each")
+        raise UserError(f"{len(own)} lexicons for {len(texts)} pictures: give one for all, or one for each")
     found = (
         lexicons.candidates(texts, most)
         if shared

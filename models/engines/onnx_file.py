@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network.network import Recogniser
 
 OPSET = 16  # the first with grid_sample, which rectification needs
@@ -35,7 +35,7 @@ class BatchFirst(nn.Module):
 def export(network: Recogniser, path: Path, characters: str, batch_first: bool = False) -> Path:
     """Write `network`, in evaluation mode: input `images` (N, channels, height, W), output `logits` (T, N, classes).
 
-    batch_first: the logits are (N, T, classes). Refusal when the package `onnx` is missing.
+    batch_first: the logits are (N, T, classes). UserError when the package `onnx` is missing.
     """
     picture = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
     axes = {"images": {0: "batch", 3: "width"}, "logits": {batch_first: "steps", not batch_first: "batch"}}
@@ -78,7 +78,7 @@ def annotate(path: Path, properties: dict[str, str]) -> None:
     try:
         import onnx
     except ImportError:
-        raise Refusal("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
+        raise UserError("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
     content = onnx.load(str(path))
     onnx.helper.set_model_props(content, properties)
     onnx.save(content, str(path))

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.image import Shape
 from models.decoding.ctc import decode
 from models.engines.onnx_file import export
@@ -80,7 +80,7 @@ def cast_once(network: Recogniser, dtype: torch.dtype) -> Recogniser:
 def packed(network: Recogniser, session: Session, images: Tensor) -> Run:
     """torch on a CPU with weights laid out once. Padded pictures, whose LSTM steps differ, go the plain way."""
     if not torch.backends.mkldnn.is_available():
-        raise Refusal("--engine prepacked needs a torch with oneDNN; use --engine eager")
+        raise UserError("--engine prepacked needs a torch with oneDNN; use --engine eager")
     plain = eager(network, session, images)
     whole = prepacked(plain)
     return lambda images, widths: whole(images) if widths is None else plain(images, widths)
@@ -96,7 +96,7 @@ def in_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
     """An ONNX file's bytes -> numpy pictures to logits. dtype: what to compute in; None is float32."""
     runtime = package("onnxruntime")
     if dtype is not None:
-        raise Refusal("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
+        raise UserError("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -138,7 +138,7 @@ def tensorrt(network: Recogniser, session: Session, images: Tensor) -> Run:
     """ONNX Runtime's TensorRT provider, which builds the engine; float16 where the precision asks for it."""
     runtime = package("onnxruntime")
     if "TensorrtExecutionProvider" not in runtime.get_available_providers():
-        raise Refusal("--engine tensorrt needs onnxruntime-gpu and TensorRT on an NVIDIA card")
+        raise UserError("--engine tensorrt needs onnxruntime-gpu and TensorRT on an NVIDIA card")
     half = {"trt_fp16_enable": session.device.compute_dtype is not None}
     made = runtime.InferenceSession(
         exported(network, session), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
@@ -162,7 +162,7 @@ def package(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise Refusal(f"--engine {name} needs the package {name}: pip install -r requirements-extra.txt") from None
+        raise UserError(f"--engine {name} needs the package {name}: pip install -r requirements-extra.txt") from None
 
 
 def exported(network: Recogniser, session: Session) -> bytes:
@@ -175,16 +175,16 @@ def alone_in_width(run: Callable) -> Run:
 
     def logits(images: Tensor, widths: Tensor | None) -> Tensor:
         if widths is not None:
-            raise Refusal("this engine reads pictures of one width: use --engine eager with data.keep_ratio")
+            raise UserError("this engine reads pictures of one width: use --engine eager with data.keep_ratio")
         return torch.from_numpy(run(images.contiguous().cpu().numpy())).to(images.device)
 
     return logits
 
 
 def make(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
-    """The engine of that name. Refusal says what it lacks here."""
+    """The engine of that name. UserError says what it lacks here."""
     if name in ON_HOST and session.device.kind.type != "cpu":
-        raise Refusal(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
+        raise UserError(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
     return Engine(name, network, ENGINES[name](network.eval(), session, images))
 
 
@@ -192,7 +192,7 @@ def make(name: str, network: Recogniser, session: Session, images: Tensor) -> En
 def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
     """The engine asked for, or with `auto` the fastest that agrees on `images` (N, C, H, W), normalised.
 
-    Refusal when the one asked for is not here, or computes something else than torch.
+    UserError when the one asked for is not here, or computes something else than torch.
     """
     if name == "auto":
         candidates = [
@@ -203,7 +203,7 @@ def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> 
     if engine.run is network or name in LOSSY:
         return engine
     if wrong := disagreement(engine, network, session, images):
-        raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
+        raise UserError(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
     return engine
 
 
@@ -212,7 +212,7 @@ def tried(name: str, network: Recogniser, session: Session, images: Tensor) -> E
     try:
         engine = make(name, network, session, images)
         wrong = disagreement(engine, network, session, images)
-    except (Refusal, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
+    except (UserError, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
         wrong = str(error).partition("\n")[0]
     session.say(f"  engine {name}: {wrong or 'agrees'}")
     return None if wrong else engine

@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network import heads
 from models.network.backbones import BACKBONES
 from models.network.imagenet import load_imagenet
@@ -23,7 +23,7 @@ LARGEST = {
 }  # fmt: skip
 
 
-class ModelError(Refusal):
+class ModelError(UserError):
     """A combination that cannot work, or a picture that cannot be read; the message says why."""
 
 

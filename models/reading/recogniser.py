@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from bench.machine.discovery import DEVICES, best
 from bench.machine.world import World
@@ -116,7 +116,7 @@ class Recogniser:
         device: CPU, GPU or MLU; None: the best one here. precision: FP32, TF32, AMP or BF16. engine: what computes the
         network, a row of models/engines/table.py, "auto" for the fastest that agrees with torch. beam: search with so
         many prefixes instead of reading greedily; lexicon: a file of words, one of which each text then is.
-        Raises Refusal with the reason when this cannot work.
+        Raises UserError with the reason when this cannot work.
         """
         refuse_unknown("engine", engine, (*ENGINES, "auto"))
         refuse_unknown("device", device or "CPU", tuple(DEVICES))
@@ -126,7 +126,7 @@ class Recogniser:
             charset, shape = Charset(content["charset"]), shape_of(content["data"])
             model = Model(**{**content["model"], "pretrained": ""})
         except (KeyError, TypeError, AttributeError) as error:
-            raise Refusal(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
+            raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
         method = Method.asked(model, charset, beam=beam, lexicon=lexicon)
         session = opened_session(Infer(batch_size=batch_size, engine=engine, model=model), device, precision, charset)
         network = filled(content, path, session, shape)
@@ -142,7 +142,7 @@ class Recogniser:
     def __call__(self, pictures: Sequence[Picture], alternatives: int = ...) -> list[Reading]: ...
 
     def __call__(self, pictures, alternatives=ALTERNATIVES):
-        """Read one picture, or a list of them in batches. Raises UnreadableError (a Refusal) naming what is wrong.
+        """Read one picture, or a list of them in batches. Raises UnreadableError (a UserError) naming what is wrong.
 
         alternatives: how many other texts to look for; 0 is fastest.
         """
@@ -186,18 +186,18 @@ class Recogniser:
 
 
 def trained(recipe: str, root: Path | None = None) -> Path:
-    """The newest best checkpoint of a recipe, else its shipped weights. Raises Refusal when there are neither."""
+    """The newest best checkpoint of a recipe, else its shipped weights. Raises UserError when there are neither."""
     root = checkpoint_root(Common(checkpoints=root))
     if found := checkpoint.newest_best(root, recipe):
         return found
     if name := weights.of_recipe(recipe):
         return weights.path(name)
-    raise Refusal(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
+    raise UserError(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
 
 
 def refuse_unknown(kind: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
-        raise Refusal(f"no {kind} {name!r}; there are {', '.join(known)}")
+        raise UserError(f"no {kind} {name!r}; there are {', '.join(known)}")
 
 
 def located(source: str | Path | None) -> Path:
@@ -237,7 +237,7 @@ def started(network: Network, session: Session, shape: Shape) -> Engine:
 
 def refuse_elsewhere(name: str, network: Network) -> None:
     if name not in ("eager", "auto"):
-        raise Refusal(f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager")
+        raise UserError(f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager")
 
 
 def stacked(pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff"}
 SYSTEM_FOLDERS = (
@@ -53,7 +53,7 @@ PLAIN = (
 )
 
 
-class FontError(Refusal):
+class FontError(UserError):
     """Fonts that are not there, cannot be read, or lack the characters asked for."""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 BUNDLED = Path(__file__).with_name("words.txt.xz")  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
 LONGEST = 60  # characters; a longer "word" is a line of something that is no lexicon
@@ -20,23 +20,23 @@ MARKS = ".,'-!?:&$%" * 2 + "".join(sorted(set(string.punctuation) - set("/\\_"))
 def read_lexicon(path: str | Path | None = None) -> list[str]:
     """Lower-case words in the order of the file (UTF-8, one a line), each once; the bundled ones without.
 
-    Raises Refusal naming the file and line of a word that could not be part of a file name.
+    Raises UserError naming the file and line of a word that could not be part of a file name.
     """
     if path is None:
         return lzma.decompress(BUNDLED.read_bytes()).decode().split()
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
-        raise Refusal(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+        raise UserError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
     words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
     if not words:
-        raise Refusal(f"{path}: no words in it; a lexicon has one word a line")
+        raise UserError(f"{path}: no words in it; a lexicon has one word a line")
     return list(words)
 
 
 def check(word: str, path: str | Path, number: int) -> str:
     if len(word) > LONGEST or not word.isprintable() or any(c in "/\\_. \t" for c in word):
-        raise Refusal(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
+        raise UserError(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
     return word
 
 

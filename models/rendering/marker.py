@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.rendering.files import INSIDE, MARKER
 from models.rendering.sample import Sample
 from models.rendering.styles import STYLES
@@ -42,13 +42,13 @@ def digest(parts) -> str:
 
 
 def must_match(out: Path, about: dict) -> None:
-    """Raises Refusal unless the dataset below `out` is the very sample that `about` describes."""
+    """Raises UserError unless the dataset below `out` is the very sample that `about` describes."""
     target = out / INSIDE.parts[0]
     try:
         there = json.loads((out / INSIDE / MARKER).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Refusal(f"{target} holds a dataset that was not rendered; give another --out") from None
+        raise UserError(f"{target} holds a dataset that was not rendered; give another --out") from None
     differs = [key for key in about if there.get(key) != about[key]]
     if differs:
         what = f"{differs[0]} {there.get(differs[0])!r}, not {about[differs[0]]!r}"[:160]
-        raise Refusal(f"{target} holds another sample ({what}); remove it or give another --out")
+        raise UserError(f"{target} holds another sample ({what}); remove it or give another --out")

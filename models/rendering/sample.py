@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.synth90k import SPLITS
 from models.rendering.fonts import Face
 from models.rendering.lexicon import spell, split_words
@@ -69,7 +69,7 @@ class Sample:
         chosen = []
         for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
             if len(pictures) and not len(pool):
-                raise Refusal(f"{len(self.words)} words are too few to give {name} words of its own")
+                raise UserError(f"{len(self.words)} words are too few to give {name} words of its own")
             chosen.append(np.resize(pool, len(pictures)))
         return np.concatenate(chosen)
 

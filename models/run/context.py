@@ -84,7 +84,7 @@ class Session:
 
     @cached_property
     def method(self) -> Method:
-        """How logits become texts; in training greedily. Raises Refusal when the options contradict each other."""
+        """How logits become texts; in training greedily. Raises UserError when the options contradict each other."""
         options = self.options
         if not isinstance(options, Infer):
             return GREEDY

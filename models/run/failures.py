@@ -7,7 +7,7 @@ import re
 import traceback
 from collections.abc import Callable
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.processes import OUT_OF_MEMORY
 from models.run.signals import Interrupted
 
@@ -44,7 +44,7 @@ def of_loader(failure: BaseException) -> tuple[str, str] | None:
 
 def verdict(failure: BaseException) -> str | None:
     """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
-    if isinstance(failure, Refusal):
+    if isinstance(failure, UserError):
         return failure.status
     if lost := of_loader(failure):
         return lost[0]
@@ -59,7 +59,7 @@ def out_of_memory(failure: BaseException) -> bool:
 
 def one_line(failure: BaseException, batch: int, trial: Callable[[int], object] | None, free: Callable) -> str | None:
     """What a person is told in place of a traceback; None: the traceback is the best there is."""
-    if isinstance(failure, Refusal):
+    if isinstance(failure, UserError):
         return None
     if lost := of_loader(failure):
         return lost[1]

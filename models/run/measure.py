@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.errors import Refusal, plain
+from bench.errors import UserError, plain
 from bench.files import refuse_unwritable, say, warn
 from bench.machine import ceilings, preflight, telemetry
 from bench.machine.discovery import visibility
@@ -40,7 +40,7 @@ class Instruments:
 
     @classmethod
     def open(cls, session: Session) -> Instruments:
-        """Check the machine, say what is wrong with it, start sampling. Raises Refusal under --strict."""
+        """Check the machine, say what is wrong with it, start sampling. Raises UserError under --strict."""
         sensor = own_sensor(session)
         found = session.world.gather(checks(session, sensor))
         everything = [one for rank in found for one in rank]
@@ -236,5 +236,5 @@ def recorded(run: Run, options: Common):
             say(f"record of a failed run ({record.status}): {plain(str(record.save(options.results)))}")
         free = getattr(run.session.device.module, "empty_cache", lambda: None)
         if line := one_line(failure, options.batch_size, run.trial, free):
-            raise Refusal(line) from None
+            raise UserError(line) from None
         raise

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import yaml
 
 from bench import options as command_line
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.options import Parser, tidy
 from models.network.model import Model
 
@@ -171,7 +171,7 @@ def refuse_too_small(options: Common) -> None:
     for name, least in LEAST.items():
         value = getattr(options, name, None)
         if value is not None and value < least:
-            raise Refusal(f"--{name} is at least {least}, not {value}")
+            raise UserError(f"--{name} is at least {least}, not {value}")
 
 
 def flatten(tree: dict, prefix: str = "") -> dict:
@@ -188,7 +188,7 @@ def recipe_path(name: str) -> Path:
         return path
     known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
     close = difflib.get_close_matches(name, known, n=1)
-    raise Refusal(
+    raise UserError(
         f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + "".join(f" ({one}?)" for one in close)
     )
 
@@ -206,33 +206,33 @@ def read_recipe(parser: Parser, words: list[str]) -> None:
     try:
         values = flatten(yaml.safe_load(path.read_text(encoding="utf8")) or {})
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a recipe: {tidy(str(error))}") from None
+        raise UserError(f"{path}: not a recipe: {tidy(str(error))}") from None
     everything = command_line.build_parser(Train, "").names
     for key, value in values.items():
         if any(name.startswith(f"{key}.") for name in everything):
-            raise Refusal(f"{path}: '{key}' holds options of its own, one a line, and not {value!r}")
+            raise UserError(f"{path}: '{key}' holds options of its own, one a line, and not {value!r}")
         if key not in everything:
-            raise Refusal(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
+            raise UserError(f"{path}: no option '{key}'{parser.nearest(repr(key))}")
     mine = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key in parser.names}
     try:
         parser.parse_object(mine)  # defaults are not checked for their types, objects are
-    except Refusal as refusal:
-        raise Refusal(f"{path}: {refusal}") from None
+    except UserError as refusal:
+        raise UserError(f"{path}: {refusal}") from None
     parser.set_defaults(mine)
 
 
 def parse(kind: type[T], argv: list[str] | None, prog: str, example: str = "") -> T:
-    """Read `kind` from its recipe and the command line. Raises Refusal."""
+    """Read `kind` from its recipe and the command line. Raises UserError."""
     options = command_line.parse(kind, argv, prog, example, defaults=read_recipe)
     refuse_too_small(options)
     return options
 
 
 def dataset_root(options: Common) -> str:
-    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises Refusal when neither is there."""
+    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises UserError when neither is there."""
     root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     if not root:
-        raise Refusal(
+        raise UserError(
             "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "
             "or make a sample with `python -m models.render --out data/sample`"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.combined import Mix
 from models.data.formats import Reading, has_splits, open_source
 from models.data.source import Source
@@ -18,12 +18,12 @@ from models.run.context import Session
 def open_sets(session: Session, places: Sequence[str], split: str) -> WordDataset:
     """All sets in a row. A place is a path, or NAME=PATH; without a name a set is called as its file or folder.
 
-    Raises Refusal: two sets of one name, or a path that holds no data set.
+    Raises UserError: two sets of one name, or a path that holds no data set.
     """
     named = [called(place) for place in places]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Refusal(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
+        raise UserError(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
     sources = [open_set(name, path, split) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
     data = WordDataset(source, session.shape, session.charset, foreign="strip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.network.network import Recogniser, our_names
 
@@ -12,7 +12,7 @@ from models.network.network import Recogniser, our_names
 def start_from(network: Recogniser, weights: dict[str, Tensor], theirs: str, charset: Charset) -> str:
     """Load `weights`, trained for the alphabet `theirs`, and say in one line what was kept.
 
-    With another alphabet the last layer, whose rows are characters, starts anew and all else is kept. Raises Refusal
+    With another alphabet the last layer, whose rows are characters, starts anew and all else is kept. Raises UserError
     when anything else does not fit.
     """
     weights = our_names(weights)
@@ -31,7 +31,7 @@ def start_from(network: Recogniser, weights: dict[str, Tensor], theirs: str, cha
 
 
 def refuse_misfits(weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
-    """Raises Refusal naming what is missing, too much or of another shape."""
+    """Raises UserError naming what is missing, too much or of another shape."""
     reasons = [f"{key} is missing" for key in own.keys() - weights.keys()]
     reasons += [f"{key} is of no use" for key in weights.keys() - own.keys()]
     reasons += [
@@ -41,4 +41,4 @@ def refuse_misfits(weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:
     ]
     if reasons:
         more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-        raise Refusal(f"the weights are of another network: {'; '.join(sorted(reasons)[:3])}{more}")
+        raise UserError(f"the weights are of another network: {'; '.join(sorted(reasons)[:3])}{more}")

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import NAMED
 
 FOLDER = Path(__file__).resolve().parent
@@ -53,10 +53,10 @@ TABLE: dict[str, Shipped] = {
 
 
 def path(name: str | None = None) -> Path:
-    """The file of shipped weights; None: the first ones. Raises Refusal: no such ones, or the file is damaged."""
+    """The file of shipped weights; None: the first ones. Raises UserError: no such ones, or the file is damaged."""
     name = name or next(iter(TABLE))
     if name not in TABLE:
-        raise Refusal(f"no shipped weights called {name!r}; there are {', '.join(TABLE)}")
+        raise UserError(f"no shipped weights called {name!r}; there are {', '.join(TABLE)}")
     return intact(FOLDER / TABLE[name].file, TABLE[name].sha256)
 
 
@@ -66,14 +66,14 @@ def of_recipe(recipe: str, characters: str | None = None) -> str | None:
 
 
 def intact(file: Path, expected: str) -> Path:
-    """The file, when its content is what the table says. Raises Refusal."""
+    """The file, when its content is what the table says. Raises UserError."""
     again = "get it again: git checkout -- models/weights"
     try:
         found = digest(file)
     except OSError as error:
-        raise Refusal(f"{file}: {error.strerror}; {again}") from None
+        raise UserError(f"{file}: {error.strerror}; {again}") from None
     if found != expected:
-        raise Refusal(f"{file}: damaged or replaced (sha256 {found[:12]}..., not {expected[:12]}...); {again}")
+        raise UserError(f"{file}: damaged or replaced (sha256 {found[:12]}..., not {expected[:12]}...); {again}")
     return file
 
 

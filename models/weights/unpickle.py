@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 State = dict[str, Tensor]
 
@@ -77,24 +77,24 @@ def refuse_archive(path: Path) -> None:
 
 
 def read_weights(path: Path) -> State:
-    """The tensors of a file, wherever they are in it. Raises Refusal when more than tensors must be built."""
+    """The tensors of a file, wherever they are in it. Raises UserError when more than tensors must be built."""
     return tensors(read(path), path)
 
 
 def read(path: Path):
-    """What `load` gives. Raises Refusal, in one line, where that raises."""
+    """What `load` gives. Raises UserError, in one line, where that raises."""
     try:
         return load(path)
     except FileNotFoundError:
-        raise Refusal(f"no file at {path}") from None
+        raise UserError(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         needs = f" (it asks for {asked[1]})" if asked else ""
-        raise Refusal(
+        raise UserError(
             f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
         ) from None
     except UNREADABLE as error:
-        raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
+        raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
 
 
 def tensors(content, path: Path) -> State:
@@ -103,7 +103,7 @@ def tensors(content, path: Path) -> State:
     for candidate in (content, *inside):
         if isinstance(candidate, dict) and candidate and all(map(is_weight, candidate.items())):
             return dict(candidate)
-    raise Refusal(f"{path}: holds no table of weights")
+    raise UserError(f"{path}: holds no table of weights")
 
 
 def is_weight(item: tuple) -> bool:

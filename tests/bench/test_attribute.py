@@ -1,7 +1,7 @@
 import pytest
 
 from bench import attribute
-from bench.errors import Refusal
+from bench.errors import UserError
 from tests.support.records import make_record
 
 
@@ -59,12 +59,12 @@ def test_each_ablation_runs_in_turn_and_one_card_needs_no_ablation_without_sync(
 
 
 def test_a_ablation_that_fails_is_named_with_its_last_words(tmp_path):
-    with pytest.raises(Refusal, match=r"the ablation 'loader' failed: .*nowhere"):
+    with pytest.raises(UserError, match=r"the ablation 'loader' failed: .*nowhere"):
         attribute.run_ablation("CRNN_FP32_1S_1CPU_Train", "loader", ["--dataset", "/nowhere"], 1)
 
 
 def test_testing_has_no_ablations():
-    with pytest.raises(Refusal, match="name a _Train run"):
+    with pytest.raises(UserError, match="name a _Train run"):
         attribute.main(["CRNN_Infer"])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import gate
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import baselines, noise
 from bench.judging.noise import Spread
 from tests.support.records import make_record
@@ -87,19 +87,19 @@ def test_fewer_words_read_fail_although_speed_holds(promoted, capsys):
 def test_a_broken_baseline_is_one_line(promoted, content):
     [path] = promoted.baselines.glob("*.json")
     path.write_text(content)
-    with pytest.raises(Refusal, match="not a baseline"):
+    with pytest.raises(UserError, match="not a baseline"):
         gate.main([str(promoted()), "--baselines", str(promoted.baselines)])
 
 
 def test_a_renamed_baseline_is_refused(promoted):
     [path] = promoted.baselines.glob("*.json")
     path.write_text(path.read_text().replace("Test CPU", "Better CPU"))
-    with pytest.raises(Refusal, match="was renamed or edited"):
+    with pytest.raises(UserError, match="was renamed or edited"):
         gate.main([str(promoted()), "--baselines", str(promoted.baselines)])
 
 
 def test_an_empty_folder_is_one_line(tmp_path):
-    with pytest.raises(Refusal, match="no records in"):
+    with pytest.raises(UserError, match="no records in"):
         gate.main([str(tmp_path)])
 
 

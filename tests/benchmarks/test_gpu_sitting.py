@@ -4,7 +4,7 @@ import tarfile
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import gpu, gpu_peers
 from benchmarks.gpu import CASES, Case, Options, Sitting
 from models.run.options import Infer, Train, parse
@@ -23,7 +23,7 @@ def test_names_of_cases_differ():
 def test_without_a_card_it_says_what_torch_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu.device, "inventory", lambda: {"GPU": 0, "CPU": 1})
     monkeypatch.setattr(gpu.device, "present", lambda name: 0)
-    with pytest.raises(Refusal, match=r"no GPU here: torch .* sees \{'GPU': 0"):
+    with pytest.raises(UserError, match=r"no GPU here: torch .* sees \{'GPU': 0"):
         gpu.main(["--out", str(tmp_path)])
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import growth
 from benchmarks.growth import AXES, Options, Point, Table, grown, points
 
@@ -50,5 +50,5 @@ def test_the_command_prints_a_table_and_draws_it(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize("words", [[], ["hight"], ["--rounds", "3"]])
 def test_an_axis_that_is_none_is_refused_with_those_there_are(words):
-    with pytest.raises(Refusal, match="there are batch, threads, width, classes, processes, buckets, dataset"):
+    with pytest.raises(UserError, match="there are batch, threads, width, classes, processes, buckets, dataset"):
         growth.main(words)

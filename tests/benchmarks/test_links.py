@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import links
 from benchmarks.links import PAYLOAD, Options
 
@@ -19,7 +19,7 @@ def test_half_the_bytes_take_half_the_time_on_a_slow_link():
 
 def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Refusal, match="need root"):
+    with pytest.raises(UserError, match="need root"):
         links.main([])
 
 

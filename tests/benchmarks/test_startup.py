@@ -1,6 +1,6 @@
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import startup
 
 
@@ -16,7 +16,7 @@ def test_stages_follow_each_other_and_end_at_the_first_batch(sample, tmp_path):
 
 
 def test_a_run_that_reaches_no_batch_is_refused_with_its_last_words(tmp_path):
-    with pytest.raises(Refusal, match=r"reached no batch: .*nowhere"):
+    with pytest.raises(UserError, match=r"reached no batch: .*nowhere"):
         startup.started(startup.Options(str(tmp_path / "nowhere")), tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import convert, demo, test, train
 from models.run import options
 from models.weights import checkpoint
@@ -35,7 +35,7 @@ def refused(sample, tmp_path):
 
     def run(program, *words) -> str:
         places = ["--dataset", sample, "--results", tmp_path / "runs"]
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(UserError) as caught:
             program.main([*map(str, places), *SMALL, *map(str, words)])
         assert not (tmp_path / "runs").exists()
         line = str(caught.value)
@@ -74,8 +74,8 @@ def test_a_checkpoint_that_does_not_fit(name, trained, tmp_path, refused):
     path = changed(trained, tmp_path / "changed.pt", change)
     line = refused(test, "--checkpoint", path)
     assert line.startswith(str(path))
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(line)
+    with pytest.raises(UserError, match=reason):
+        raise UserError(line)
 
 
 @pytest.mark.parametrize("name", ["no weights", "no alphabet", "a weight is missing"])
@@ -83,7 +83,7 @@ def test_fine_tuning_and_demo_refuse_it_too(name, trained, tmp_path, refused):
     path = changed(trained, tmp_path / "changed.pt", CHANGES[name][0])
     assert str(path) in refused(train, "--start-from", path, "--steps", "1")
     Image.new("L", (100, 32)).save(tmp_path / "a.png")
-    with pytest.raises(Refusal, match=str(path)):
+    with pytest.raises(UserError, match=str(path)):
         demo.main([str(tmp_path / "a.png"), "--checkpoint", str(path)])
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_checkpoint(name, program, option, trained, tmp_path, 
     damaged(trained, tmp_path / "files")
     path = tmp_path / "files" / f"{name}.pt"
     assert str(path) in refused(program, option, path)
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         convert.main([str(path), str(tmp_path / "out.safetensors")])
     assert not (tmp_path / "HACKED").exists()
 
@@ -151,8 +151,8 @@ SENSELESS = {
 @pytest.mark.parametrize("program", [test, train], ids=["test", "train"])
 def test_a_combination_without_sense(name, program, refused):
     words, reason = SENSELESS[name]
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(refused(program, *words))
+    with pytest.raises(UserError, match=reason):
+        raise UserError(refused(program, *words))
 
 
 RECIPES = {
@@ -172,8 +172,8 @@ def test_a_recipe_that_cannot_be_used(name, tmp_path, refused, monkeypatch):
     monkeypatch.setattr(options, "RECIPES", tmp_path)
     line = refused(train, "--recipe", "bad")
     assert line.startswith(str(tmp_path / "bad.yaml"))
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(line)
+    with pytest.raises(UserError, match=reason):
+        raise UserError(line)
 
 
 def test_the_program_says_it_in_one_line_and_ends_with_2(sample, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.data.image import decode
 from models.data.packed import PackedWriter
@@ -38,7 +38,7 @@ def read_all(root):
         assert len(batch.texts) == len(batch.images) == len(batch.lengths)
         assert len(batch.texts) + len(batch.skipped) >= len(data)
         return data.manifest_hash
-    except Refusal as refusal:
+    except UserError as refusal:
         assert str(refusal) and "\n" not in str(refusal)
 
 

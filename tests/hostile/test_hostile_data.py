@@ -9,7 +9,7 @@ import os
 import lmdb
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import prepare
 from models.data.charset import Charset
 from models.data.source import FOLLOW_LINKS, stays
@@ -152,7 +152,7 @@ def put(folder, **values):
 def test_an_lmdb_that_lies_about_itself(values, said, tmp_path):
     make_store(tmp_path / "db")
     put(tmp_path / "db", **values)
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         read(tmp_path / "db")
 
 
@@ -170,7 +170,7 @@ def test_a_label_of_megabytes_is_skipped(tmp_path):
 def test_json_that_is_no_text_is_one_line(content, tmp_path):
     (tmp_path / "labels.json").write_text(content)
     (tmp_path / "a.jpg").write_bytes(jpeg())
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         read(tmp_path)
     assert "\n" not in str(refused.value)
 

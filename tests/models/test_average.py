@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import average, convert
 from models.data.charset import Charset
 from models.network.model import Model
@@ -37,6 +37,6 @@ def test_every_weight_is_the_mean_of_theirs(tmp_path, capsys):
 @pytest.mark.parametrize("other", [{"model": Model(hidden=8)}, {"charset": "94"}])
 def test_others_are_refused(other, tmp_path):
     one, two = saved(tmp_path, "one.safetensors")[0], saved(tmp_path, "two.safetensors", **other)[0]
-    with pytest.raises(Refusal, match=r"networks have no mean|alphabets differ"):
+    with pytest.raises(UserError, match=r"networks have no mean|alphabets differ"):
         average.main([str(one), str(two), str(tmp_path / "mean.safetensors")])
     assert not (tmp_path / "mean.safetensors").exists()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import convert
 from models.crnn import CRNN
 from models.data.charset import Charset
@@ -381,7 +381,7 @@ class Stranger:
 def test_what_is_not_a_peers_file_is_refused_in_one_line(write, reason, tmp_path, capsys):
     path = tmp_path / "peer.pth"
     write(path)
-    with pytest.raises(Refusal, match=reason) as refusal:
+    with pytest.raises(UserError, match=reason) as refusal:
         convert.main([str(path), str(tmp_path / "out.safetensors")])
     assert "\n" not in str(refusal.value) and not capsys.readouterr().out
     assert not (tmp_path / "out.safetensors").exists()
@@ -390,21 +390,21 @@ def test_what_is_not_a_peers_file_is_refused_in_one_line(write, reason, tmp_path
 def test_missing_and_extra_weights_are_named():
     state = gitycc()
     del state["cnn.conv3.weight"]
-    with pytest.raises(Refusal, match=r"GitYCC.*conv3"):
+    with pytest.raises(UserError, match=r"GitYCC.*conv3"):
         convert.convert(state)
-    with pytest.raises(Refusal, match=r"clovaai.*extra"):
+    with pytest.raises(UserError, match=r"clovaai.*extra"):
         convert.convert({**clovaai_ctc(), "extra.weight": torch.zeros(1)})
 
 
 def test_an_alphabet_of_another_size_is_refused(tmp_path):
-    with pytest.raises(Refusal, match=r"37 classes and the alphabet 95.*36 characters"):
+    with pytest.raises(UserError, match=r"37 classes and the alphabet 95.*36 characters"):
         convert.save(convert.convert(gitycc()), Charset.named("94"), tmp_path / "out.safetensors")
 
 
 def test_a_safetensors_file_of_someone_else_is_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(Refusal, match="says nothing of its"):
+    with pytest.raises(UserError, match="says nothing of its"):
         convert.load(tmp_path / "x.safetensors")
     (tmp_path / "y.safetensors").write_bytes(b"no")
-    with pytest.raises(Refusal, match="not a readable"):
+    with pytest.raises(UserError, match="not a readable"):
         convert.load(tmp_path / "y.safetensors")

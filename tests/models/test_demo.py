@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import convert, demo
 from models.data.charset import Charset
 from models.network.model import Model
@@ -81,10 +81,10 @@ def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monke
     path = trained(tmp_path, Model(hidden=8))
     (tmp_path / "text.png").write_text("hello")
     for image, reason in ((tmp_path / "text.png", "not a picture"), (tmp_path / "none.png", "No such file")):
-        with pytest.raises(Refusal, match=reason):
+        with pytest.raises(UserError, match=reason):
             demo.main([str(image), "--checkpoint", str(path)])
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
-    with pytest.raises(Refusal, match="no trained checkpoint of 'rare'"):
+    with pytest.raises(UserError, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])
 
 

@@ -10,7 +10,7 @@ import time
 import lmdb
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import prepare
 from models.data.charset import Charset
 from models.data.writer import Writer, check_space
@@ -22,7 +22,7 @@ def run(*argv):
     """None, or the line that the program would refuse with."""
     try:
         return prepare.main([*map(str, argv), "--workers", "1"])
-    except Refusal as refusal:
+    except UserError as refusal:
         return str(refusal)
 
 

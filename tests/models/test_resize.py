@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.record import Record
 from models import convert, resize, train, weights
 from models.data.charset import Charset
@@ -72,7 +72,7 @@ def test_a_large_one_reads_as_the_small_one_and_has_room_to_learn():
 
 
 def test_other_recognisers_are_refused():
-    with pytest.raises(Refusal, match="only recipes crnn and crnn_small"):
+    with pytest.raises(UserError, match="only recipes crnn and crnn_small"):
         resize.resized(converted(build(Model(sequence="gru"))))
 
 

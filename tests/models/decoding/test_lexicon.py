@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.decoding.ctc import attention, attention_with_lexicon, decode, greedy
 from models.decoding.lexicon import Lexicon, nearest
@@ -72,7 +72,7 @@ def test_each_picture_may_have_its_own_lexicon():
     logits = logits_of(["abc", "abc"], FULL)
     lexicons = [Lexicon(["abd", "xyz"], FULL), Lexicon(["abc", "xyz"], FULL)]
     assert decode(logits, None, FULL, "lexicon", words=lexicons).texts == ["abd", "abc"]
-    with pytest.raises(Refusal, match="1 lexicons for 2 pictures"):
+    with pytest.raises(UserError, match="1 lexicons for 2 pictures"):
         decode(logits, None, FULL, "lexicon", words=lexicons[:1])
 
 
@@ -84,7 +84,7 @@ def test_doubled_letters_are_weighed_rightly():
 def test_words_are_folded_counted_and_refused_as_the_alphabet_demands():
     lexicon = Lexicon(["Abc", "abc", "a-b", "", "cab "], LETTERS)
     assert lexicon.words == ["abc", "cab"] and lexicon.unspellable == 1
-    with pytest.raises(Refusal, match="none that the alphabet can spell"):
+    with pytest.raises(UserError, match="none that the alphabet can spell"):
         Lexicon(["x-ray", "!"], LETTERS)
 
 

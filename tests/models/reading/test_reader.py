@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import Recogniser, convert, weights
 from models.data.charset import Charset
 from models.network.model import Model
@@ -198,7 +198,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_picture_is_refused_in_a_line(name, read):
     make, reason = BAD[name]
-    with pytest.raises(Refusal, match=reason) as caught:
+    with pytest.raises(UserError, match=reason) as caught:
         read(make())
     assert "\n" not in str(caught.value) and "object at" not in str(caught.value)
 
@@ -216,7 +216,7 @@ def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_pa
         found = Recogniser.load(source, device="CPU")
         assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
     out.write_bytes(out.read_bytes()[:-1] + b"x")
-    with pytest.raises(Refusal, match="damaged or replaced"):
+    with pytest.raises(UserError, match="damaged or replaced"):
         Recogniser.load()
 
 
@@ -229,9 +229,9 @@ def test_every_shipped_file_is_what_the_table_says():
 
 
 def test_an_unknown_engine_or_device_is_refused(trained):
-    with pytest.raises(Refusal, match="no engine 'quick'"):
+    with pytest.raises(UserError, match="no engine 'quick'"):
         Recogniser.load(trained, engine="quick")
-    with pytest.raises(Refusal, match="no device 'TPU'"):
+    with pytest.raises(UserError, match="no device 'TPU'"):
         Recogniser.load(trained, device="TPU")
 
 
@@ -241,7 +241,7 @@ def test_importing_models_is_light():
 
 
 def test_a_batch_of_nothing_is_refused(trained):
-    with pytest.raises(Refusal, match="--batch_size is at least 1, not 0"):
+    with pytest.raises(UserError, match="--batch_size is at least 1, not 0"):
         Recogniser.load(trained, device="CPU", batch_size=0)
 
 

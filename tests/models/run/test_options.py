@@ -1,6 +1,6 @@
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.run import options
 from models.run.options import RECIPES, Common, Infer, Train, dataset_root, parse
 
@@ -42,7 +42,7 @@ def test_a_bare_flag_is_true_and_hyphens_are_underscores():
     ],
 )
 def test_a_wrong_option_is_named_with_the_nearest_right_one(argv, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         train(*argv)
 
 
@@ -59,18 +59,18 @@ def test_a_wrong_option_is_named_with_the_nearest_right_one(argv, said):
 def test_a_wrong_recipe_is_named(text, said, tmp_path, monkeypatch):
     monkeypatch.setattr(options, "RECIPES", tmp_path)
     (tmp_path / "crnn.yaml").write_text(text)
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         train()
 
 
 def test_a_recipe_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.setattr(options, "RECIPES", tmp_path)
     (tmp_path / "crnn.yaml").write_text("epochs: !!python/object/apply:os.system ['touch here']")
-    with pytest.raises(Refusal, match="not a recipe"):
+    with pytest.raises(UserError, match="not a recipe"):
         train()
 
 
 def test_no_dataset_is_one_line_that_says_what_to_do(monkeypatch):
     monkeypatch.delenv("PYTORCH_TRAIN_DATASET", raising=False)
-    with pytest.raises(Refusal, match="PYTORCH_TRAIN_DATASET is not set"):
+    with pytest.raises(UserError, match="PYTORCH_TRAIN_DATASET is not set"):
         dataset_root(Common())

@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn")
 import psutil
 from fastapi import HTTPException
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.serve import Serve, answered
 from models.serving import requests as asked
 from models.serving.limits import Limits
@@ -216,5 +216,5 @@ def test_who_may_call_it_what():
     assert answered(["words.example"], "127.0.0.1") == [*own, "words.example"]
     assert answered([], "0.0.0.0") == ["*"]
     assert answered(["*.example"], "::") == ["*.example"]
-    with pytest.raises(Refusal, match="is no name"):
+    with pytest.raises(UserError, match="is no name"):
         answered(["a*b"], "0.0.0.0")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import Recogniser
 from models.serve import bound, bracketed
 from tests.models.reading.test_reader import encoded, gif, noise, saved, wide_png
@@ -240,14 +240,14 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
 def test_a_port_that_is_none_is_refused(port):
-    with pytest.raises(Refusal, match=f"--port is 0 to 65535, not {port}"):
+    with pytest.raises(UserError, match=f"--port is 0 to 65535, not {port}"):
         bound("127.0.0.1", port)
 
 
 def test_a_browser_opens_the_address_that_is_printed(weights):
     try:
         bound("::1", 0).close()
-    except Refusal:
+    except UserError:
         pytest.skip("this host has no IPv6")
     with served(weights, "--host", "::1") as (_, url):
         assert url.startswith("http://[::1]:")

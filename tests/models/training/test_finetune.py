@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.crnn import CRNN
 from models.data.charset import Charset
 from models.network.model import Model
@@ -55,5 +55,5 @@ def test_the_same_alphabet_keeps_everything():
 
 
 def test_weights_of_another_network_are_refused():
-    with pytest.raises(Refusal, match=r"of another network: .* and .* more"):
+    with pytest.raises(UserError, match=r"of another network: .* and .* more"):
         start_from(build(Model(hidden=8), 4), build(Model(hidden=16), 4).state_dict(), "abc", OLD)
