@@ -99,7 +99,9 @@ def started(options: Options, folder: Path) -> list[tuple[str, float, float]]:
     if not marks.exists():
         from bench.errors import UserError
 
-        raise UserError(f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+        raise UserError(
+            f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}"
+        )
     return json.loads(marks.read_text())
 
 

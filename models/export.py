@@ -83,7 +83,7 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
-    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises UserError as the network does."""
+    """Run a file of this network; `run` is what a row of RUNTIMES made of it. Raises UserError as the network does."""
     found = Agreement(runtime)
     for images in batches:
         expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))

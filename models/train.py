@@ -281,7 +281,8 @@ class Training:
         if path := self.options.start_from:
             content = checkpoint.trained(path)
             try:
-                said = start_from(self.network, content["network"], content["charset"], self.session.charset)
+                theirs = content["network"], content["charset"]
+                said = start_from(self.network, *theirs, self.session.charset, content.get("model"))
             except UserError as refusal:
                 raise UserError(f"{path}: {refusal}") from None
             self.session.say(f"starting from {path}: {said}")

@@ -10,4 +10,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 export TORCH_CPP_LOG_LEVEL=${TORCH_CPP_LOG_LEVEL:-ERROR}
 name=$(basename "$0" .sh)
 [[ $name == run ]] || set -- "$name" "$@" # run.sh is given the name
-exec "$PYTHON" -m models.launch "$@"
+exec "$PYTHON" "$ROOT/run_scripts/module.py" models.launch "$@"

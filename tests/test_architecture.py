@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 NETWORK = ["models/crnn.py", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("models/network/*.py"))]
 KNOWS_DEVICES_OR_FILES = (
     "bench.machine.device",

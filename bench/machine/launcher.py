@@ -20,9 +20,12 @@ from torch.distributed.elastic.rendezvous.api import (
 from torch.distributed.run import main as torchrun
 
 from bench.errors import UserError
+from bench.files import ROOT
 from bench.machine import hosts
 from bench.machine.hosts import Meeting, Place
 
+# As `python -m`, without the working folder on sys.path, which Python 3.10 cannot leave out by itself.
+RUN_MODULE = str(ROOT / "run_scripts" / "module.py")
 RESTARTS_OF_MANY_HOSTS = 3
 # What torchrun raises when hosts lose each other, and what that means to a person.
 LOST = (
@@ -121,7 +124,7 @@ def launch(program: str, cards: int, words: list[str], place: Place) -> None:
     where = rendezvous_arguments(meeting) if meeting else standalone_arguments()
     try:
         # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
-        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "-m", "--", program, *words])
+        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "--", RUN_MODULE, program, *words])
     except ChildFailedError as failure:
         sys.exit(explain_failure(failure, place))
     except SignalException as stop:

@@ -27,6 +27,8 @@ class Model:
     rectifier: Literal["none", "tps"] = "none"
     hidden: int = 256
     """features of a recurrent layer, one direction, and of the attention decoder"""
+    head_rank: int = 0
+    """ctc: features of a linear layer before the classes, for alphabets of thousands; 0 for none"""
     embedding: int = 0
     """attention: features of the previous character; 0 gives the decoder the class itself"""
     longest: int = 25

@@ -19,7 +19,8 @@ from models.network.recurrent import Recurrent, sequence
 
 # Sizes beyond all sense: a network of the largest takes some gigabytes.
 LARGEST = {
-    "hidden": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096, "classes": 1 << 16,
+    "hidden": 4096, "head_rank": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096,
+    "classes": 1 << 16,
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def tps(model: Model, height: int, channels: int) -> Rectifier:
 
 def head(model: Model, features: int, classes: int) -> heads.CTC | heads.Attention:
     if model.head == "ctc":
-        return heads.CTC(features, classes)
+        return heads.CTC(features, classes, model.head_rank)
     return heads.Attention(features, model.hidden, classes, model.embedding, model.longest, model.teacher_forcing)
 
 
@@ -167,6 +168,8 @@ def objections(model: Model, classes: int, height: int, channels: int):
     yield model.pretrained and channels != 3, "ImageNet weights are for RGB pictures: set data.channels to 3"
     yield model.embedding and not attends, "embedding is a setting of the attention head, and the head is ctc"
     yield model.embedding < 0, f"embedding must be 0 (one-hot) or more, not {model.embedding}"
+    yield model.head_rank < 0, f"head_rank must be 0 (none) or more, not {model.head_rank}"
+    yield model.head_rank and attends, "head_rank is a setting of the ctc head, and the head is attention"
     share = model.teacher_forcing
     yield not 0 <= share <= 1, f"teacher_forcing is a share between 0 and 1, not {share}"
     yield attends and model.longest < 1, f"longest must be at least 1 character, not {model.longest}"

@@ -237,7 +237,9 @@ def started(network: Network, session: Session, shape: Shape) -> Engine:
 
 def refuse_elsewhere(name: str, network: Network) -> None:
     if name not in ("eager", "auto"):
-        raise UserError(f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager")
+        raise UserError(
+            f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager"
+        )
 
 
 def stacked(pictures: list[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -24,14 +24,32 @@ def read_lexicon(path: str | Path | None = None) -> list[str]:
     """
     if path is None:
         return lzma.decompress(BUNDLED.read_bytes()).decode().split()
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise UserError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+    lines = lines_of(path)
     words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
     if not words:
         raise UserError(f"{path}: no words in it; a lexicon has one word a line")
     return list(words)
+
+
+def lines_of(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """The lines of the file as written, each once. Raises UserError naming one that cannot be drawn and read."""
+    texts = dict.fromkeys(lines_of(path))
+    for number, text in enumerate(texts, 1):
+        if not text or len(text) > LONGEST or not text.isprintable() or text != text.strip():
+            raise UserError(
+                f"{path}, text {number}: {text[:LONGEST]!r} cannot be a label: give 1 to {LONGEST} characters that can"
+                " be seen, without spaces at the ends"
+            )
+    if not texts:
+        raise UserError(f"{path}: no texts in it; give one a line")
+    return list(texts)
 
 
 def check(word: str, path: str | Path, number: int) -> str:
@@ -71,9 +89,11 @@ def split_words(count: int, shares: Sequence[float], seed: int) -> list[np.ndarr
 
 # name -> how one word is spelled under it; Synth90k itself is a third each of lower, Title and UPPER
 SPELLINGS = {"lower": str.lower, "title": str.capitalize, "upper": str.upper}
-CASES = (*SPELLINGS, "mixed")
+CASES = (*SPELLINGS, "mixed", "written")
 
 
 def spell(word: str, case: str, rng: np.random.Generator) -> str:
+    if case == "written":
+        return word
     names = list(SPELLINGS)
     return SPELLINGS[names[rng.integers(3)] if case == "mixed" else case](word)

@@ -34,7 +34,7 @@ class Data:
     keep_ratio: bool = False
     """Pad on the right instead of squeezing to `width`"""
     charset: str = "36"
-    """36, 62, 94, or a UTF-8 file with one alphabet"""
+    """36, 62, 94, chinese (models/alphabets), or a UTF-8 file with one alphabet"""
 
 
 @dataclass
@@ -115,7 +115,8 @@ class Train(Common):
     augment: bool = False
     """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
-    """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept"""
+    """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept, of another
+    network its convolutions"""
     test_only: bool = False
     """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
     resume: bool = False

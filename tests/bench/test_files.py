@@ -13,8 +13,7 @@ import pytest
 from bench import files
 from bench.errors import UserError
 from models.training.progress import Board
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 def test_a_full_disk_says_how_much_is_needed_and_where(tmp_path):

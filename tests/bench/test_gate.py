@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from bench import gate
 from bench.errors import UserError
 from bench.judging import baselines, noise
 from bench.judging.noise import Spread
+from tests.support import ROOT
 from tests.support.records import make_record
 
 TIMES = (0.0998, 0.1, 0.1001, 0.1002, 0.0999)
@@ -138,4 +138,4 @@ def test_the_self_test_prints_its_rates(capsys):
 )
 def test_judging_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
 from bench.options import build_parser
 from bench.records.run_name import RunName
 from models.run.options import Infer, Train, parse, recipe_path
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "from-other-systems.md").read_text(encoding="utf8")
 KINDS = {"train": Train, "test": Infer}
 COMMANDS = re.findall(r"python -m models\.(train|test) ([^`\n;]+)", PAGE)

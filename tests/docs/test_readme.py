@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.docs.test_help import programs
+from tests.support import ROOT
+from tests.support.programs import programs
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf8")
 PROGRAMS = programs()
 

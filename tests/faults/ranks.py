@@ -19,8 +19,8 @@ from pathlib import Path
 
 from models.weights import checkpoint
 from tests.faults.runs import Place, fingerprint, last_line, place, run_cases
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 8  # of a rank that is silent
 LAUNCH = (
     "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import run_cli;"

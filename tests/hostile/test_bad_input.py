@@ -16,8 +16,8 @@ from bench.errors import UserError
 from models import convert, demo, test, train
 from models.run import options
 from models.weights import checkpoint
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 
@@ -136,6 +136,8 @@ SENSELESS = {
     "too low": (["--data.height", "8"], "leaves nothing of pictures 8 px high"),
     "ImageNet for VGG": (["--model.pretrained", "imagenet"], "vgg has no ImageNet weights"),
     "embedding for CTC": (["--model.embedding", "8"], "the head is ctc"),
+    "rank for attention": (["--model.head", "attention", "--model.head_rank", "8"], "the head is attention"),
+    "negative rank": (["--model.head_rank", "-1"], "head_rank must be 0"),
     "no features": (["--model.hidden", "0"], "hidden must be at least 1"),
     "odd fiducials": (["--model.rectifier", "tps", "--model.fiducials", "7"], "even number of fiducial points"),
     "a share above 1": (["--model.head", "attention", "--model.teacher_forcing", "2"], "between 0 and 1"),

@@ -17,8 +17,8 @@ from models.data.image import decode
 from models.data.packed import PackedWriter
 from models.data.source import UnreadableError
 from models.dataset import Shape, open_dataset
-from tests.models.data.test_sources import MAKERS
-from tests.support.data_samples import jpeg
+from tests.support.images import jpeg
+from tests.support.layouts import MAKERS
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LISTED = [

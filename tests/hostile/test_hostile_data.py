@@ -14,7 +14,8 @@ from models import prepare
 from models.data.charset import Charset
 from models.data.source import FOLLOW_LINKS, stays
 from models.dataset import Shape, open_dataset
-from tests.support.data_samples import jpeg, make_store, make_tree
+from tests.support.data_samples import make_store, make_tree
+from tests.support.images import jpeg
 
 FORGED = "\x1b]0;owned\x07\x1b[31m\nERROR forged\u202e"
 

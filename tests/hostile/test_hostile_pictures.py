@@ -1,4 +1,4 @@
-"""Pictures of strangers, in files and in LMDB: bounded in time and memory. More: `python tests/support/mutated.py`."""
+"""Pictures of strangers, in files and in LMDB: bounded in time and memory. More: `python -m tests.support.mutated`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from models.data.image import decode, picture_size
 from models.data.source import LARGEST, UnreadableError
 from models.dataset import Shape, open_dataset
 from tests.support import mutated
-from tests.support.data_samples import jpeg, make_store
+from tests.support.data_samples import make_store
+from tests.support.images import jpeg
 
 REFUSED = {
     "PNG of 65,000 x 65,000 px": "exceeds limit|more than",

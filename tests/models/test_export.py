@@ -20,7 +20,8 @@ from models.engines.table import RUNTIMES
 from models.network.model import Model
 from models.network.network import build
 from models.run.options import RECIPES
-from tests.models.reading.test_reader import noise, saved
+from tests.support.checkpoints import saved
+from tests.support.images import noise
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,8 +11,8 @@ from bench.machine import loadgen as driver
 from bench.records.checks import validation_errors
 from bench.records.record import Record
 from models import loadgen, train
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = """\
 ================================================
 MLPerf Results Summary

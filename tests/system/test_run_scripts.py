@@ -12,9 +12,10 @@ import pytest
 from bench.records.checks import validation_errors
 from bench.records.record import Record
 from bench.records.run_name import RunName
+from tests.support import ROOT
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "run_scripts"
-TOOLS = {"common", "setup", "quickstart", "test", "compare", "weights"}
+SCRIPTS = ROOT / "run_scripts"
+TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0"]  # a split is read once, however small

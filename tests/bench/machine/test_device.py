@@ -25,7 +25,9 @@ def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
     monkeypatch.setattr(discovery, "count_cards", lambda kind: here[kind.name])
     discovery.require("MLU", 2)
     discovery.require("CPU", 64)
-    with pytest.raises(UserError, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"):
+    with pytest.raises(
+        UserError, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"
+    ):
         discovery.require("MLU", 4, hint="Try X")
 
 

@@ -7,8 +7,9 @@ from models.data.audit import Terms, audit, overlaps, report
 from models.data.charset import Charset
 from models.data.formats import open_source
 from models.data.image import Shape
-from tests.models.test_prepare import run
-from tests.support.data_samples import jpeg, make_store
+from tests.support.data_samples import make_store
+from tests.support.images import jpeg
+from tests.support.preparation import run
 
 WORDS = ["fine", "", "a-b", "committeeee", "wide", "rubbish", "fine"]
 

@@ -1,5 +1,7 @@
 """Character i is class i + 1, the blank is class 0."""
 
+import string
+
 import pytest
 
 from models.data.charset import NAMED, Charset, CharsetError
@@ -55,6 +57,13 @@ def test_a_chinese_charset_is_read_as_utf8_and_as_gbk(tmp_path):
     assert charset.decode(charset.encode("\u4e2d\u4e01")) == "\u4e2d\u4e01"
 
 
+def test_the_chinese_alphabet_spells_cheques_and_has_a_space():
+    charset = Charset.named("chinese")
+    assert charset.classes == 6014 and charset.characters.startswith("\uff0c的") and charset.characters.endswith("←↑ ")
+    for text in (string.printable[:95], "壹贰叁肆伍陆柒捌玖拾佰仟萬圆整"):
+        assert charset.decode(charset.encode(text)) == text
+
+
 @pytest.mark.parametrize("content", ["a\nbc\n", "", "a\nb\na\n"])
 def test_a_file_that_is_no_alphabet_is_refused(tmp_path, content):
     with pytest.raises(CharsetError, match=r"more than one character|distinct"):
@@ -65,7 +74,7 @@ def test_rubbish_and_unknown_names_are_refused(tmp_path):
     (tmp_path / "rubbish").write_bytes(b"\xff\xff\x81")
     with pytest.raises(CharsetError, match="neither UTF-8 nor GB18030"):
         Charset.named(str(tmp_path / "rubbish"))
-    with pytest.raises(CharsetError, match="no charset '37': it is 36, 62, 94 or a file"):
+    with pytest.raises(CharsetError, match="no charset '37': it is 36, 62, 94, chinese or a file"):
         Charset.named("37")
 
 

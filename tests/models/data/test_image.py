@@ -10,7 +10,7 @@ from PIL import Image
 
 from models.data.image import Shape, decode, resize
 from models.data.source import UnreadableError
-from tests.support.data_samples import encoded, grey, jpeg
+from tests.support.images import encoded, grey, jpeg
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -10,8 +10,8 @@ from models.data.charset import Charset
 from models.data.packed import PackedWriter
 from models.data.resident import ResidentLoader
 from models.dataset import DataError, EpochSampler, Shape, loader, open_dataset
-from tests.models.test_prepare import run
 from tests.support.data_samples import WORDS, make_store, make_tree
+from tests.support.preparation import run
 
 
 @pytest.fixture(

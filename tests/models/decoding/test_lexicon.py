@@ -12,7 +12,7 @@ from models.decoding.ctc import attention, attention_with_lexicon, decode, greed
 from models.decoding.lexicon import Lexicon, nearest
 from models.network.model import Model
 from models.network.network import build
-from tests.models.decoding.test_beam import all_texts, log_probabilities
+from tests.support.ctc_paths import all_texts, log_probabilities
 
 LETTERS = Charset("abc")
 FULL = Charset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import subprocess
 import sys
@@ -15,28 +14,12 @@ from PIL import Image
 
 from bench.errors import UserError
 from models import Recogniser, convert, weights
-from models.data.charset import Charset
 from models.network.model import Model
-from models.network.network import build
 from models.reading import recogniser
 from models.weights import checkpoint
-
-ROOT = Path(__file__).resolve().parents[3]
-LETTERS = Charset("abc")
-
-
-def saved(folder, model=Model(hidden=8), **data) -> Path:  # noqa: B008 (Model is frozen)
-    """A checkpoint with the weights that a seed gives."""
-    torch.manual_seed(0)
-    content = {
-        "network": build(model, LETTERS.classes, channels=data.get("channels", 1)).state_dict(),
-        "charset": LETTERS.characters,
-        "recipe": "crnn",
-        "data": {"height": 32, "width": 100, "channels": 1, "keep_ratio": False, "charset": "x", **data},
-        "model": dataclasses.asdict(model),
-    }
-    checkpoint.write(content, folder / "best.pt")
-    return folder / "best.pt"
+from tests.support import ROOT
+from tests.support.checkpoints import LETTERS, saved
+from tests.support.images import encoded, gif, noise, wide_png
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +30,6 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def read(trained) -> Recogniser:
     return Recogniser.load(trained, device="CPU")
-
-
-def noise(height=40, width=120, channels=3, seed=0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (height, width, channels), np.uint8)
-
-
-def encoded(picture: np.ndarray, kind="PNG", **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, **options)
-    return file.getvalue()
 
 
 def test_every_kind_of_picture_is_read_alike(read, tmp_path):
@@ -165,19 +138,6 @@ def test_a_phone_turns_and_a_screen_cuts_out(read):
     file = io.BytesIO()
     big.save(file, "JPEG")
     assert read.picture(file.getvalue()).shape == (32, 100, 1)
-
-
-def gif() -> bytes:
-    file = io.BytesIO()
-    frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    return file.getvalue()
-
-
-def wide_png() -> bytes:
-    file = io.BytesIO()
-    Image.new("1", (10_000, 10_000)).save(file, "PNG")
-    return file.getvalue()
 
 
 BAD = {

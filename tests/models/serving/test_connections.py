@@ -22,8 +22,9 @@ from bench.errors import UserError
 from models.serve import Serve, answered
 from models.serving import requests as asked
 from models.serving.limits import Limits
-from tests.models.reading.test_reader import encoded, noise, saved
-from tests.models.serving.test_serve import HEAD, as_form, as_json, post, requests, served
+from tests.support.checkpoints import saved
+from tests.support.images import encoded, noise
+from tests.support.service import HEAD, as_form, as_json, post, requests, served
 
 PATIENCE_S = 0.5
 LIMITS = {"upload-seconds": PATIENCE_S, "answer-seconds": 1, "connections": 10, "requests": 3}

@@ -2,7 +2,6 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,7 @@ from bench.machine.device import Device
 from bench.records.run_name import RunName
 from models.crnn import CRNN
 from models.weights import checkpoint
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
 
 
 def test_what_is_written_is_read_back(tmp_path):
