@@ -104,7 +104,7 @@ class Place:
 
 
 def connect_to_first_host(place: Place, timeout_s: float) -> tuple[str, str]:
-    """(this host's address, host 0's address) as a connection between them has them. Raises UserError after timeout_s."""
+    """(this host's address, host 0's address) as their connection has them. Raises UserError after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
