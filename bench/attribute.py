@@ -6,7 +6,6 @@ saves is what the thing costs. Inside the work, torch's profiler says which kind
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import subprocess
@@ -14,11 +13,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tabulate import tabulate
 
 from bench.errors import UserError, run_cli
 from bench.machine.processes import RUN_SCRIPT, last_line, this_python
+from bench.options import Bounds, Command, Positional
 from bench.records.record import Record
 from bench.records.run_name import RunName
 
@@ -115,23 +116,23 @@ def breakdown_table(records: dict[str, list[Record]]) -> str:
     )
 
 
-def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        prog="bench.attribute",
-        description="Run the ablations of a training run and say where its time goes. Other options go to the run.",
-        epilog="example: python -m bench.attribute CRNN_FP32_30E_1CPU_Train --batch-size 32",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", help="a run name, such as CRNN_FP32_30E_1CPU_Train")
-    parser.add_argument("--twin-steps", type=int, default=50, help="timed steps of each ablation (default: 50)")
-    parser.add_argument(
-        "--rounds", type=int, default=1, help="times each ablation runs; the median counts (default: 1)"
-    )
-    return parser.parse_known_args(argv)
+@dataclass
+class AttributeOptions:
+    """Run the ablations of a training run and say where its time goes. Other options go to the run."""
+
+    run: Annotated[str, Positional("RUN_NAME")]
+    """Such as CRNN_FP32_30E_1CPU_Train"""
+    twin_steps: Annotated[int, Bounds(1)] = 50
+    """Timed steps of each ablation"""
+    rounds: Annotated[int, Bounds(1)] = 1
+    """Times each ablation runs; the median counts"""
+
+
+COMMAND = Command("bench.attribute", AttributeOptions, "CRNN_FP32_30E_1CPU_Train --batch-size 32", rest="unknown")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options, rest = arguments(argv)
+    options, rest = COMMAND.parse_known(argv)
     if RunName.parse(options.run).task != "Train":
         raise UserError(f"{options.run}: only training has ablations; name a _Train run")
     print(breakdown_table(run_ablations(options.run, rest, options.twin_steps, options.rounds)))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from bench.errors import run_cli
 from bench.machine.canary import canary_ms
 from bench.machine.device import Device
-from bench.machine.discovery import DEVICES, best
+from bench.machine.discovery import best
+from bench.options import Command, Positional
+
+
+@dataclass
+class CanaryOptions:
+    """Time a fixed piece of work on a device: compare.sh does so before and after its runs."""
+
+    device: Annotated[Literal["MLU", "GPU", "CPU", "best"], Positional("DEVICE")]
+    """MLU, GPU, CPU, or best: what a run takes that names no device"""
+
+
+COMMAND = Command("bench.canary", CanaryOptions, "CPU")
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench.canary",
-        description="Time a fixed piece of work on a device: compare.sh does so before and after its runs.",
-        epilog="example: python -m bench.canary CPU",
-    )
-    parser.add_argument("device", choices=[*DEVICES, "best"], help="best: what a run takes that names no device")
-    device = parser.parse_args(argv).device
+    device = COMMAND.parse(argv).device
     print(json.dumps(canary_ms(Device.open(best() if device == "best" else device))))
 
 

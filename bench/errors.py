@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import os
 import re
@@ -55,24 +54,6 @@ def seconds_setting(variable: str, default: str) -> float:
             return float(value)
     print(f"error: {variable}={value} is not a number of seconds", file=sys.stderr)
     sys.exit(2)
-
-
-def parse_no_options(program: str, doc: str, *switches: tuple[str, str], words: str = "") -> argparse.Namespace:
-    """Read the command line of `python -m PROGRAM`, whose module says in `doc` what it does.
-
-    switches: (name, help) each. words: those of the example, after the program's name. The first line of `doc` is what
-    --help begins with, the rest what it ends with.
-    """
-    first, _, rest = doc.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=first,
-        epilog=f"{rest.strip()}\n\nexample: python -m {program} {words}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for name, text in switches:
-        parser.add_argument(name, action="store_true", help=text)
-    return parser.parse_args()
 
 
 def plain(text: object) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from bench.errors import parse_no_options
 from bench.machine.discovery import inventory, silent_nodes
+from bench.options import Command, NoOptions
+
+COMMAND = Command("bench.health", NoOptions, description=__doc__)
 
 
 def main() -> int:
@@ -22,5 +24,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    parse_no_options("bench.health", __doc__)
+    COMMAND.parse()
     sys.exit(main())

@@ -6,13 +6,15 @@ one that a stand-in for a card made. A cell nobody measured is empty. No torch h
 
 from __future__ import annotations
 
-import argparse
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from bench import errors
 from bench.errors import UserError, run_cli
 from bench.files import write_file
+from bench.options import Bounds, Command, Metavar, Positional
 from bench.records.record import RUNS, Record
 from bench.reporting import tables
 from bench.reporting.comparisons import Pair, compare_rows
@@ -21,7 +23,7 @@ from bench.reporting.page import render_page
 from bench.reporting.rows import Failure, Row, Rows, make_rows
 
 
-def write_files(options: argparse.Namespace, rows: Rows, pairs: list[Pair], records: list[Record]) -> None:
+def write_files(options: ReportOptions, rows: Rows, pairs: list[Pair], records: list[Record]) -> None:
     """Every file asked for."""
     if options.markdown:
         write_file(options.markdown, tables.to_markdown(rows, pairs))
@@ -34,26 +36,35 @@ def write_files(options: argparse.Namespace, rows: Rows, pairs: list[Pair], reco
         print(f"page: {options.html}")
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.report",
-        description="Tabulate records. Repeats of a cell at one commit are one row: median, 95 % interval, n.",
-        epilog="example: python -m bench.report results/runs --html report.html",
-    )
-    parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with tables and charts, too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV, too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON, too")
-    parser.add_argument("--all-commits", action="store_true", help="a row for every commit, not for a cell's newest")
-    parser.add_argument("--last", type=int, metavar="N", help="only the newest N rows")
-    parser.add_argument("--baselines", type=Path, default=RUNS.parent / "baselines", help="drawn in the history")
-    parser.add_argument("--simulated", action="store_true", help="show records of simulated cards, too")
-    return parser.parse_args(argv)
+@dataclass
+class ReportOptions:
+    """Tabulate records. Repeats of a cell at one commit are one row: median, 95 % interval, n."""
+
+    places: Annotated[list[Path], Positional("PLACE")] = field(default_factory=lambda: [RUNS])
+    """Folders or files"""
+    html: Annotated[Path | None, Metavar("FILE")] = None
+    """Write one page with tables and charts, too"""
+    markdown: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the tables as Markdown, too"""
+    csv: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the table as CSV, too"""
+    json: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the tables as JSON, too"""
+    all_commits: bool = False
+    """A row for every commit, not for a cell's newest"""
+    last: Annotated[int | None, Bounds(1)] = None
+    """Only the newest rows, this many"""
+    baselines: Annotated[Path, Metavar("FOLDER")] = RUNS.parent / "baselines"
+    """Drawn in the history"""
+    simulated: bool = False
+    """Show records of simulated cards, too"""
+
+
+COMMAND = Command("bench.report", ReportOptions, "results/runs --html report.html")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(argv)
+    options = COMMAND.parse(argv)
     failed = load_failures(options.places)
     records = load_valid(find_records(options.places), options.simulated) if not failed or any_records(options) else []
     rows = make_rows(records, every_commit=options.all_commits)
@@ -75,7 +86,7 @@ def show_tables(rows: Rows, pairs: list[Pair], width: int) -> None:
         print("\n" + tables.to_console(tables.device_table(pairs), width))
 
 
-def any_records(options: argparse.Namespace) -> bool:
+def any_records(options: ReportOptions) -> bool:
     return any(not place.is_dir() or any(place.glob("*.json")) for place in options.places)
 
 

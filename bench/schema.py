@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.errors import parse_no_options
+from bench.options import Command, NoOptions
 from bench.records import schema
 
 PREFACE = """# Results
@@ -42,6 +42,9 @@ def meaning(one: schema.Declared) -> str:
     return ("(derived) " * one.field.derived + one.field.meaning).replace("|", "\\|")
 
 
+COMMAND = Command("bench.schema", NoOptions, description=__doc__)
+
+
 if __name__ == "__main__":
-    parse_no_options("bench.schema", __doc__)
+    COMMAND.parse()
     print(schema_page(), end="")

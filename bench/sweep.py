@@ -7,7 +7,6 @@ No torch here.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -15,16 +14,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bench.errors import UserError, one_line, run_cli
 from bench.files import ROOT
 from bench.machine import processes
 from bench.machine.processes import RUN_SCRIPT, Ended, classify_end, this_python
+from bench.options import Bounds, Command, Metavar, Positional
 from bench.records.record import RUNS
 from bench.records.run_name import RunName
 from bench.reporting.rows import Failure
@@ -93,7 +93,7 @@ def fits_in_memory(run: str, options: list[str], timeout_s: float) -> Callable[[
     return fits
 
 
-def sweep(runs: list[str], options: argparse.Namespace, passed_on: list[str]) -> list[tuple[str, Ended]]:
+def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[tuple[str, Ended]]:
     """Every run that is not done yet; what happened is kept after each, so that a stop loses one run at most."""
     options.results.mkdir(parents=True, exist_ok=True)
     state = options.results / "sweep.jsonl"
@@ -124,7 +124,7 @@ def finished_runs(state: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run_one(run: str, options: argparse.Namespace, passed_on: list[str]) -> Ended:
+def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
     """One run of the matrix; its failure is written where bench.report finds it."""
     words = list(passed_on)
     try:
@@ -148,29 +148,37 @@ def note_failure(run: str, ended: Ended, results: Path) -> Ended:
     return ended
 
 
+@dataclass
+class SweepOptions:
+    """Run a matrix of runs; exit code 1 when any failed.
+
+    Options after `--` go to every run.
+    """
+
+    patterns: Annotated[list[str], Positional("PATTERN")]
+    """Run names with {a,b} or {1..4}, quoted"""
+    results: Annotated[Path, Metavar("FOLDER")] = RUNS
+    timeout: Annotated[float, Bounds(above=0, most=30 * 86400)] = 6 * 3600
+    """Seconds for one run"""
+    retry: bool = False
+    """Run again what failed in an earlier sweep"""
+    auto_batch: Annotated[int | None, Bounds(1, 1 << 20), Metavar("MOST")] = None
+    """First find the largest batch, up to MOST, that fits"""
+    dry_run: bool = False
+    """Print the runs only"""
+
+
+COMMAND = Command("bench.sweep", SweepOptions, "'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50", rest="--")
+
+
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        prog="bench.sweep",
-        description="Run a matrix of runs; exit code 1 when any failed. Options after `--` go to every run.",
-        epilog="example: python -m bench.sweep 'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50",
-    )
-    parser.add_argument("patterns", nargs="+", metavar="PATTERN", help="run names with {a,b} or {1..4}, quoted")
-    parser.add_argument("--results", type=Path, default=RUNS, help="default: results/runs")
-    parser.add_argument("--timeout", type=float, default=6 * 3600, help="seconds for one run")
-    parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier sweep")
-    parser.add_argument(
-        "--auto-batch", type=int, metavar="MOST", help="first find the largest batch, up to MOST, that fits"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the runs only")
-    options = parser.parse_args(argv[:cut])
+    options, passed_on = COMMAND.parse_known(argv)
     options.results = options.results.resolve()
     runs = expand_runs(options.patterns)
     if options.dry_run:
         print(*runs, sep="\n")
         return
-    ends = sweep(runs, options, argv[cut + 1 :])
+    ends = sweep(runs, options, passed_on)
     failed = [f"{run}: {ended.status}" for run, ended in ends if ended.status != "ok"]
     print(f"{len(ends) - len(failed)} of {len(ends)} runs are done" + "".join(f"\n  {line}" for line in failed))
     sys.exit(1 if failed else 0)

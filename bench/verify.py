@@ -5,23 +5,30 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from bench.errors import one_line, run_cli
+from bench.options import Command, Positional
 from bench.records.checks import validate_file
 
 
+@dataclass
+class VerifyOptions:
+    """Recompute every derived number of records from their raw series; exit 1 when one does not hold."""
+
+    files: Annotated[list[Path], Positional("FILE")]
+    """Record files"""
+
+
+COMMAND = Command("bench.verify", VerifyOptions, "results/runs/*.json")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench.verify",
-        description="Recompute every derived number of records from their raw series; exit 1 when one does not hold.",
-        epilog="example: python -m bench.verify results/runs/*.json",
-    )
-    parser.add_argument("files", nargs="+", type=Path, help="record files")
     failed = False
-    for path in parser.parse_args(argv).files:
+    for path in COMMAND.parse(argv).files:
         errors = validate_file(path)
         failed |= bool(errors)
         print(one_line(f"{path}: {'; '.join(errors) or 'holds'}"))

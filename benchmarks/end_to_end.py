@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -21,6 +21,7 @@ import torch
 from tabulate import tabulate
 
 from bench.errors import run_cli
+from bench.options import Bounds, Command
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
 from models.data.formats import open_source
@@ -28,14 +29,14 @@ from models.data.prefetch import Ahead
 from models.dataset import open_dataset
 from models.engines.table import choose
 from models.run.context import Session, normalised
-from models.run.options import Infer, parse
+from models.run.options import Infer
 from models.scoring.evaluate import batches_of, read
 
 BAR = 0.95
 
 
 @dataclass
-class Options:
+class EndToEndOptions:
     """Measure reading from a file to texts."""
 
     dataset: str = "data/sample"
@@ -44,14 +45,17 @@ class Options:
     precision: Literal["FP32", "AMP"] = "FP32"
     engine: str = "prepacked"
     """As models.test has them"""
-    batch: int = 64
-    pictures: int = 512
+    batch: Annotated[int, Bounds(1)] = 64
+    pictures: Annotated[int, Bounds(1)] = 512
     """Read in each round"""
-    rounds: int = 5
+    rounds: Annotated[int, Bounds(1)] = 5
     clock: Literal["wall", "cpu"] = "wall"
 
 
-def rows_of(store: Path, options: Options) -> dict[str, Callable[[], object]]:
+COMMAND = Command("benchmarks.end_to_end", EndToEndOptions, "--dataset data/sample --precision AMP")
+
+
+def rows_of(store: Path, options: EndToEndOptions) -> dict[str, Callable[[], object]]:
     """What is measured, the network alone first."""
     asked = Infer(dataset=str(store), precision=options.precision, batch_size=options.batch, device="CPU")
     session = Session.open(asked)
@@ -85,7 +89,7 @@ def table(seconds: dict[str, list[float]], pictures: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.end_to_end", example="--dataset data/sample --precision AMP")
+    options = COMMAND.parse(argv)
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     with tempfile.TemporaryDirectory() as folder:
         store = repeat(open_source(options.dataset, options.split), Path(folder) / "lmdb", options.pictures)

@@ -6,15 +6,16 @@ Weights before and after a short further training lie in one valley, and their m
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
 from bench.errors import UserError, run_cli
+from bench.options import Command, Positional
 from models import convert
 from models.weights import checkpoint
 
@@ -29,15 +30,21 @@ def mean(trained: Sequence[convert.Converted]) -> convert.Converted:
     return dataclasses.replace(trained[0], state={key: value.to(states[0][key].dtype) for key, value in state.items()})
 
 
+@dataclass
+class AverageOptions:
+    """Average the weights of several trainings of one network."""
+
+    trained: Annotated[list[Path], Positional("TRAINED")]
+    """Checkpoints or .safetensors files, two or more"""
+    out: Annotated[Path, Positional("OUT")]
+    """The .safetensors file to write"""
+
+
+COMMAND = Command("models.average", AverageOptions, "before.pt after.pt mean.safetensors")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="models.average",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.average before.pt after.pt mean.safetensors",
-    )
-    parser.add_argument("trained", type=Path, nargs="+", help="checkpoints or .safetensors files, two or more")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    options = COMMAND.parse(argv)
     read = [convert.own(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
         raise UserError("their alphabets differ, so their last layers have no mean")

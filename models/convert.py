@@ -9,20 +9,20 @@ names and, beside them, the alphabet and the options that build their network.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from bench.errors import UserError, run_cli
+from bench.options import Command, Positional
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import Recogniser, build
@@ -291,21 +291,25 @@ def load(path: Path) -> dict:
         ) from None
 
 
-def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="models.convert",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.convert best.pt crnn.safetensors --half",
-    )
-    parser.add_argument("peer", type=Path, help="the file of weights to read (.pth, .pt, .ckpt)")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    parser.add_argument("--charset", default="36", help="a peer's: 36, 62, 94, or a file with the alphabet it knows")
-    parser.add_argument("--half", action="store_true", help="matrices in float16: half the size, as those shipped")
-    return parser.parse_args(argv)
+@dataclass
+class ConvertOptions:
+    """Turn weights of this project or of a peer into one .safetensors file."""
+
+    peer: Annotated[Path, Positional("PEER")]
+    """The file of weights to read (.pth, .pt, .ckpt)"""
+    out: Annotated[Path, Positional("OUT")]
+    """The .safetensors file to write"""
+    charset: str = "36"
+    """A peer's: 36, 62, 94, or a file with the alphabet it knows"""
+    half: bool = False
+    """Matrices in float16: half the size, as those shipped"""
+
+
+COMMAND = Command("models.convert", ConvertOptions, "best.pt crnn.safetensors --half")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(sys.argv[1:] if argv is None else argv)
+    options = COMMAND.parse(argv)
     saved = is_saved(options.peer)
     content = load(options.peer) if saved else read(options.peer)
     if saved or (isinstance(content, dict) and "format" in content and "network" in content):

@@ -15,7 +15,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.errors import parse_no_options
+from bench.options import Command, NoOptions
 from models.network.model import Model
 from models.network.network import Recogniser, parameters
 
@@ -68,6 +68,8 @@ def table() -> str:
     return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
 
 
+COMMAND = Command("models.cost", NoOptions, description=__doc__)
+
 if __name__ == "__main__":
-    parse_no_options("models.cost", __doc__)
+    COMMAND.parse()
     print(table())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError, run_cli
-from bench.options import parse
+from bench.options import Command
 from models.data.charset import Charset
 from models.decoding.ctc import decode
 from models.engines.onnx_file import WIDTH, export
@@ -31,7 +31,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass
-class Export:
+class ExportOptions:
     """Write a recogniser as ONNX, check that it reads what torch reads, and more forms of it where they are asked."""
 
     checkpoint: Path | None = None
@@ -49,6 +49,9 @@ class Export:
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
     pictures: Path | None = None
     """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
+
+
+COMMAND = Command("models.export", ExportOptions, "--checkpoint best.pt --out crnn.onnx")
 
 
 def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
@@ -123,7 +126,7 @@ def as_program(network: Network, path: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Export, argv, "models.export", "python -m models.export --checkpoint best.pt --out crnn.onnx")
+    options = COMMAND.parse(argv)
     reader = Recogniser.load(options.checkpoint or trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
     batches = list(images_of(reader, options.pictures))

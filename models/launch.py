@@ -12,19 +12,35 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from bench.errors import UserError, parse_no_options, run_cli
+from bench.errors import UserError, run_cli
 from bench.machine import discovery
 from bench.machine.hosts import Place
+from bench.options import Command, Positional
 from bench.records.run_name import DEVICES, PRECISIONS, RunName
 
 PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 CHOICES = {"DEVICE": DEVICES, "PRECISION": PRECISIONS}
 NUMBERS = ("CARDS", "EPOCHS", "STEPS")
 SAMPLE_WORDS = 12_000
-FURTHER = "\nOptions after the name go to the program; --help after a name lists them."
+
+
+@dataclass
+class LaunchOptions:
+    """Start the program that a run name names, on the cards that it names.
+
+    Options after the name go to the program; --help after a name lists them. One card runs in this process; several,
+    or several hosts, run under torchrun, one process a card. Cards are counted per host.
+    """
+
+    run: Annotated[str, Positional("RUN_NAME")]
+    """Such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs"""
+
+
+COMMAND = Command("models.launch", LaunchOptions, "CRNN_FP32_20S_1CPU_Train --batch-size 16", rest="after")
 
 
 def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
@@ -112,14 +128,11 @@ def stop(number: int, _) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] in (["-h"], ["--help"]):
-        parse_no_options("models.launch", __doc__ + FURTHER, words="CRNN_FP32_20S_1CPU_Train --batch-size 16")
-    if len(sys.argv) < 2:
-        raise UserError("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
+    options, rest = COMMAND.parse_known()
+    script = options.run
     signal.signal(signal.SIGTERM, stop)
     for name in OF_ANOTHER_LAUNCHER:
         os.environ.pop(name, None)
-    script, *rest = sys.argv[1:]
     run = checked(overridden(RunName.parse(script), os.environ), script)
     place = Place.here()
     ensure_dataset(rest, place)

@@ -17,7 +17,7 @@ import uuid
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -26,13 +26,14 @@ from bench.errors import UserError, run_cli
 from bench.machine import loadgen
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
+from bench.options import Bounds
 from bench.records.record import Record
 from models.data.image import PADDING
 from models.dataset import Batch, WordDataset
 from models.engines.table import Engine
 from models.run.context import Session
 from models.run.measure import Instruments, recorded
-from models.run.options import Infer, parse
+from models.run.options import Infer, recipe_command
 from models.scoring.evaluate import Read, recognise
 from models.scoring.protocol import accuracy_section
 from models.test import Testing, weights
@@ -42,17 +43,20 @@ TRIALS = 3  # batches that tell how fast to expect the answers
 
 
 @dataclass
-class Loaded(Infer):
+class LoadgenOptions(Infer):
     """Drive inference with MLPerf's LoadGen; write one record and LoadGen's files."""
 
     scenario: Scenario = "Offline"
     test: Literal["performance", "accuracy"] = "performance"
-    queries_per_s: float = 0.0
+    queries_per_s: Annotated[float, Bounds(0)] = 0.0
     """Expected (Offline) or asked (Server); 0: what a trial reaches, and half of it for Server"""
-    latency_ms: float = 100.0
+    latency_ms: Annotated[float, Bounds(above=0)] = 100.0
     """Server: the bound that 99 % of the answers must keep"""
-    min_queries: int = 100
-    warmup_steps: int = 0
+    min_queries: Annotated[int, Bounds(1)] = 100
+    warmup_steps: Annotated[int, Bounds(0)] = 0
+
+
+COMMAND = recipe_command("models.loadgen", LoadgenOptions, "--scenario Server --latency-ms 50")
 
 
 @dataclass
@@ -128,7 +132,7 @@ class Server:
 class Driven(Testing):
     """A test whose pictures LoadGen asks for."""
 
-    options: Loaded
+    options: LoadgenOptions
 
     def __post_init__(self):
         self.lg = loadgen.import_loadgen()
@@ -226,7 +230,7 @@ def abandon(asking: threading.Thread) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Loaded, argv, "models.loadgen", "python -m models.loadgen --scenario Server --latency-ms 50")
+    options = COMMAND.parse(argv)
     session = Session.open(options)
     try:
         session.instruments = Instruments.open(session)

@@ -9,16 +9,17 @@ al. 2015, arXiv 1511.05641), so it reads as the small one did and has room to le
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from bench.errors import UserError, run_cli
+from bench.options import Command, Positional
 from models import convert
 from models.network.network import build
 from models.network.vgg import RANKS
@@ -163,15 +164,21 @@ def resized(trained: convert.Converted) -> convert.Converted:
     return OTHER[model.backbone](trained, {key: value.float() for key, value in trained.network().state_dict().items()})
 
 
+@dataclass
+class ResizeOptions:
+    """Make a trained `crnn` small, or a `crnn_small` large."""
+
+    trained: Annotated[Path, Positional("TRAINED")]
+    """A checkpoint of recipe crnn or crnn_small, or a .safetensors file"""
+    out: Annotated[Path, Positional("OUT")]
+    """The .safetensors file to write, for --start-from of the other recipe"""
+
+
+COMMAND = Command("models.resize", ResizeOptions, "best.pt small.safetensors")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="models.resize",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.resize best.pt small.safetensors",
-    )
-    parser.add_argument("trained", type=Path, help="a checkpoint of recipe crnn or crnn_small, or a .safetensors file")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write, for --start-from of the other recipe")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    options = COMMAND.parse(argv)
     trained, charset = convert.own(checkpoint.read(options.trained), options.trained)
     made = resized(trained)
     convert.save(made, charset, options.out)

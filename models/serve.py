@@ -13,10 +13,10 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from bench.errors import UserError, run_cli
-from bench.options import parse
+from bench.options import Bounds, Command, Metavar
 from models.serving.limits import Limits
 
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -24,16 +24,16 @@ BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvi
 
 
 @dataclass
-class Serve:
+class ServeOptions:
     """Serve a recogniser over HTTP: POST /recognise, a page at /, the API at /docs, /healthz, /metrics."""
 
     weights: str | None = None
     """A best.pt, a .safetensors file, or the name of shipped weights; default: the shipped ones"""
     host: str = "127.0.0.1"
-    """Where to listen; 0.0.0.0 for everybody, who is then not asked who they are"""
-    port: int = 8000
+    """Where to listen; 0.0.0.0 exposes the service to the network, without authentication"""
+    port: Annotated[int, Bounds(0, 65535)] = 8000
     """0 takes a free one and says which"""
-    names: list[str] = field(default_factory=list)
+    names: Annotated[list[str], Metavar("HOST")] = field(default_factory=list)
     """What else a request may call it, a proxy's name for instance: listening on this host alone it answers to this
     host's own names only, elsewhere to any unless some are given"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
@@ -43,13 +43,16 @@ class Serve:
         "eager"
     )
     """What computes the network; auto: the fastest here that agrees with eager"""
-    batch_size: int = 32
+    batch_size: Annotated[int, Bounds(1, 1 << 20)] = 32
     """Pictures that are read together at most"""
     limits: Limits = field(default_factory=Limits)
 
 
+COMMAND = Command("models.serve", ServeOptions, "--weights best.pt --port 8000")
+
+
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Serve, argv, "models.serve", "python -m models.serve --weights best.pt --port 8000")
+    options = COMMAND.parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also what uvicorn raises again when it has drained
     try:
         import uvicorn

@@ -18,7 +18,7 @@ from models.engines.table import Engine, choose
 from models.network.network import Recogniser
 from models.run.context import Session, normalised
 from models.run.measure import Instruments, Run, recorded
-from models.run.options import Infer, checkpoint_root, parse
+from models.run.options import Infer, checkpoint_root, recipe_command
 from models.scoring.evaluate import Read, batches_of, evaluate, read, recognise
 from models.scoring.mistakes import page
 from models.scoring.protocol import accuracy_section, table
@@ -27,6 +27,7 @@ from models.training.ablation import STAND_INS, fed
 from models.weights import FOLDER, checkpoint, of_recipe
 from models.weights import path as weights_path
 
+COMMAND = recipe_command("models.test", Infer, "--dataset data/sample --batch-size 64")
 LATENCY_WARMUP = 10  # calls before the timed ones
 
 
@@ -153,7 +154,7 @@ class Testing:
 
 
 def main(argv: list[str] | None = None) -> None:
-    perform(parse(Infer, argv, "models.test", "python -m models.test --dataset data/sample --batch-size 64"))
+    perform(COMMAND.parse(argv))
 
 
 def perform(options: Infer) -> None:

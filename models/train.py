@@ -26,7 +26,7 @@ from models.dataset import Batch, Unfit, WordDataset
 from models.network.network import parameters
 from models.run.context import Session, normalised
 from models.run.measure import Instruments, Run, recorded
-from models.run.options import Common, Infer, Train, checkpoint_root, parse
+from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
 from models.run.signals import Asked, Interrupted, handled
 from models.scoring.evaluate import batches_of, evaluate, images_of
 from models.training.ablation import KINDS, Kept, fed, is_twin, synchronised
@@ -39,6 +39,7 @@ from models.training.progress import Progress
 from models.training.staging import Staged, stage
 from models.weights import checkpoint
 
+COMMAND = recipe_command("models.train", Train, "--dataset data/sample --steps 20")
 UNLIMITED = 1 << 16  # steps: an attention head writes a text of any length
 
 
@@ -277,7 +278,7 @@ class Training:
         checkpoint.write(content, path) if path else checkpoint.write_last(content, self.folder)
 
     def start(self) -> None:
-        """With --start_from, begin with the weights of another run."""
+        """With --start-from, begin with the weights of another run."""
         if path := self.options.start_from:
             content = checkpoint.trained(path)
             try:
@@ -366,7 +367,7 @@ def refuse_graph(options: Train, session: Session) -> None:
         (session.device.kind.type != "cuda", f"a GPU, and this is {session.device.kind.name}"),
         (session.world.size > 1, "one card: leave --graph out, large batches gain little from it"),
         (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
-        (options.data.keep_ratio, "pictures of one width: --data.keep_ratio gives every batch its own"),
+        (options.data.keep_ratio, "pictures of one width: --data.keep-ratio gives every batch its own"),
         (not fuses(options.optimizer.name, session.device), "--optimizer.name adam or adamw: others ask the host"),
     ):
         if options.graph and wrong:
@@ -374,7 +375,7 @@ def refuse_graph(options: Train, session: Session) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Train, argv, "models.train", "python -m models.train --dataset data/sample --steps 20")
+    options = COMMAND.parse(argv)
     if options.test_only:
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
         return test.perform(Infer(**shared, checkpoint=options.start_from, latency_runs=0))

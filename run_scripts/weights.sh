@@ -50,12 +50,12 @@ trained() { # <name of the words> <steps> <rate> <options...>; prints the checkp
 
 drawn plain --style plain --count 12000
 plain=$(trained plain 600 1e-3)
-drawn hard --style hard --count 60000 --seed 3 --split 0.96/0.02/0.02 --lexicon "$lexicon"
+drawn hard --style hard --count 60000 --seed 3 --split 0.96,0.02,0.02 --lexicon "$lexicon"
 hard=$(trained hard 2000 7e-4 --start-from "$plain")
 
 families=$(faces)
 web="bundled,$families/*-latin-400-normal.woff,$families/*-latin-700-normal.woff,$families/*-latin-400-italic.woff"
-many() { drawn "$@" --split 0.99/0.005/0.005 --fonts "$web"; }
+many() { drawn "$@" --split 0.99,0.005,0.005 --fonts "$web"; }
 many faces --style hard --count 300000 --seed 20 --lexicon "$lexicon" --numbers 8000
 faces=$(trained faces 3000 8e-4 --start-from "$hard")
 

@@ -139,7 +139,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
         if "train" in pair and "+".join(pair) not in allowed:
             raise DataError(
                 f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
-                f"--allow_overlap [{'+'.join(pair)}]"
+                f"--allow-overlap {'+'.join(pair)}"
             )
 
 

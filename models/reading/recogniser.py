@@ -26,6 +26,7 @@ from bench.errors import UserError
 from bench.machine.device import Device
 from bench.machine.discovery import DEVICES, best
 from bench.machine.world import World
+from bench.options import check_bounds
 from models import weights
 from models.data.charset import Charset
 from models.data.image import PADDING, Shape, resize
@@ -41,7 +42,7 @@ from models.network.model import Model
 from models.network.network import Recogniser as Network
 from models.network.network import build
 from models.run.context import Session, normalised
-from models.run.options import Common, Infer, checkpoint_root, refuse_too_small
+from models.run.options import Common, Infer, checkpoint_root
 from models.weights import checkpoint
 
 ALTERNATIVES = 3  # texts beside the one that is read
@@ -128,7 +129,9 @@ class Recogniser:
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
         method = Method.asked(model, charset, beam=beam, lexicon=lexicon)
-        session = opened_session(Infer(batch_size=batch_size, engine=engine, model=model), device, precision, charset)
+        session = opened_session(
+            Infer(batch_size=batch_size, beam=beam, engine=engine, model=model), device, precision, charset
+        )
         network = filled(content, path, session, shape)
         return cls(session, started(network, session, shape), shape, method, path)
 
@@ -211,7 +214,7 @@ def shape_of(data: dict) -> Shape:
 
 
 def opened_session(options: Infer, device: str | None, precision: str, charset: Charset) -> Session:
-    refuse_too_small(options)
+    check_bounds(options)
     return Embedded(options, Device.open(device or best(), precision), World(), charset)
 
 

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from bench.options import build_parser
+from bench.options import Command
 from bench.records.run_name import RunName
 from models.run.options import Infer, Train, parse, recipe_path
 from tests.support import ROOT
@@ -35,7 +35,7 @@ def test_options_named_alone_are_options(words):
 
 
 def takes(kind: type, option: str) -> bool:
-    names = set(build_parser(kind, "").names) | {"show", "codes", "build"}  # of models.demo and models.prepare
+    names = Command("", kind).named | {"show", "codes", "build"}  # of models.demo and models.prepare
     return option.replace("-", "_") in names
 
 

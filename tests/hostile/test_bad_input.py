@@ -136,16 +136,19 @@ SENSELESS = {
     "too low": (["--data.height", "8"], "leaves nothing of pictures 8 px high"),
     "ImageNet for VGG": (["--model.pretrained", "imagenet"], "vgg has no ImageNet weights"),
     "embedding for CTC": (["--model.embedding", "8"], "the head is ctc"),
-    "rank for attention": (["--model.head", "attention", "--model.head_rank", "8"], "the head is attention"),
-    "negative rank": (["--model.head_rank", "-1"], "head_rank must be 0"),
-    "no features": (["--model.hidden", "0"], "hidden must be at least 1"),
+    "rank for attention": (["--model.head", "attention", "--model.head-rank", "8"], "the head is attention"),
+    "negative rank": (["--model.head-rank", "-1"], "head-rank is 0 to 4096, not -1"),
+    "no features": (["--model.hidden", "0"], "hidden is 1 to 4096, not 0"),
     "odd fiducials": (["--model.rectifier", "tps", "--model.fiducials", "7"], "even number of fiducial points"),
-    "a share above 1": (["--model.head", "attention", "--model.teacher_forcing", "2"], "between 0 and 1"),
-    "no such part": (["--model.backbone", "vggg"], r"--model.backbone is one of 'vgg', .*, not 'vggg'"),
+    "a share above 1": (
+        ["--model.head", "attention", "--model.teacher-forcing", "2"],
+        "teacher-forcing is 0 to 1, not 2.0",
+    ),
+    "no such part": (["--model.backbone", "vggg"], r"--model.backbone is one of vgg, .*, not 'vggg'"),
     "no such alphabet": (["--data.charset", "klingon"], "no charset 'klingon'"),
     "no such recipe": (["--recipe", "crn"], r"no recipe 'crn'.*crnn"),
-    "words for numbers": (["--batch-size", "many"], "--batch_size wants int, not 'many'"),
-    "no pictures": (["--batch-size", "0"], "--batch_size is at least 1, not 0"),
+    "words for numbers": (["--batch-size", "many"], "--batch-size wants a whole number, not 'many'"),
+    "no pictures": (["--batch-size", "0"], "--batch-size is 1 to 1048576, not 0"),
 }
 
 
@@ -158,12 +161,12 @@ def test_a_combination_without_sense(name, program, refused):
 
 
 RECIPES = {
-    "a word for a number": ("batch_size: many\n", "wants int, not 'many'"),
-    "a number for a part": ("model: 3\n", "'model' holds options of its own.*not 3"),
-    "no such option": ("bacth_size: 3\n", r"no option 'bacth_size' \(did you mean --batch_size"),
-    "not YAML": ("a: [1\n", "not a recipe"),
-    "a list": ("- 1\n", "not a recipe"),
-    "not text": ("\udcff", "not a recipe"),
+    "a word for a number": ("batch_size: many\n", "wants a whole number, not 'many'"),
+    "a number for a part": ("model: 3\n", "'model' holds options of its own"),
+    "no such option": ("bacth_size: 3\n", r"no option 'bacth-size' \(did you mean --batch-size"),
+    "not YAML": ("a: [1\n", "not YAML"),
+    "a list": ("- 1\n", "want `option: value` lines"),
+    "not text": ("\udcff", "not YAML"),
 }
 
 

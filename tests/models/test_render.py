@@ -288,15 +288,15 @@ class TestWholeOrNothing:
 
 
 BAD_OPTIONS = {
-    "no pictures": (["--count", "0"], "--count 0"),
-    "negative seed": (["--seed", "-1"], "--seed -1"),
+    "no pictures": (["--count", "0"], "--count is 1 to 10000000, not 0"),
+    "negative seed": (["--seed", "-1"], "--seed is at least 0, not -1"),
     "unknown style": (["--style", "soft"], "plain, hard, street"),
     "unknown case": (["--case", "camel"], "lower, title, upper, mixed"),
-    "two shares": (["--split", "0.9/0.1"], "like 0.9/0.05/0.05"),
+    "two shares": (["--split", "0.9/0.1"], "--split wants 3 numbers with commas, not '0.9/0.1'"),
     "no share": (["--split", "0/0/0"], "not all of them 0"),
     "no such lexicon": (["--lexicon", "nowhere.txt"], "nowhere.txt"),
     "no such font": (["--fonts", "nowhere"], "'nowhere' is no source of fonts"),
-    "more than all punctuated": (["--punctuated", "1.5"], "--punctuated 1.5"),
+    "more than all punctuated": (["--punctuated", "1.5"], "--punctuated is 0 to 1, not 1.5"),
     "misspelt option": (["--cuont", "5"], "did you mean --count?"),
 }
 BAD_LEXICONS = {

@@ -89,7 +89,7 @@ def test_four_mlus_on_a_machine_with_none_stop_at_once(script):
 @pytest.mark.parametrize(
     ("options", "environment", "said"),
     [
-        (["--latency-rnus", "3"], {}, "did you mean --latency_runs?"),
+        (["--latency-rnus", "3"], {}, "did you mean --latency-runs?"),
         ([], {"PYTORCH_TRAIN_DATASET": "/nowhere"}, "/nowhere"),
         (["--checkpoint", "none.pt"], {}, "no checkpoint at none.pt"),
     ],

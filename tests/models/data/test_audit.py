@@ -62,9 +62,9 @@ def test_overlap_of_train_and_test_is_an_error_unless_allowed_by_name(tmp_path, 
     write_splits(tmp_path / "in", shared=True)
     options = [tmp_path / "out" if o == "OUT" else o for o in options]
     assert "1 pictures are in train and in val" in run("--source", tmp_path / "in", *options)
-    refusal = run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val]")
-    assert "allow it by name: --allow_overlap [train+test]" in refusal
-    assert run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val,train+test]") is None
+    refusal = run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val")
+    assert "allow it by name: --allow-overlap train+test" in refusal
+    assert run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val,train+test") is None
     write_splits(tmp_path / "apart", shared=False)
     assert (
         run("--source", tmp_path / "apart", *[o if o != tmp_path / "out" else tmp_path / "out2" for o in options])

@@ -21,7 +21,7 @@ def both(request, tmp_path):
     """The same training set encoded and packed."""
     shape = request.param
     make_tree(tmp_path)
-    options = ["--width", shape.width, "--channels", shape.channels, "--keep_ratio", str(shape.keep_ratio).lower()]
+    options = ["--width", shape.width, "--channels", shape.channels, "--keep-ratio", str(shape.keep_ratio).lower()]
     assert run("--source", tmp_path, "--out", tmp_path / "packed", "--packed=true", *options) is None
     return [open_dataset(root, "train", shape, Charset()) for root in (tmp_path, tmp_path / "packed")]
 

@@ -19,7 +19,7 @@ import psutil
 from fastapi import HTTPException
 
 from bench.errors import UserError
-from models.serve import Serve, answered
+from models.serve import ServeOptions, answered
 from models.serving import requests as asked
 from models.serving.limits import Limits
 from tests.support.checkpoints import saved
@@ -211,7 +211,7 @@ def test_a_page_elsewhere_cannot_lend_it_its_name(name, service):
 
 
 def test_who_may_call_it_what():
-    assert Serve().host == "127.0.0.1"
+    assert ServeOptions().host == "127.0.0.1"
     own = ["localhost", "127.0.0.1", "[::1]", "127.0.0.1"]
     assert answered([], "127.0.0.1") == own
     assert answered(["words.example"], "127.0.0.1") == [*own, "words.example"]
