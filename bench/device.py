@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from bench.errors import run_cli
-from bench.machine.device import best, inventory
+from bench.machine.discovery import best, inventory
 from bench.options import Command
 from bench.records.provenance import cpu_name
 

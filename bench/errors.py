@@ -69,7 +69,7 @@ def is_gone(stream: TextIO) -> bool:
     return False
 
 
-def seconds(variable: str, default: str) -> float:
+def seconds_setting(variable: str, default: str) -> float:
     """A time that the environment sets. A module reads it before its program can answer, so this ends the process."""
     value = os.environ.get(variable) or default
     with suppress(ValueError):  # which is said below
@@ -94,13 +94,13 @@ def one_line(text: object) -> str:
     return re.sub("[\n\u2028\u2029]", " ", plain(text))
 
 
-def markdown(text: object) -> str:
+def escape_markdown(text: object) -> str:
     """For a cell of a Markdown table: no pipe ends it, no tag, link (a bare address is one) or emphasis begins."""
     escaped = re.sub(r"([\\`*_~\[\]|#]|:(?=//)|(?<=www)\.)", r"\\\1", one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def spreadsheet(text: object) -> str:
+def escape_csv(text: object) -> str:
     """For CSV: a spreadsheet would run a cell that begins like a formula (OWASP, CSV injection); a number is none."""
     line = one_line(text)
     is_number = re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", line)

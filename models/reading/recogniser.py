@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.machine.device import DEVICES, Device, best
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES, best
 from bench.options import check_values
 from models import weights
 from models.data.charset import Charset
