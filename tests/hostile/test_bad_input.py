@@ -133,7 +133,7 @@ def test_what_is_not_there_or_is_a_folder(trained, tmp_path, refused):
 SENSELESS = {
     "too narrow": (["--data.width", "10"], "width at least 16"),
     "no such channels": (["--data.channels", "2"], "1 .*or 3.*not 2|channels are 1 or 3"),
-    "too low": (["--data.height", "8"], "leaves nothing of pictures 8 px high"),
+    "too low": (["--data.height", "8"], "leaves nothing of images 8 px high"),
     "ImageNet for VGG": (["--model.pretrained", "imagenet"], "vgg has no ImageNet weights"),
     "embedding for CTC": (["--model.embedding", "8"], "the head is ctc"),
     "rank for attention": (["--model.head", "attention", "--model.head-rank", "8"], "the head is attention"),
