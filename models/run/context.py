@@ -103,7 +103,8 @@ def make_network(context: Context, charset: Charset) -> Network:
     network = build(options.model, charset.classes, options.data.height, options.data.channels)
     torch.manual_seed(options.seed + context.world.rank)
     network.recur_in(device.recurrent_dtype)
-    return network.to(device.torch, memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return network.to(device.torch)
 
 
 def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, Unfit]:
