@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# Sourced by every script: where things are. Set any of these before a run to change them; there is no logic here.
+# Sourced by every script, or in a shell (`source env.sh`): where things are. Set any of these before a run to change them.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")" && pwd) # of this checkout; zsh has no BASH_SOURCE
 
 # The folder that holds Synth90k/ (raw tree or LMDB). Empty: a small sample is rendered and used, and every table says so.
 export PYTORCH_TRAIN_DATASET=${PYTORCH_TRAIN_DATASET:-}
@@ -16,7 +18,10 @@ export CRNN_VENV=${CRNN_VENV:-$ROOT/.venv}
 # Paths and labels are UTF-8, whatever the locale: under LC_ALL=C Python would not read them.
 export PYTHONUTF8=1
 # Programs are started as `python -m models.X` from anywhere.
-export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
+case ":${PYTHONPATH:-}:" in
+*":$ROOT:"*) ;;
+*) export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} ;;
+esac
 # glibc gives freed pages back to the kernel and faults them in again at every step; keeping them makes a step on CPU 2 to 4 %
 # shorter for 3 % more memory (docs/performance.md).
 export MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-17179869184} MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0}

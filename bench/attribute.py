@@ -6,17 +6,18 @@ is what the thing costs. Inside the work, torch's profiler says which kinds of o
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command, Positional
 from bench.records.record import Record
 from bench.records.run_name import RunName
 
@@ -43,7 +44,7 @@ class Row:
 
 
 def run_twin(run: str, twin: str, rest: list[str], steps: int) -> Record:
-    """The record of one twin, run in a process of its own. Raises Refusal with its last words when it fails."""
+    """The record of one twin, run in a process of its own. Raises UserError with its last words when it fails."""
     with tempfile.TemporaryDirectory() as folder:
         places = ["--results", folder, "--checkpoints", f"{folder}/checkpoints"]
         length = [
@@ -61,7 +62,7 @@ def run_twin(run: str, twin: str, rest: list[str], steps: int) -> Record:
         records = [Record.load(path) for path in Path(folder).glob("*.json")]
     if done.returncode or len(records) != 1:
         words = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise Refusal(f"the twin '{twin}' failed: {words}")
+        raise UserError(f"the twin '{twin}' failed: {words}")
     return records[0]
 
 
@@ -118,25 +119,27 @@ def text(records: dict[str, list[Record]]) -> str:
     )
 
 
-def arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = argparse.ArgumentParser(
-        prog="bench.attribute",
-        description="Run a training run's twins and say where its time goes. Other options go to the run.",
-        epilog="example: python -m bench.attribute CRNN_FP32_30E_1CPU_Train --batch-size 32",
-        allow_abbrev=False,
-    )
-    parser.add_argument("run", help="a run name, such as CRNN_FP32_30E_1CPU_Train")
-    parser.add_argument("--twin-steps", type=int, default=50, help="timed steps of each twin (default: 50)")
-    parser.add_argument("--rounds", type=int, default=1, help="times each twin runs; the median counts (default: 1)")
-    return parser.parse_known_args(argv)
+@dataclass
+class AttributeOptions:
+    """Run a training run's twins and say where its time goes. Other options go to the run."""
+
+    run: Annotated[str, Positional("RUN_NAME")]
+    """Such as CRNN_FP32_30E_1CPU_Train"""
+    twin_steps: Annotated[int, Bounds(1)] = 50
+    """Timed steps of each twin"""
+    rounds: Annotated[int, Bounds(1)] = 1
+    """Times each twin runs; the median counts"""
+
+
+COMMAND = Command("bench.attribute", AttributeOptions, "CRNN_FP32_30E_1CPU_Train --batch-size 32", rest="unknown")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options, rest = arguments(argv)
+    options, rest = COMMAND.parse_known(argv)
     if RunName.parse(options.run).task != "Train":
-        raise Refusal(f"{options.run}: only training has twins; name a _Train run")
+        raise UserError(f"{options.run}: only training has twins; name a _Train run")
     print(text(measured(options.run, rest, options.twin_steps, options.rounds)))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.attribute")
+    run_cli(main, "bench.attribute")

@@ -6,17 +6,18 @@ Fresh processes in the order AB BA, a canary before and after, pairs added while
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Annotated
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.judging import ci, noise, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.pairs import ROOT, Build, RunFailed, image, revision
@@ -24,6 +25,7 @@ from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, tolerances
 from bench.judging.sitting import Sitting
 from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Finding
 from bench.machine.processes import last_line
+from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
 from bench.records.record import Record
 from bench.records.run_name import RunName
@@ -35,7 +37,7 @@ def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
     command = [*build.python, "-m", "bench.machine.canary", device]
     done = subprocess.run(command, cwd=ROOT, env=build.environment(run, folder), capture_output=True, text=True)
     if done.returncode:
-        raise Refusal(f"the canary did not run: {last_line(done.stderr)}")
+        raise UserError(f"the canary did not run: {last_line(done.stderr)}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -117,42 +119,61 @@ def called(build: Build) -> str:
     return commit if build.name.startswith(commit) else f"{build.name} ({commit})"
 
 
-def arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+@dataclass
+class CompareOptions(ci.CiOptions):
+    """Is the candidate worse than the base? Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS, 2 misuse.
+
+    Options after `--` go to every run.
+    """
+
+    base: Annotated[str, Positional("BASE")]
+    """A git revision; `.` is this checkout as it stands; with --images an image"""
+    candidate: Annotated[str, Positional("CANDIDATE")]
+    """The same; with --calibrate left out: the base against itself"""
+    runs: Annotated[list[str], Positional("RUN_NAME")] = field(default_factory=list)
+    """Such as CRNN_FP32_60S_1CPU_Train"""
+    images: bool = False
+    """BASE and CANDIDATE are container images"""
+    calibrate: bool = False
+    """A/A: BASE RUN_NAME...; keep this card's noise model"""
+    metrics: Annotated[list[str] | None, Choices(tuple(TOLERANCES)), Metavar("METRIC")] = None
+    """Judge by these only"""
+    margin: Annotated[list[str], Metavar("METRIC=SHARE")] = field(default_factory=list)
+    """A loss that is accepted"""
+    timeout: Annotated[float, Bounds(above=0, most=30 * 86400)] = 3600
+    """Seconds for one run"""
+    keep: Annotated[Path | None, Metavar("FOLDER")] = None
+    """Folder for the records; default: .cache/compare/<time>"""
+
+
+COMMAND = Command(
+    "compare.sh",
+    CompareOptions,
+    "main . CRNN_FP32_60S_1CPU_Train -- --batch-size 16",
+    start="bash run_scripts/compare.sh",
+    rest="--",
+)
+
+
+def arguments(argv: list[str] | None) -> tuple[CompareOptions, list[str]]:
     """Our own words, and those after `--`, which go to every run."""
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        prog="compare.sh",
-        usage="bash run_scripts/compare.sh BASE CANDIDATE RUN_NAME... [options] [-- OPTIONS OF THE RUNS]",
-        description="Is the candidate worse than the base? Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS, 2 misuse.",
-        epilog="example: bash run_scripts/compare.sh main . CRNN_FP32_60S_1CPU_Train -- --batch-size 16",
-    )
-    parser.add_argument("base", help="a git revision; `.` is this checkout as it stands; with --images an image")
-    parser.add_argument("candidate", help="the same; with --calibrate left out: the base against itself")
-    parser.add_argument("runs", nargs="*", metavar="RUN_NAME", help="such as CRNN_FP32_60S_1CPU_Train")
-    parser.add_argument("--images", action="store_true", help="BASE and CANDIDATE are container images")
-    parser.add_argument("--calibrate", action="store_true", help="A/A: BASE RUN_NAME...; keep this card's noise model")
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC", help=f"of {', '.join(TOLERANCES)}")
-    parser.add_argument("--margin", action="append", default=[], metavar="METRIC=SHARE", help="a loss that is accepted")
-    parser.add_argument("--timeout", type=float, default=3600, help="seconds for one run")
-    parser.add_argument("--keep", type=Path, help="folder for the records (default: .cache/compare/<time>)")
-    ci.add_arguments(parser)
-    options = parser.parse_args(argv[:cut])
+    options, passed_on = COMMAND.parse_known(argv)
     if options.calibrate:
         options.runs, options.candidate = [options.candidate, *options.runs], options.base
     if not options.runs:
-        parser.error("want BASE CANDIDATE RUN_NAME")
-    return options, argv[cut + 1 :]
+        raise UserError("want BASE CANDIDATE RUN_NAME")
+    return options, passed_on
 
 
 def main(argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # worktrees are removed on the way out
-    options, passed_on = arguments(sys.argv[1:] if argv is None else argv)
+    options, passed_on = arguments(argv)
     runs = list(dict.fromkeys(str(RunName.parse(run)) for run in options.runs))
     chosen = tolerances(options.metrics, options.margin)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise Refusal(f"--keep {folder}: it holds another sitting's records; name an empty folder")
+        raise UserError(f"--keep {folder}: it holds another sitting's records; name an empty folder")
     build = image if options.images else revision
     with ExitStack() as stack:
         builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}
@@ -167,4 +188,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "compare.sh")
+    run_cli(main, "compare.sh")

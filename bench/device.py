@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
-from bench.errors import about
 from bench.machine.device import best, inventory
+from bench.options import Command
 from bench.records.provenance import cpu_name
 
 
+@dataclass
+class DeviceOptions:
+    """Print the devices that are here."""
+
+    best: bool = False
+    """Print only the name of the best one"""
+
+
+COMMAND = Command("bench.device", DeviceOptions)
+
+
 def main() -> None:
-    if about("bench.device", __doc__, ("--best", "print only the name of the best device here")).best:
+    if COMMAND.parse().best:
         print(best())
         return
     for name, count in inventory().items():

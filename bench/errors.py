@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import os
 import re
@@ -22,14 +21,14 @@ HALVES = re.compile("[\ud800-\udfff]")  # of a pair: what a name that is not UTF
 FIRST_SPEAKS_S = 3  # in which the first rank of a host says it for all, and the launcher ends the others
 
 
-class Refusal(ValueError):
+class UserError(ValueError):
     """Something the user can mend. The message is the whole story: no traceback is shown."""
 
     status: str | None = None  # of the record of a run that ends in it; None: it leaves no record
 
 
-def answer(main: Callable[[], object], program: str) -> None:
-    """Run `main`; turn a Refusal into one line on stderr and exit code 2.
+def run_cli(main: Callable[[], object], program: str) -> None:
+    """Run `main`; turn a UserError into one line on stderr and exit code 2.
 
     Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
     launcher is told, because starting again would not help.
@@ -37,7 +36,7 @@ def answer(main: Callable[[], object], program: str) -> None:
     faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
-    except Refusal as refusal:
+    except UserError as refusal:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(FIRST_SPEAKS_S)
         print(f"{program}: error: {one_line(refusal)}", file=sys.stderr, flush=True)
@@ -54,24 +53,6 @@ def seconds(variable: str, default: str) -> float:
             return float(value)
     print(f"error: {variable}={value} is not a number of seconds", file=sys.stderr)
     sys.exit(2)
-
-
-def about(program: str, doc: str, *switches: tuple[str, str], words: str = "") -> argparse.Namespace:
-    """Read the command line of `python -m PROGRAM`, whose module says in `doc` what it does.
-
-    switches: (name, help) each. words: those of the example, after the program's name. The first line of `doc` is what
-    --help begins with, the rest what it ends with.
-    """
-    first, _, rest = doc.partition("\n")
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=first,
-        epilog=f"{rest.strip()}\n\nexample: python -m {program} {words}".strip(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    for name, text in switches:
-        parser.add_argument(name, action="store_true", help=text)
-    return parser.parse_args()
 
 
 def plain(text: object) -> str:

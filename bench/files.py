@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -32,10 +32,10 @@ def lacking(error: OSError, needed: int, folder: Path) -> str:
 
 
 def refuse_unwritable(folder: Path, option: str) -> None:
-    """Raises Refusal when nothing can be made in a folder, which need not exist yet. Makes nothing."""
+    """Raises UserError when nothing can be made in a folder, which need not exist yet. Makes nothing."""
     place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise Refusal(f"{folder}: cannot be written to; choose another {option}")
+        raise UserError(f"{folder}: cannot be written to; choose another {option}")
 
 
 def say(*words) -> None:

@@ -6,18 +6,20 @@ compared in one sitting (run_scripts/compare.sh) see much smaller changes. No to
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.judging import baselines, ci, noise, verdict
 from bench.judging.outcome import Outcome
-from bench.judging.policy import FALSE_ALARM, POWER, Tolerance, tolerances
+from bench.judging.policy import FALSE_ALARM, POWER, TOLERANCES, Tolerance, tolerances
 from bench.judging.verdict import EXIT, NEW, Evidence, Finding
+from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
 from bench.records.record import RUNS, Record
 from bench.report import believed, record_files
@@ -86,34 +88,39 @@ def self_test(sittings: int) -> None:
     sys.exit(int(alarms > FALSE_ALARM * 100 + slack[0] or found < POWER * 100 - slack[1]))
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.gate",
-        description="Compare records with the committed baseline of the same card and key. Exit code 0 PASS, 1 FAIL,"
-        " 3 AMBIGUOUS or new, 2 misuse.",
-        epilog="example: python -m bench.gate results/runs/CRNN_FP32_1CPU_Infer.*.json",
-    )
-    parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")
-    parser.add_argument("--baselines", type=Path, default=noise.BASELINES, help="default: results/baselines")
-    parser.add_argument("--promote", action="store_true", help="make these records the baselines of their cells")
-    parser.add_argument("--metrics", nargs="+", metavar="METRIC")
-    parser.add_argument("--margin", action="append", default=[], metavar="METRIC=SHARE", help="a loss that is accepted")
-    parser.add_argument(
-        "--self-test", action="store_true", help="try the gate on synthetic sittings and print its rates"
-    )
-    parser.add_argument("--sittings", type=int, default=2000, help="of the self-test, for each host")
-    ci.add_arguments(parser)
-    return parser.parse_args(argv)
+@dataclass
+class GateOptions(ci.CiOptions):
+    """Compare records with the committed baseline of the same card and key.
+
+    Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS or new, 2 misuse.
+    """
+
+    places: Annotated[list[Path], Positional("PLACE")] = field(default_factory=lambda: [RUNS])
+    """Folders or files"""
+    baselines: Annotated[Path, Metavar("FOLDER")] = noise.BASELINES
+    promote: bool = False
+    """Make these records the baselines of their cells"""
+    metrics: Annotated[list[str] | None, Choices(tuple(TOLERANCES)), Metavar("METRIC")] = None
+    """Judge by these only"""
+    margin: Annotated[list[str], Metavar("METRIC=SHARE")] = field(default_factory=list)
+    """A loss that is accepted"""
+    self_test: bool = False
+    """Try the gate on synthetic sittings and print its rates"""
+    sittings: Annotated[int, Bounds(1)] = 2000
+    """Of the self-test, for each host"""
+
+
+COMMAND = Command("bench.gate", GateOptions, "results/runs/CRNN_FP32_1CPU_Infer.*.json")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(argv)
+    options = COMMAND.parse(argv)
     if options.self_test:
         self_test(options.sittings)
     chosen = tolerances(options.metrics, options.margin)
     records = believed(record_files(options.places))
     if not records:
-        raise Refusal("no record is left to judge")
+        raise UserError("no record is left to judge")
     if options.promote:
         for group in cells.grouped(records):
             print(f"baseline: {baselines.store(group, options.baselines)}")
@@ -125,4 +132,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.gate")
+    run_cli(main, "bench.gate")

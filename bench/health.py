@@ -10,9 +10,9 @@ import re
 import sys
 from pathlib import Path
 
-from bench.errors import about
 from bench.machine import device
 from bench.machine.discovery import visibility
+from bench.options import Command, NoOptions
 
 # Nodes of the cards themselves, not of their controls.
 NODES = {"MLU": r"cambricon_dev\d+", "GPU": r"nvidia\d+"}
@@ -41,6 +41,8 @@ def main() -> int:
     return 1 if lines else 0
 
 
+COMMAND = Command("bench.health", NoOptions, description=__doc__)
+
 if __name__ == "__main__":
-    about("bench.health", __doc__)
+    COMMAND.parse()
     sys.exit(main())

@@ -7,17 +7,18 @@ threshold on single runs cannot. Otava itself is not used, for the chat and data
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 
-from bench.errors import Refusal, answer
+from bench.errors import run_cli
 from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, Tolerance, row
 from bench.judging.statistics import t_test
+from bench.options import Choices, Command, Positional
 from bench.records import cells
 from bench.records.record import RUNS
 
@@ -106,20 +107,23 @@ def table(places: list[Path], metric: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+@dataclass
+class HistoryOptions:
+    """Change points in the history of every cell, by E-divisive with a t-test (arXiv 2301.03034)."""
+
+    places: Annotated[list[Path], Positional("PLACE")] = field(default_factory=lambda: [RUNS])
+    """Folders or files"""
+    metric: Annotated[str, Choices(tuple(TOLERANCES))] = "throughput"
+
+
+COMMAND = Command("bench.history", HistoryOptions, "results/runs --metric throughput")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench.history",
-        description="Change points in the history of every cell, by E-divisive with a t-test (arXiv 2301.03034).",
-        epilog="example: python -m bench.history results/runs --metric throughput",
-    )
-    parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")
-    parser.add_argument("--metric", default="throughput", help=", ".join(TOLERANCES))
-    options = parser.parse_args(argv)
-    if options.metric not in TOLERANCES:
-        raise Refusal(f"no metric '{options.metric}'; there are {', '.join(TOLERANCES)}")
+    options = COMMAND.parse(argv)
     found = table(options.places, options.metric)
     print("no lasting change" if found.empty else found.to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.history")
+    run_cli(main, "bench.history")

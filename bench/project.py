@@ -9,20 +9,45 @@ Not in the model: cards that wait for the slowest of them, other traffic on the 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command, Positional
 from bench.records.record import Record
 
 CARDS = (8, 16, 32, 64, 128, 256, 512, 1024)
 PARAMETERS = 8_331_301  # of CRNN with 37 classes
 BACKWARD = 2 / 3  # of a step's computing: the gradients of inputs and of weights, each as much as the forward pass
 FIRST_BUCKET_MB, BUCKET_MB = 1, 25  # MiB, of torch's DistributedDataParallel
+
+
+@dataclass
+class ProjectOptions:
+    """Predict what many cards would do from the record of one."""
+
+    records: Annotated[list[Path], Positional("RECORD")]
+    """Of training runs on one card"""
+    bandwidth_gbit: Annotated[float, Bounds(above=0)]
+    """Gbit/s of a card's link, one way"""
+    latency_us: Annotated[float, Bounds(above=0)] = 5.0
+    """Of a message to the next card"""
+    cards: Annotated[tuple[int, ...], Bounds(1, 1 << 20)] = CARDS
+    parameters: Annotated[int, Bounds(1)] = PARAMETERS
+    """Default: CRNN's"""
+    gradient_bytes: Literal[2, 4] = 4
+    """2 when sent as bfloat16"""
+    bucket_mb: Annotated[float, Bounds(above=0)] = BUCKET_MB
+    """MiB; the default is torch's"""
+    backward: Annotated[float, Bounds(above=0, most=1)] = BACKWARD
+    """Share of computing"""
+
+
+COMMAND = Command("bench.project", ProjectOptions, "results/runs/CRNN_AMP_30E_1GPU_Train.*.json --bandwidth-gbit 400")
 
 
 @dataclass(frozen=True)
@@ -69,16 +94,16 @@ class Work:
 
 
 def measured(record: Record) -> float:
-    """Seconds of computing in a step of this record. Raises Refusal where it tells nothing of that."""
+    """Seconds of computing in a step of this record. Raises UserError where it tells nothing of that."""
     if record.task != "Train" or record.cell.get("cards") != 1:
-        raise Refusal(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
+        raise UserError(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
     mean_ms, wait = record.throughput.get("step_mean_ms"), record.throughput.get("data_wait_share") or 0.0
     if not mean_ms:
-        raise Refusal(f"{record.run}: measured no step ({record.status})")
+        raise UserError(f"{record.run}: measured no step ({record.status})")
     return mean_ms / 1e3 * (1 - wait)
 
 
-def projection(record: Record, options: argparse.Namespace) -> str:
+def projection(record: Record, options: ProjectOptions) -> str:
     compute_s, batch = measured(record), record.cell["batch_per_card"]
     size = options.parameters * options.gradient_bytes
     scale = options.bucket_mb * 2**20
@@ -96,34 +121,10 @@ def projection(record: Record, options: argparse.Namespace) -> str:
     return f"{title}\n\n{tabulate(rows, headers, 'github', floatfmt=('', '.2f', '.3f', ',.0f'))}"
 
 
-def positive(text: str) -> float:
-    if not (value := float(text)) > 0:
-        raise argparse.ArgumentTypeError(f"want a number above zero, not {text}")
-    return value
-
-
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.project",
-        description="Predict what many cards would do from the record of one.",
-        epilog="example: python -m bench.project results/runs/CRNN_AMP_30E_1GPU_Train.*.json --bandwidth-gbit 400",
-        allow_abbrev=False,
-    )
-    parser.add_argument("records", type=Path, nargs="+", help="of training runs on one card")
-    parser.add_argument("--bandwidth-gbit", type=positive, required=True, help="Gbit/s of a card's link, one way")
-    parser.add_argument("--latency-us", type=positive, default=5.0, help="of a message to the next card (default: 5)")
-    parser.add_argument("--cards", type=int, nargs="+", default=CARDS, help="default: 8 16 ... 1024")
-    parser.add_argument("--parameters", type=int, default=PARAMETERS, help="default: CRNN's, 8,331,301")
-    parser.add_argument("--gradient-bytes", type=int, default=4, choices=(2, 4), help="2 when sent as bfloat16")
-    parser.add_argument("--bucket-mb", type=positive, default=BUCKET_MB, help="MiB (default: 25, torch's)")
-    parser.add_argument("--backward", type=positive, default=BACKWARD, help="share of computing (default: 2/3)")
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(argv)
+    options = COMMAND.parse(argv)
     print("\n\n".join(projection(Record.load(path), options) for path in options.records))
 
 
 if __name__ == "__main__":
-    answer(main, "bench.project")
+    run_cli(main, "bench.project")

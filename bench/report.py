@@ -6,14 +6,16 @@ one that a stand-in for a card made. A cell nobody measured is empty. No torch h
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 from bench import errors
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command, Metavar, Positional
 from bench.records import cells
 from bench.records.record import RUNS, Record
 from bench.reporting import tables
@@ -22,13 +24,40 @@ from bench.reporting.rows import Failure, Row, printed, rows_of, values
 from bench.verify import faults
 
 
+@dataclass
+class ReportOptions:
+    """Tabulate records. Repeats of a cell at one commit are one row: median, 95 % interval, n."""
+
+    places: Annotated[list[Path], Positional("PLACE")] = field(default_factory=lambda: [RUNS])
+    """Folders or files"""
+    html: Annotated[Path | None, Metavar("FILE")] = None
+    """Write one page with tables and charts, too"""
+    markdown: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the tables as Markdown, too"""
+    csv: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the table as CSV, too"""
+    json: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the tables as JSON, too"""
+    all_commits: bool = False
+    """A row for every commit, not for a cell's newest"""
+    last: Annotated[int | None, Bounds(1)] = None
+    """Only the newest rows, this many"""
+    baselines: Annotated[Path, Metavar("FOLDER")] = RUNS.parent / "baselines"
+    """Drawn in the history"""
+    simulated: bool = False
+    """Show records of simulated cards, too"""
+
+
+COMMAND = Command("bench.report", ReportOptions, "results/runs --html report.html")
+
+
 def record_files(places: list[Path]) -> list[Path]:
-    """The record files named, or inside the folders named. Raises Refusal when there are none."""
+    """The record files named, or inside the folders named. Raises UserError when there are none."""
     if missing := [place for place in places if not place.exists()]:
-        raise Refusal(f"{missing[0]}: no such file or folder")
+        raise UserError(f"{missing[0]}: no such file or folder")
     files = [file for place in places for file in (sorted(place.glob("*.json")) if place.is_dir() else [place])]
     if not files:
-        raise Refusal(f"no records in {', '.join(map(str, places))}: a run script writes one for each run")
+        raise UserError(f"no records in {', '.join(map(str, places))}: a run script writes one for each run")
     return files
 
 
@@ -59,7 +88,7 @@ def examined(file: Path, simulated: bool) -> tuple[Record | None, str]:
     try:
         record = Record.load(file)
         found = list(faults(record)) or unshowable(record)
-    except Refusal as refusal:
+    except UserError as refusal:
         return None, str(refusal).removeprefix(f"{file}: ")
     if not found and cells.simulated(record) and not simulated:
         found.append("a simulated card measured nothing (--simulated shows it all the same)")
@@ -84,7 +113,7 @@ def failures(places: list[Path]) -> list[Failure]:
     return [Failure.load(file) for place in places if place.is_dir() for file in sorted(place.glob("*.failure"))]
 
 
-def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pair], records: list[Record]) -> None:
+def write(options: ReportOptions, rows: list[Row | Failure], pairs: list[Pair], records: list[Record]) -> None:
     """Every file asked for."""
     if options.markdown:
         options.markdown.write_text(tables.markdown(rows, pairs), encoding="utf8")
@@ -99,31 +128,13 @@ def write(options: argparse.Namespace, rows: list[Row | Failure], pairs: list[Pa
         print(f"page: {options.html}")
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.report",
-        description="Tabulate records. Repeats of a cell at one commit are one row: median, 95 % interval, n.",
-        epilog="example: python -m bench.report results/runs --html report.html",
-    )
-    parser.add_argument("places", nargs="*", type=Path, default=[RUNS], help="folders or files (default: results/runs)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with tables and charts, too")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown, too")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table as CSV, too")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the tables as JSON, too")
-    parser.add_argument("--all-commits", action="store_true", help="a row for every commit, not for a cell's newest")
-    parser.add_argument("--last", type=int, metavar="N", help="only the newest N rows")
-    parser.add_argument("--baselines", type=Path, default=RUNS.parent / "baselines", help="drawn in the history")
-    parser.add_argument("--simulated", action="store_true", help="show records of simulated cards, too")
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(argv)
+    options = COMMAND.parse(argv)
     failed = failures(options.places)
     records = believed(record_files(options.places), options.simulated) if not failed or any_records(options) else []
     rows = rows_of(records, every_commit=options.all_commits)
     if not rows and not failed:
-        raise Refusal("no record is left to show")
+        raise UserError("no record is left to show")
     pairs = compare(rows)
     rows = [*rows, *failed][-options.last if options.last else 0 :]
     show(rows, pairs, shutil.get_terminal_size((160, 40)).columns)
@@ -139,9 +150,9 @@ def show(rows: list[Row | Failure], pairs: list[Pair], width: int) -> None:
         print("\n" + tables.console(tables.device_table(pairs), width))
 
 
-def any_records(options: argparse.Namespace) -> bool:
+def any_records(options: ReportOptions) -> bool:
     return any(not place.is_dir() or any(place.glob("*.json")) for place in options.places)
 
 
 if __name__ == "__main__":
-    answer(main, "bench.report")
+    run_cli(main, "bench.report")

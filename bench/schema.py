@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.errors import about
+from bench.options import Command, NoOptions
 from bench.records.schema import FIELDS
 
 PREFACE = """# Results
@@ -26,6 +26,8 @@ def markdown() -> str:
     return "".join(parts)
 
 
+COMMAND = Command("bench.schema", NoOptions, description=__doc__)
+
 if __name__ == "__main__":
-    about("bench.schema", __doc__)
+    COMMAND.parse()
     print(markdown(), end="")

@@ -7,7 +7,6 @@ No torch here.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import subprocess
@@ -15,14 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
-from bench.errors import Refusal, answer, one_line
+from bench.errors import UserError, one_line, run_cli
 from bench.machine import processes
 from bench.machine.processes import Ended, classified
+from bench.options import Bounds, Command, Metavar, Positional
 from bench.records.record import RUNS
 from bench.records.run_name import RunName
 from bench.reporting.rows import Failure
@@ -30,11 +31,34 @@ from bench.reporting.rows import Failure
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@dataclass
+class SweepOptions:
+    """Run a matrix of runs; exit code 1 when any failed.
+
+    Options after `--` go to every run.
+    """
+
+    patterns: Annotated[list[str], Positional("PATTERN")]
+    """Run names with {a,b} or {1..4}, quoted"""
+    results: Annotated[Path, Metavar("FOLDER")] = RUNS
+    timeout: Annotated[float, Bounds(above=0, most=30 * 86400)] = 6 * 3600
+    """Seconds for one run"""
+    retry: bool = False
+    """Run again what failed in an earlier sweep"""
+    auto_batch: Annotated[int | None, Bounds(1, 1 << 20), Metavar("MOST")] = None
+    """First find the largest batch, up to MOST, that fits"""
+    dry_run: bool = False
+    """Print the runs only"""
+
+
+COMMAND = Command("bench.sweep", SweepOptions, "'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50", rest="--")
+
+
 def expanded(pattern: str) -> list[str]:
-    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. Refusal for a broken one."""
+    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. UserError for a broken one."""
     pieces = re.split(r"\{([^{}]*)\}", pattern)
     if any(mark in piece for piece in pieces[::2] for mark in "{}"):
-        raise Refusal(f"'{pattern}': a brace is not closed, or braces are nested")
+        raise UserError(f"'{pattern}': a brace is not closed, or braces are nested")
     choices = [alternatives(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
     return ["".join(words) for words in product(*choices)]
 
@@ -77,7 +101,7 @@ def largest_batch(fits: Callable[[int], bool], most: int) -> int:
 
 
 def probe(run: str, options: list[str], timeout_s: float) -> Callable[[int], bool]:
-    """Whether three steps of `run` at a batch fit in memory. Raises Refusal when a run fails for another reason."""
+    """Whether three steps of `run` at a batch fit in memory. Raises UserError when a run fails for another reason."""
 
     def fits(batch: int) -> bool:
         few = ["--steps", "3"] if run.endswith("_Train") else ["--latency-runs", "0"]
@@ -87,13 +111,13 @@ def probe(run: str, options: list[str], timeout_s: float) -> Callable[[int], boo
             ended = start(run, words, Path(folder), timeout_s)
         print(f"  batch {batch}: {ended.status}", flush=True)
         if ended.status not in ("ok", "oom"):
-            raise Refusal(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
+            raise UserError(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
         return ended.status == "ok"
 
     return fits
 
 
-def sweep(runs: list[str], options: argparse.Namespace, passed_on: list[str]) -> list[tuple[str, Ended]]:
+def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[tuple[str, Ended]]:
     """Every run that is not done yet; what happened is kept after each, so that a stop loses one run at most."""
     options.results.mkdir(parents=True, exist_ok=True)
     state = options.results / "sweep.jsonl"
@@ -124,7 +148,7 @@ def past(state: Path) -> list[dict]:
     return found
 
 
-def measured(run: str, options: argparse.Namespace, passed_on: list[str]) -> Ended:
+def measured(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
     """One run of the matrix; its failure is written where bench.report finds it."""
     words = list(passed_on)
     try:
@@ -134,7 +158,7 @@ def measured(run: str, options: argparse.Namespace, passed_on: list[str]) -> End
                 return noted(run, Ended("oom", "not even a batch of 1 fits"), options.results)
             words += ["--batch-size", str(batch)]
         return noted(run, start(run, words, options.results, options.timeout), options.results)
-    except Refusal as refusal:
+    except UserError as refusal:
         return noted(run, Ended("crash", str(refusal)), options.results)
 
 
@@ -149,32 +173,17 @@ def noted(run: str, ended: Ended, results: Path) -> Ended:
 
 
 def main(argv: list[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
-        prog="bench.sweep",
-        description="Run a matrix of runs; exit code 1 when any failed. Options after `--` go to every run.",
-        epilog="example: python -m bench.sweep 'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50",
-    )
-    parser.add_argument("patterns", nargs="+", metavar="PATTERN", help="run names with {a,b} or {1..4}, quoted")
-    parser.add_argument("--results", type=Path, default=RUNS, help="default: results/runs")
-    parser.add_argument("--timeout", type=float, default=6 * 3600, help="seconds for one run")
-    parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier sweep")
-    parser.add_argument(
-        "--auto-batch", type=int, metavar="MOST", help="first find the largest batch, up to MOST, that fits"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the runs only")
-    options = parser.parse_args(argv[:cut])
+    options, passed_on = COMMAND.parse_known(argv)
     options.results = options.results.resolve()
     runs = names(options.patterns)
     if options.dry_run:
         print(*runs, sep="\n")
         return
-    ends = sweep(runs, options, argv[cut + 1 :])
+    ends = sweep(runs, options, passed_on)
     failed = [f"{run}: {ended.status}" for run, ended in ends if ended.status != "ok"]
     print(f"{len(ends) - len(failed)} of {len(ends)} runs are done" + "".join(f"\n  {line}" for line in failed))
     sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
-    answer(main, "bench.sweep")
+    run_cli(main, "bench.sweep")

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from bench.errors import Refusal, answer, one_line
+from bench.errors import UserError, one_line, run_cli
+from bench.options import Command, Positional
 from bench.records.derive import derived
 from bench.records.record import FAILURES, Record
 from bench.records.schema import unknown
@@ -157,19 +159,24 @@ def judged(path: Path) -> list[str]:
     """Faults of a file, an unreadable one included."""
     try:
         return faults(Record.load(path))
-    except Refusal as refusal:
+    except UserError as refusal:
         return [str(refusal).removeprefix(f"{path}: ")]
 
 
+@dataclass
+class VerifyOptions:
+    """Recompute every derived number of records from their raw series; exit 1 when one does not hold."""
+
+    files: Annotated[list[Path], Positional("FILE")]
+    """Record files"""
+
+
+COMMAND = Command("bench.verify", VerifyOptions, "results/runs/*.json")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="bench.verify",
-        description="Recompute every derived number of records from their raw series; exit 1 when one does not hold.",
-        epilog="example: python -m bench.verify results/runs/*.json",
-    )
-    parser.add_argument("files", nargs="+", type=Path, help="record files")
     failed = False
-    for path in parser.parse_args(argv).files:
+    for path in COMMAND.parse(argv).files:
         found = judged(path)
         failed |= bool(found)
         print(one_line(f"{path}: {'; '.join(found) or 'holds'}"))
@@ -177,4 +184,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "bench.verify")
+    run_cli(main, "bench.verify")

@@ -1,4 +1,4 @@
-"""Ours beside the field's networks and engines: `python benchmarks/against_peers.py --peers DIR`.
+"""Ours beside the field's networks and engines: `python -m benchmarks.against_peers --peers DIR`.
 
 DIR holds clones of meijieru/crnn.pytorch, GitYCC/crnn-pytorch and clovaai/deep-text-recognition-benchmark, whose model
 classes are imported and trained as their own train.py does it: their optimiser, clipping and loss. Rows of a table take
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
+from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -30,15 +31,16 @@ import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.device import Device
+from bench.options import Bounds, Choices, Command, Metavar
 from models.data.charset import Charset
 from models.engines import table as engines
 from models.engines.onnx_file import OPSET, exporter_options
 from models.network.model import Model
 from models.network.network import build
 from models.network.torchvision_schemas import import_torchvision
-from models.run.options import Optimizer, parse
+from models.run.options import Optimizer
 from models.training.optimizer import GuardedOptimizer
 
 HEIGHT, WIDTH, CLASSES, TEXT = 32, 100, 37, 8  # the field's yardstick; characters of a text
@@ -48,21 +50,24 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass
-class Options:
+class PeerOptions:
     """Measure ours and theirs in turns."""
 
     peers: Path | None = None
     """Folder that holds clones of the peers"""
-    tables: str = ""
-    """Some of the tables, with commas between; empty for all"""
-    batch: int = 64
-    rounds: int = 5
-    calls: int = 100
+    tables: Annotated[str, Metavar("TABLE,...")] = ""
+    """Some of the tables; default: all"""
+    batch: Annotated[int, Bounds(1)] = 64
+    rounds: Annotated[int, Bounds(1)] = 5
+    calls: Annotated[int, Bounds(1)] = 100
     """Timed calls of each batch-1 row"""
-    threads: int = 0
+    threads: Annotated[int, Bounds(0, 1024)] = 0
     """0: as many as torch takes by itself"""
-    clock: str = "wall"
-    """wall, or cpu for CPU seconds on a busy machine"""
+    clock: Annotated[str, Choices(tuple(CLOCKS))] = "wall"
+    """cpu: CPU seconds, on a busy machine"""
+
+
+COMMAND = Command("benchmarks.against_peers", PeerOptions, "--peers ../peers")
 
 
 @dataclass
@@ -234,21 +239,21 @@ def product(dtype: torch.dtype) -> Callable[[], object]:
 Rows = dict[str, Callable[[], object]]
 
 
-def train_fp32(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
+def train_fp32(options: PeerOptions, peers: dict[str, Peer], batch: Batch) -> Rows:
     theirs = {name: their_training(peer, options.peers, batch) for name, peer in peers.items()}
     return {"ours": our_training("FP32", batch), **theirs}
 
 
-def train_amp(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
+def train_amp(options: PeerOptions, peers: dict[str, Peer], batch: Batch) -> Rows:
     return {**train_fp32(options, peers, batch), "ours": our_training("AMP", batch)}
 
 
-def infer(precision: str) -> Callable[[Options, dict[str, Peer], Batch], Rows]:
+def infer(precision: str) -> Callable[[PeerOptions, dict[str, Peer], Batch], Rows]:
     """Our engines; the peers in torch (float32: none of them has autocast), and meijieru's network in other engines."""
     ours = ("eager", "openvino", "openvino_int8") if precision == "AMP" else ("eager", "onnxruntime", "openvino")
     theirs = {"AMP": (("openvino", "BF16"),), "FP32": (("onnxruntime", "FP32"), ("openvino", "FP32"))}[precision]
 
-    def rows(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
+    def rows(options: PeerOptions, peers: dict[str, Peer], batch: Batch) -> Rows:
         made: Rows = {"ours": engine("prepacked", precision, batch.images)}
         made |= {
             f"ours, {name}": engine(name, precision, batch.images)
@@ -272,11 +277,11 @@ def has(package: str) -> bool:
     return False
 
 
-def gemm(options: Options, peers: dict[str, Peer], batch: Batch) -> Rows:
+def gemm(options: PeerOptions, peers: dict[str, Peer], batch: Batch) -> Rows:
     return {"float32": product(torch.float32), "bfloat16": product(torch.bfloat16)}
 
 
-TABLES: dict[str, Callable[[Options, dict[str, Peer], Batch], Rows]] = {
+TABLES: dict[str, Callable[[PeerOptions, dict[str, Peer], Batch], Rows]] = {
     "gemm": gemm,
     "train_fp32": train_fp32,
     "train_amp": train_amp,
@@ -327,7 +332,7 @@ def flops(seconds: dict[str, list[float]]) -> str:
     return tabulate(rows, ["product", "GFLOP/s", "bound: infer images/s", "train"], "github", floatfmt=".0f")
 
 
-def measured(table: str, options: Options, peers: dict[str, Peer]) -> str:
+def measured(table: str, options: PeerOptions, peers: dict[str, Peer]) -> str:
     kind, clock = table.partition("_")[0], CLOCKS[options.clock]
     batch = Batch.of(1 if kind == "latency" else options.batch)
     rows = TABLES[table](options, peers, batch)
@@ -338,10 +343,10 @@ def measured(table: str, options: Options, peers: dict[str, Peer]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks/against_peers.py", example="--peers ../peers")
+    options = COMMAND.parse(argv)
     tables = options.tables.split(",") if options.tables else list(TABLES)
     if wrong := set(tables) - set(TABLES):
-        raise Refusal(f"no table {', '.join(sorted(wrong))}; there are {', '.join(TABLES)}")
+        raise UserError(f"no table {', '.join(sorted(wrong))}; there are {', '.join(TABLES)}")
     if options.threads:
         torch.set_num_threads(options.threads)
     import_torchvision()
@@ -352,4 +357,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/against_peers.py")
+    run_cli(main, "benchmarks.against_peers")

@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from tabulate import tabulate
 
+from bench.errors import run_cli
+from bench.options import Command, Positional
 from models.data.charset import Charset
 from models.decoding.decoder import Decoder
 from models.decoding.lexicon import Lexicon
@@ -50,10 +53,22 @@ def milliseconds(decoder: Decoder, logits: torch.Tensor) -> float:
     return statistics.median(times)
 
 
-def main(argv: list[str]) -> None:
+@dataclass
+class DecodingOptions:
+    """Time to decode one image of a batch."""
+
+    lexicon: Annotated[Path | None, Positional("LEXICON")] = None
+    """A file of words; default: 88,172 made-up ones"""
+
+
+COMMAND = Command("benchmarks.decoding", DecodingOptions, "lexicon.txt")
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = COMMAND.parse(argv)
     torch.set_num_threads(1)
     charset = Charset()
-    words = Path(argv[0]).read_text(encoding="utf8").split() if argv else made_up_words(88172)
+    words = options.lexicon.read_text(encoding="utf8").split() if options.lexicon else made_up_words(88172)
     short = [word for word in words if len(word) <= 12]
     random = np.random.default_rng(2)
     logits = logits_of([str(word) for word in random.choice(short, BATCH)], charset)
@@ -69,4 +84,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_cli(main, "benchmarks.decoding")

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
+from bench.options import Bounds, Command
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
 from models.data.charset import Charset
@@ -31,7 +32,7 @@ from models.dataset import normalise, open_dataset
 from models.decoding.decoder import Decoder
 from models.engines.table import choose_engine
 from models.run.context import Context, make_network, make_shape, make_test_batches, open_context
-from models.run.options import Infer, parse
+from models.run.options import Infer
 from models.scoring.evaluate import predict
 from models.test import recognise
 
@@ -39,7 +40,7 @@ BAR = 0.95
 
 
 @dataclass
-class Options:
+class EndToEndOptions:
     """Measure reading from a file to texts."""
 
     dataset: str = "data/sample"
@@ -48,14 +49,17 @@ class Options:
     precision: Literal["FP32", "AMP"] = "FP32"
     engine: str = "prepacked"
     """As models.test has them"""
-    batch: int = 64
-    pictures: int = 512
+    batch: Annotated[int, Bounds(1)] = 64
+    pictures: Annotated[int, Bounds(1)] = 512
     """Read in each round"""
-    rounds: int = 5
+    rounds: Annotated[int, Bounds(1)] = 5
     clock: Literal["wall", "cpu"] = "wall"
 
 
-def rows_of(context: Context, store: Path, options: Options) -> dict[str, Callable[[], object]]:
+COMMAND = Command("benchmarks.end_to_end", EndToEndOptions, "--dataset data/sample --precision AMP")
+
+
+def rows_of(context: Context, store: Path, options: EndToEndOptions) -> dict[str, Callable[[], object]]:
     """What is measured, the network alone first."""
     device, charset = context.device, Charset.named(context.options.data.charset)
     data = open_dataset(store, "test", make_shape(context.options.data), charset)
@@ -90,7 +94,7 @@ def table(seconds: dict[str, list[float]], pictures: int) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.end_to_end", example="--dataset data/sample --precision AMP")
+    options = COMMAND.parse(argv)
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     with tempfile.TemporaryDirectory() as folder:
         store = repeat(open_source(options.dataset, options.split), Path(folder) / "lmdb", options.pictures)
@@ -102,4 +106,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.end_to_end")
+    run_cli(main, "benchmarks.end_to_end")

@@ -1,7 +1,7 @@
 """What a data set of Synth90k's size costs to open, to shuffle and to resume: nine million made records of tiny values.
 
-python benchmarks/full_size.py                      makes the LMDB in a temporary folder (about 1 GB, a minute)
-python benchmarks/full_size.py --records 900000
+python -m benchmarks.full_size                      makes the LMDB in a temporary folder (about 1 GB, a minute)
+python -m benchmarks.full_size --records 900000
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -22,26 +23,29 @@ import numpy as np
 import psutil
 from tabulate import tabulate
 
-from bench.errors import answer
+from bench.errors import run_cli
+from bench.options import Bounds, Command
 from models.data.charset import Charset
 from models.dataset import EpochSampler, Shape, open_dataset
-from models.run.options import parse
 
 PICTURE = b"P5 1 1 255 \x80"  # one grey pixel, the smallest picture there is
 
 
 @dataclass
-class Options:
+class FullSizeOptions:
     """Measure a data set of full size."""
 
-    records: int = 9_000_000
-    batch_size: int = 256
+    records: Annotated[int, Bounds(1)] = 9_000_000
+    batch_size: Annotated[int, Bounds(1)] = 256
     folder: Path | None = None
     """Where the LMDB is made, or lies from the last time; default: a temporary folder"""
 
 
+COMMAND = Command("benchmarks.full_size", FullSizeOptions, "--records 100000")
+
+
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks/full_size.py")
+    options = COMMAND.parse(argv)
     with tempfile.TemporaryDirectory() as temporary:
         rows = measured(options.folder or Path(temporary), options.records, options.batch_size)
     print(tabulate(rows, ["a made data set", "measured", "unit"], floatfmt=",.3f"))
@@ -118,4 +122,4 @@ def resume_twice(n: int, batch_size: int) -> int:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/full_size.py")
+    run_cli(main, "benchmarks.full_size")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -23,12 +24,12 @@ import torch
 from tabulate import tabulate
 
 from bench import sweep
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine import device
+from bench.options import Bounds, Command
 from bench.records.record import Record
 from models.data.image import Shape
 from models.data.packed import PackedWriter
-from models.run.options import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 CHARACTERS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", "S1").astype("U1")
@@ -38,23 +39,26 @@ RESERVE_S = 20  # of the time given, for the tables and what is written at the e
 
 
 @dataclass
-class Options:
+class GpuOptions:
     """Measure a card in one sitting."""
 
     out: Path = Path("results/card")
     """Folder of the records and tables"""
-    device: str = "GPU"
-    """GPU or MLU; CPU to try the cases themselves"""
-    minutes: float = 9.0
+    device: Literal["GPU", "MLU", "CPU"] = "GPU"
+    """CPU: to try the cases themselves"""
+    minutes: Annotated[float, Bounds(above=0)] = 9.0
     only: str = ""
     """A pattern of the names of cases to run"""
-    steps: int = 120
-    batch: int = 0
+    steps: Annotated[int, Bounds(1)] = 120
+    batch: Annotated[int, Bounds(0)] = 0
     """Use this batch in every case"""
-    pictures: int = 131_072
+    pictures: Annotated[int, Bounds(1)] = 131_072
     """Made for training; a quarter of them for testing"""
     peers: Path | None = None
     """Folder that holds clones of the peers, see benchmarks/against_peers.py"""
+
+
+COMMAND = Command("benchmarks.gpu", GpuOptions, "--out card --peers ../peers")
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ CASES = (
 class Sitting:
     """The cases of one sitting, and what came of each."""
 
-    options: Options
+    options: GpuOptions
     began: float = field(default_factory=time.monotonic)
     rows: list[list] = field(default_factory=list)
 
@@ -201,9 +205,9 @@ def attributed(sitting: Sitting, data: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.gpu", example="--out card --peers ../peers")
+    options = COMMAND.parse(argv)
     if options.device != "CPU" and not device.present(options.device):
-        raise Refusal(f"no {options.device} here: torch {torch.__version__} sees {device.inventory()}")
+        raise UserError(f"no {options.device} here: torch {torch.__version__} sees {device.inventory()}")
     options.out = options.out.resolve()
     sitting = Sitting(options)
     (options.out / "runs").mkdir(parents=True, exist_ok=True)
@@ -224,4 +228,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.gpu")
+    run_cli(main, "benchmarks.gpu")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -18,30 +19,34 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine.device import Device
+from bench.options import Bounds, Command
 from benchmarks.against_peers import Batch, Peer, network_of, present, rates, turns
 from models.dataset import Batch as Pictures
 from models.network.model import Model
 from models.network.network import build
 from models.network.torchvision_schemas import import_torchvision
-from models.run.options import Optimizer, parse
+from models.run.options import Optimizer
 from models.training.cuda_graph import CUDAGraphStep
 from models.training.device_batch import DeviceBatch, to_device
 from models.training.optimizer import GuardedOptimizer
 
 
 @dataclass
-class Options:
+class GpuPeerOptions:
     """Measure training of ours and theirs on one card."""
 
     peers: Path | None = None
     """Folder that holds clones of the peers"""
-    device: str = "GPU"
-    batch: int = 1024
-    rounds: int = 5
-    steps: int = 10
+    device: Literal["GPU", "MLU", "CPU"] = "GPU"
+    batch: Annotated[int, Bounds(1)] = 1024
+    rounds: Annotated[int, Bounds(1)] = 5
+    steps: Annotated[int, Bounds(1)] = 10
     """Of each row in each round"""
+
+
+COMMAND = Command("benchmarks.gpu_peers", GpuPeerOptions, "--peers ../peers")
 
 
 def ours(precision: str, graph: bool, batch: Batch, name: str) -> Callable[[], object]:
@@ -123,7 +128,7 @@ def several(step: Callable[[], object], count: int, device: Device) -> Callable[
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.gpu_peers", example="--peers ../peers")
+    options = COMMAND.parse(argv)
     device = Device.open(options.device)
     batch = Batch.of(options.batch)
     torch.backends.cudnn.benchmark = True
@@ -134,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, peer in present(options.peers).items():
         try:
             rows[name] = theirs(peer, options.peers, batch, device)
-        except (Refusal, RuntimeError, ImportError, AttributeError) as error:  # old code on a new torch
+        except (UserError, RuntimeError, ImportError, AttributeError) as error:  # old code on a new torch
             print(f"{name}: does not run here: {error}")
     work = {name: several(step, options.steps, device) for name, step in rows.items()}
     seconds = turns(work, options.rounds, time.perf_counter)
@@ -143,4 +148,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.gpu_peers")
+    run_cli(main, "benchmarks.gpu_peers")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -20,14 +21,15 @@ import torch
 import torch.nn.functional as F
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import run_cli
 from bench.machine.device import Device
+from bench.options import Bounds, Choices, Command, Positional
 from benchmarks import full_size
 from benchmarks.against_peers import CLOCKS, turns
 from benchmarks.ranks import Together, trained
 from models.network.model import Model
 from models.network.network import build
-from models.run.options import Optimizer, parse
+from models.run.options import Optimizer
 from models.training.optimizer import GuardedOptimizer
 
 DRAWINGS = Path(__file__).resolve().parent.parent / "docs" / "growth"
@@ -43,18 +45,22 @@ RECORDS = (1_000, 10_000, 100_000, 1_000_000, 9_000_000)
 
 
 @dataclass
-class Options:
+class GrowthOptions:
     """Measure how cost grows along one axis."""
 
-    most: int = 9_000_000
+    axis: Annotated[str, Positional("AXIS"), Choices((*SIZES, "processes", "buckets", "dataset"))]
+    most: Annotated[int, Bounds(1)] = 9_000_000
     """Leave out sizes larger than this"""
-    batch: int = 64
-    rounds: int = 3
-    precision: str = "FP32"
-    clock: str = "wall"
-    """wall, or cpu for CPU seconds on a busy machine"""
+    batch: Annotated[int, Bounds(1)] = 64
+    rounds: Annotated[int, Bounds(1)] = 3
+    precision: Literal["FP32", "AMP", "BF16"] = "FP32"
+    clock: Annotated[str, Choices(tuple(CLOCKS))] = "wall"
+    """cpu: CPU seconds, on a busy machine"""
     out: Path = DRAWINGS
     """Folder of the drawing"""
+
+
+COMMAND = Command("benchmarks.growth", GrowthOptions, "width --rounds 5")
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Table:
     lines: tuple[int, ...] = (1, 2)
 
 
-def points(axis: str, options: Options) -> list[Point]:
+def points(axis: str, options: GrowthOptions) -> list[Point]:
     here = {"batch": options.batch, "threads": torch.get_num_threads()}
     most = min(options.most, here["threads"] if axis == "threads" else options.most)
     return [Point(**{**here, axis: value}) for value in SIZES[axis] if value <= most]
@@ -108,7 +114,7 @@ def work(point: Point, precision: str) -> dict[str, Callable[[], object]]:
     return {"train": train, "infer": infer}
 
 
-def grown(axis: str, options: Options) -> list[list]:
+def grown(axis: str, options: GrowthOptions) -> list[list]:
     """Rows: the size, and images/s of training and inference."""
     before, rows = torch.get_num_threads(), []
     for point in points(axis, options):
@@ -119,11 +125,11 @@ def grown(axis: str, options: Options) -> list[list]:
     return rows
 
 
-def sizes(axis: str) -> Callable[[Options], Table]:
+def sizes(axis: str) -> Callable[[GrowthOptions], Table]:
     return lambda options: Table((axis, "train images/s", "infer images/s"), grown(axis, options))
 
 
-def exchanged(options: Options, ranks: int, **asked) -> list[float]:
+def exchanged(options: GrowthOptions, ranks: int, **asked) -> list[float]:
     """Images/s of all these processes together, and their share of what they do when none waits for another."""
     together = Together(batch=options.batch, steps=options.rounds, **asked)
     with tempfile.TemporaryDirectory() as folder:
@@ -131,7 +137,7 @@ def exchanged(options: Options, ranks: int, **asked) -> list[float]:
     return [ranks * options.batch / found["together_s"], found["alone_s"] / found["together_s"]]
 
 
-def processes(options: Options) -> Table:
+def processes(options: GrowthOptions) -> Table:
     """More processes, a thread each; gradients as float32 and as bfloat16."""
     rows = []
     for ranks in (count for count in PROCESSES if count <= options.most):
@@ -141,13 +147,13 @@ def processes(options: Options) -> Table:
     return Table(("processes", "float32 images/s", "bfloat16 images/s", "share alone", "share alone, bfloat16"), rows)
 
 
-def buckets(options: Options) -> Table:
+def buckets(options: GrowthOptions) -> Table:
     """Two processes, and how many gradients travel together."""
     rows = [[size, *exchanged(options, 2, bucket_mb=size)] for size in BUCKETS_MB if size <= options.most]
     return Table(("bucket MiB", "images/s", "share alone"), rows, lines=(1,))
 
 
-def dataset(options: Options) -> Table:
+def dataset(options: GrowthOptions) -> Table:
     """A set of so many records: to open it, to shuffle it, to read 100 batches, in seconds."""
     rows = []
     for records in (count for count in RECORDS if count <= options.most):
@@ -157,7 +163,7 @@ def dataset(options: Options) -> Table:
     return Table(("records", "open s", "shuffle s", "100 batches s"), rows, "s", (1, 2, 3))
 
 
-AXES: dict[str, Callable[[Options], Table]] = {
+AXES: dict[str, Callable[[GrowthOptions], Table]] = {
     **{axis: sizes(axis) for axis in SIZES},
     "processes": processes,
     "buckets": buckets,
@@ -182,15 +188,11 @@ def draw(table: Table, path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    words = list(sys.argv[1:] if argv is None else argv)
-    axis = words.pop(0) if words and not words[0].startswith("-") else None
-    options = parse(Options, words, f"benchmarks.growth {axis or 'AXIS'}", example="--rounds 5")
-    if axis not in AXES:
-        raise Refusal(f"want an axis, not {axis}; there are {', '.join(AXES)}")
-    table = AXES[axis](options)
+    options = COMMAND.parse(argv)
+    table = AXES[options.axis](options)
     print(tabulate(table.rows, table.headers, "github", floatfmt=("", *[".3g"] * len(table.headers))))
-    draw(table, options.out / f"{axis}.svg")
+    draw(table, options.out / f"{options.axis}.svg")
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.growth")
+    run_cli(main, "benchmarks.growth")

@@ -16,33 +16,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command
 from bench.project import PARAMETERS, Link, Work, buckets
 from benchmarks.ranks import Together, trained
-from models.run.options import parse
 
 ADDRESS = "10.213.78.{}"
 PAYLOAD = 1448 / 1514  # of an Ethernet frame, whose bytes tc counts; the rest are headers
 
 
 @dataclass
-class Options:
+class LinkOptions:
     """Measure and predict training over slow links."""
 
-    processes: tuple[int, ...] = (2, 3, 4)
-    mbit: tuple[int, ...] = (200, 500, 1000)
+    processes: Annotated[tuple[int, ...], Bounds(2, 64)] = (2, 3, 4)
+    mbit: Annotated[tuple[int, ...], Bounds(1)] = (200, 500, 1000)
     """Rates of every cable, Mbit/s one way"""
-    batch: int = 4
-    steps: int = 5
+    batch: Annotated[int, Bounds(1)] = 4
+    steps: Annotated[int, Bounds(1)] = 5
     """Of each kind, in turns"""
     gradients: Literal["float32", "bfloat16"] = "float32"
     """What travels"""
+
+
+COMMAND = Command("benchmarks.links", LinkOptions, "--processes 2,3 --mbit 200,1000")
 
 
 def sh(*words: str) -> None:
@@ -83,7 +86,7 @@ def predicted(found: dict[str, float], ranks: int, mbit: int, gradients: str) ->
     return Work(found["alone_s"], sizes).step_s(ranks, Link(PAYLOAD * mbit * 1e6 / 8, found["hop_s"]))
 
 
-def row(names: list[str], mbit: int, options: Options) -> list:
+def row(names: list[str], mbit: int, options: LinkOptions) -> list:
     limit(names, mbit)
     prefixes = [("ip", "netns", "exec", name) for name in names]
     together = Together(options.batch, options.steps, gradients=options.gradients)
@@ -96,10 +99,10 @@ def row(names: list[str], mbit: int, options: Options) -> list:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.links")
+    options = COMMAND.parse(argv)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # takes the namespaces away
     if os.geteuid() != 0:
-        raise Refusal("network namespaces and tc need root")
+        raise UserError("network namespaces and tc need root")
     rows = []
     for count in options.processes:
         with hosts(count) as names:
@@ -110,4 +113,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks.links")
+    run_cli(main, "benchmarks.links")

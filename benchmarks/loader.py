@@ -1,7 +1,7 @@
 """How many pictures a second one core turns into uint8 batches, beside Pillow and beside a peer's loader.
 
-    python benchmarks/loader.py --dataset data                   on the genuine pictures there (raw Synth90k)
-    python benchmarks/loader.py --dataset data --peer DIR        and clovaai's deep-text-recognition-benchmark in DIR
+    python -m benchmarks.loader --dataset data                   on the genuine pictures there (raw Synth90k)
+    python -m benchmarks.loader --dataset data --peer DIR        and clovaai's deep-text-recognition-benchmark in DIR
 
 One process each, its own CPU time, so that what else the machine does counts little. The pictures are written,
 repeated, to an LMDB and read in shuffled order; "decoder" is libjpeg-turbo alone out of it: the ceiling of all loaders.
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,7 +34,8 @@ import torch
 from PIL import Image
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command
 from models.data.charset import Charset
 from models.data.conversion import write_packed
 from models.data.formats import open_source
@@ -42,13 +44,12 @@ from models.data.resident import ResidentLoader
 from models.data.source import Source
 from models.dataset import EpochSampler, Shape, WordDataset, open_dataset
 from models.network.torchvision_schemas import import_torchvision
-from models.run.options import parse
 
 BATCH = 256
 
 
 @dataclass
-class Options:
+class LoaderOptions:
     """Measure the loaders."""
 
     dataset: str = "data"
@@ -56,13 +57,16 @@ class Options:
     split: str = "train"
     peer: Path | None = None
     """Checkout of clovaai/deep-text-recognition-benchmark"""
-    pictures: int = 20_480
+    pictures: Annotated[int, Bounds(1)] = 20_480
     """Read in each round"""
-    rounds: int = 5
+    rounds: Annotated[int, Bounds(1)] = 5
+
+
+COMMAND = Command("benchmarks.loader", LoaderOptions, "--dataset data --peer ../clovaai")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks/loader.py", example="--dataset data --peer ../clovaai")
+    options = COMMAND.parse(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     source = open_source(options.dataset, options.split)
@@ -90,13 +94,13 @@ def repeat(source: Source, folder: Path, count: int) -> Path:
 Reader = Callable[[], int]  # reads one round; gives the number of pictures
 
 
-def measured(name: str, store: Path, options: Options) -> list[float]:
+def measured(name: str, store: Path, options: LoaderOptions) -> list[float]:
     """One row, in a process of its own: an LMDB must not be opened twice in one."""
     with ProcessPoolExecutor(1) as pool:
         return pool.submit(rate, name, store, options).result()
 
 
-def rate(name: str, store: Path, options: Options) -> list[float]:
+def rate(name: str, store: Path, options: LoaderOptions) -> list[float]:
     """Images per second of CPU time, for each round after one that warms up."""
     read = READERS[name](store, options)
     read()
@@ -155,7 +159,7 @@ def with_opencv(content: bytes) -> np.ndarray:
 def peer(checkout: Path, store: Path) -> Reader:
     """clovaai's LmdbDataset and AlignCollate as they are; what their imports lack today is stood in for."""
     if not (checkout / "dataset.py").is_file():
-        raise Refusal(f"--peer {checkout}: no dataset.py of clovaai/deep-text-recognition-benchmark there")
+        raise UserError(f"--peer {checkout}: no dataset.py of clovaai/deep-text-recognition-benchmark there")
     sys.modules.setdefault("natsort", types.SimpleNamespace(natsorted=sorted))
     sys.modules.setdefault("six", types.SimpleNamespace(BytesIO=io.BytesIO))
     torch._utils._accumulate = itertools.accumulate
@@ -169,7 +173,7 @@ def peer(checkout: Path, store: Path) -> Reader:
     return lambda: sum(len(collate([data[i] for i in indices])[1]) for indices in batches(len(data)))
 
 
-READERS: dict[str, Callable[[Path, Options], Reader]] = {
+READERS: dict[str, Callable[[Path, LoaderOptions], Reader]] = {
     "decoder": lambda store, _: alone(store, lambda content: simplejpeg.decode_jpeg(content, "GRAY")),
     "LMDB": lambda store, _: ours(open_dataset(store, "train", Shape(), Charset())),
     "LMDB, keep ratio": lambda store, _: ours(open_dataset(store, "train", Shape(32, 320, 1, True), Charset())),
@@ -198,4 +202,4 @@ def faithfulness(source: Source) -> str:
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/loader.py")
+    run_cli(main, "benchmarks.loader")

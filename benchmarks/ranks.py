@@ -43,7 +43,7 @@ def trained(
 
     prefixes: a command for each process to be started by, such as one that enters a network namespace.
     """
-    from bench.errors import Refusal
+    from bench.errors import UserError
 
     running = []
     for rank in range(ranks):
@@ -58,7 +58,7 @@ def trained(
         for one in running:
             one.kill()
     if any(codes):
-        raise Refusal(f"processes that train together ended with {codes}; their words are above")
+        raise UserError(f"processes that train together ended with {codes}; their words are above")
     found = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
     slowest = {kind: [max(each) for each in zip(*(one[kind] for one in found), strict=True)] for kind in KINDS}
     return {kind: median(seconds) for kind, seconds in slowest.items()} | {"hop_s": found[0]["hop_s"]}

@@ -13,12 +13,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
 
 from tabulate import tabulate
 
-from bench.errors import answer
-from bench.options import parse
+from bench.errors import run_cli
+from bench.options import Bounds, Command, Metavar
 from bench.records.record import FAILURES
 from models import render, test, train
 from models.cost import Cost, costs
@@ -27,36 +27,39 @@ from models.run.options import RECIPES
 from models.scoring.metrics import wilson
 
 LENGTHS = range(3, 6)  # characters of the words
-PICTURES = "10000/600/64"  # to learn from, to be judged by, to be timed with; no word is in two of them
+PICTURES = "10000,600,64"  # to learn from, to be judged by, to be timed with; no word is in two of them
 BATCH, STEPS = 32, 200
 # One schedule for all, so that they differ in nothing but the recogniser. The recipes' own are for weeks of a card.
 SCHEDULE = [
-    *("--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.lr_batch", str(BATCH)),
-    *("--optimizer.betas", "[0.9, 0.999]", "--optimizer.weight_decay", "0", "--optimizer.schedule", "one_cycle"),
+    *("--optimizer.name", "adamw", "--optimizer.lr", "1e-3", "--optimizer.lr-batch", str(BATCH)),
+    *("--optimizer.betas", "0.9,0.999", "--optimizer.weight-decay", "0", "--optimizer.schedule", "one_cycle"),
 ]
-SAME = ["--device", "CPU", "--precision", "AMP", "--batch_size", str(BATCH)]
-NARROW = ["--data.width", "48", "--model.rectified_width", "48"]  # px, enough for short words and half the work
-KEPT = ["--input", "memory", "--data.width", "100", "--data.keep_ratio", "false", "--warmup_steps", "1"]
+SAME = ["--device", "CPU", "--precision", "AMP", "--batch-size", str(BATCH)]
+NARROW = ["--data.width", "48", "--model.rectified-width", "48"]  # px, enough for short words and half the work
+KEPT = ["--input", "memory", "--data.width", "100", "--data.keep-ratio", "false", "--warmup-steps", "1"]
 TIMED = {
     "trained": (train, ["--steps", "21"]),  # 20 are the least that count
-    "tested": (test, ["--latency_runs", "0"]),
+    "tested": (test, ["--latency-runs", "0"]),
 }
 
 
 @dataclass
-class Options:
+class RecipesOptions:
     """Compare the recipes."""
 
     what: Literal["all", "learn", "speed", "table"] = "all"
     out: Path = Path("recipes")
-    recipes: str = ""
-    """With commas between; all of them when empty"""
-    rounds: int = 3
+    recipes: Annotated[str, Metavar("RECIPE,...")] = ""
+    """Default: all"""
+    rounds: Annotated[int, Bounds(1)] = 3
     """Of timing"""
 
     @property
     def names(self) -> list[str]:
         return self.recipes.split(",") if self.recipes else sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+COMMAND = Command("benchmarks.recipes", RecipesOptions, "--out /tmp/recipes")
 
 
 def short_words(out: Path) -> Path:
@@ -77,7 +80,7 @@ def places(out: Path, results: str) -> list[str]:
     return ["--checkpoints", str(out / "checkpoints"), "--results", str(out / results)]
 
 
-def learn(options: Options) -> None:
+def learn(options: RecipesOptions) -> None:
     words = draw_words(options.out)
     for name in options.names:
         if name not in by_recipe(options.out / "learned"):
@@ -85,7 +88,7 @@ def learn(options: Options) -> None:
             train.main([*where, *SAME, *NARROW, *SCHEDULE, "--steps", str(STEPS)])
 
 
-def speed(options: Options) -> None:
+def speed(options: RecipesOptions) -> None:
     words = draw_words(options.out)
     for _ in range(options.rounds):
         for name in options.names:
@@ -123,7 +126,7 @@ def read_right(records: list[dict]) -> str:
 HEADERS = ("recipe", "parameters", "GFLOPs", "T", "train, images/s", "test, images/s", f"read after {STEPS} steps")
 
 
-def table(options: Options) -> str:
+def table(options: RecipesOptions) -> str:
     learned, trained, tested = (by_recipe(options.out / name) for name in ("learned", *TIMED))
 
     def row(cost: Cost) -> tuple:
@@ -135,7 +138,7 @@ def table(options: Options) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.recipes", example="python -m benchmarks.recipes --out /tmp/recipes")
+    options = COMMAND.parse(argv)
     if options.what in ("all", "learn"):
         learn(options)
     if options.what in ("all", "speed"):
@@ -144,4 +147,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(answer(main, "benchmarks.recipes"))
+    sys.exit(run_cli(main, "benchmarks.recipes"))

@@ -1,8 +1,8 @@
 """How fast pictures are rendered, and how like Synth90k's they are.
 
-    python benchmarks/render.py                              images/s of one core, per style
-    python benchmarks/render.py --dataset DIR                and grey levels beside those of the genuine pictures there
-    python benchmarks/render.py --peer DIR/bin/python        and TextRecognitionDataGenerator, in a venv that has it
+    python -m benchmarks.render                              images/s of one core, per style
+    python -m benchmarks.render --dataset DIR                and grey levels beside those of the genuine pictures there
+    python -m benchmarks.render --peer DIR/bin/python        and TextRecognitionDataGenerator, in a venv that has it
 
 One process, its own CPU time, so that what else the machine does counts little. With files and start-up on all cores,
 `python -m models.render` prints its own rate at its end.
@@ -25,13 +25,12 @@ import numpy as np
 import simplejpeg
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
-from models.render import Options as Rendering
-from models.render import plan
+from bench.errors import UserError, run_cli
+from bench.options import Command
+from models.render import RenderOptions, plan
 from models.rendering.files import INSIDE, MARKER
 from models.rendering.sample import Sample
 from models.rendering.sheet import pictures
-from models.run.options import parse
 
 ROUNDS, PICTURES = 5, 1000
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -39,21 +38,21 @@ PEER = Path(__file__).with_name("render_peer.py")
 
 
 @dataclass
-class Options:
-    """Measure models.render.
-
-    Args:
-        dataset: folder that holds the genuine Synth90k/, to compare grey levels with
-        peer: Python of an environment that has `trdg`
-    """
+class RenderingOptions:
+    """Measure models.render."""
 
     dataset: Path | None = None
+    """Folder that holds the genuine Synth90k/, to compare grey levels with"""
     peer: Path | None = None
+    """Python of an environment that has `trdg`"""
+
+
+COMMAND = Command("benchmarks.render", RenderingOptions, "--dataset data")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks/render.py")
-    rates = {style: rate(plan(Rendering(style=style, sheet=Path("-")))) for style in ("plain", "hard")}
+    options = COMMAND.parse(argv)
+    rates = {style: rate(plan(RenderOptions(style=style, sheet=Path("-")))) for style in ("plain", "hard")}
     if options.peer:
         rates["peer: trdg"] = peer(options.peer)
     rows = [
@@ -95,7 +94,7 @@ def peer(python: Path) -> list[float]:
     try:
         said = subprocess.run([python, PEER], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as problem:
-        raise Refusal(f"--peer {python}: cannot run trdg ({problem})") from None
+        raise UserError(f"--peer {python}: cannot run trdg ({problem})") from None
     return json.loads(said.splitlines()[-1])
 
 
@@ -112,7 +111,7 @@ MEASURES: dict[str, Callable[[np.ndarray], float]] = {
 
 def compare(root: Path) -> str:
     """Percentiles, over pictures, of what a picture's grey levels are: the genuine ones and ours of the hard style."""
-    ours = plan(Rendering(style="hard", sheet=Path("-"), lexicon=root / INSIDE / "lexicon.txt"))
+    ours = plan(RenderOptions(style="hard", sheet=Path("-"), lexicon=root / INSIDE / "lexicon.txt"))
     both = {"Synth90k": list(genuine(root)), "ours": list(islice(pictures(ours), 2000))}
     rows = [
         [name, whose, *np.percentile([measure(picture) for picture in seen], PERCENTILES)]
@@ -131,11 +130,11 @@ def genuine(root: Path, most: int = 5000) -> Iterator[np.ndarray]:
     """Decoded pictures of the genuine data set."""
     folder = root / INSIDE
     if not (folder / "annotation.txt").is_file() or (folder / MARKER).exists():
-        raise Refusal(f"--dataset {root}: no genuine Synth90k there")
+        raise UserError(f"--dataset {root}: no genuine Synth90k there")
     with (folder / "annotation.txt").open(encoding="utf8") as annotation:
         for line in islice(annotation, most):
             yield simplejpeg.decode_jpeg((folder / line.split(" ")[0]).read_bytes(), "GRAY")[..., 0]
 
 
 if __name__ == "__main__":
-    answer(main, "benchmarks/render.py")
+    run_cli(main, "benchmarks.render")

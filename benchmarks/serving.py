@@ -7,7 +7,6 @@ with Retry-After), or lost (anything else). Clients share the machine with the s
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import contextlib
@@ -22,12 +21,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command
 from models import Recogniser
 from models.engines.typical import comparison_images
 
@@ -52,15 +53,25 @@ class Load:
 COLUMNS = ["what", "clients", "right/s", "p50 ms", "p99 ms", "right", "wrong", "busy", "lost"]
 
 
-def arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--weights", help="a checkpoint; default: the shipped weights")
-    parser.add_argument("--clients", type=int, default=16, help="of the steady part")
-    parser.add_argument("--flood", type=int, default=400, help="clients of the overload; the service admits 128")
-    parser.add_argument("--seconds", type=float, default=10, help="of each part")
-    parser.add_argument("--alternatives", type=int, default=0, help="other texts that are asked for")
-    parser.add_argument("--peer", action="store_true", help="LitServe with the same network, too")
-    return parser.parse_args(argv)
+@dataclass
+class ServingOptions:
+    """Measure the service under load."""
+
+    weights: str | None = None
+    """A checkpoint; default: the shipped weights"""
+    clients: Annotated[int, Bounds(1)] = 16
+    """Of the steady part"""
+    flood: Annotated[int, Bounds(1)] = 400
+    """Clients of the overload; the service admits 128"""
+    seconds: Annotated[float, Bounds(above=0)] = 10
+    """Of each part"""
+    alternatives: Annotated[int, Bounds(0)] = 0
+    """Other texts that are asked for"""
+    peer: bool = False
+    """LitServe with the same network, too"""
+
+
+COMMAND = Command("benchmarks.serving", ServingOptions, "--weights best.pt")
 
 
 def encoded(picture: np.ndarray) -> bytes:
@@ -85,7 +96,7 @@ def served(command: list[str]) -> Iterator[str]:
         try:
             line = next((line for line in server.stdout if "http://" in line), None)
             if line is None:
-                raise Refusal(f"{' '.join(command)} did not start")
+                raise UserError(f"{' '.join(command)} did not start")
             yield line.split()[-1].rstrip("/")
         finally:
             server.terminate()
@@ -124,7 +135,7 @@ async def flood(url: str, known: list, clients: int, seconds: float) -> Load:
     try:
         import aiohttp
     except ImportError:
-        raise Refusal("clients need the package aiohttp: pip install -r requirements-dev.txt") from None
+        raise UserError("clients need the package aiohttp: pip install -r requirements-dev.txt") from None
     load, pictures = Load(), itertools.cycle(known)
     patience = aiohttp.ClientTimeout(PATIENCE_S)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=patience) as session:
@@ -144,10 +155,10 @@ async def ready(session, url: str, pictures: Iterator) -> None:
         await client(session, url, pictures, time.perf_counter() + 0.01, load)
         if load.outcomes["right"]:
             return
-    raise Refusal(f"{url} did not answer right in {PATIENCE_S} s")
+    raise UserError(f"{url} did not answer right in {PATIENCE_S} s")
 
 
-def measured(name: str, command: list[str], path: str, asked: argparse.Namespace, pictures: list) -> Iterator[list]:
+def measured(name: str, command: list[str], path: str, asked: ServingOptions, pictures: list) -> Iterator[list]:
     with served(command) as url:
         for clients in (1, asked.clients, asked.flood):
             load = asyncio.run(flood(url + path, pictures, clients, asked.seconds))
@@ -155,7 +166,7 @@ def measured(name: str, command: list[str], path: str, asked: argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> None:
-    asked = arguments(argv)
+    asked = COMMAND.parse(argv)
     pictures = known(asked.weights)
     chosen = ["--weights", asked.weights] if asked.weights else []
     ours = ["-m", "models.serve", *chosen, "--port", "0", "--device", "CPU"]
@@ -167,4 +178,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "serving")
+    run_cli(main, "benchmarks.serving")

@@ -10,12 +10,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Annotated
 from unittest.mock import patch
 
 from tabulate import tabulate
 
-from bench.errors import answer
-from bench.options import parse
+from bench.errors import run_cli
+from bench.options import Bounds, Command
 from bench.records.record import Record
 from benchmarks.recipes import short_words
 from models import render, train
@@ -24,21 +25,24 @@ from models.network import network
 STEPS, SHOWN, OVER = 208, (16, 48, 80, 112, 144, 176, 208), 16
 STARTS = {"torch": lambda made: None, "ours": network.init_sequence}  # what is done to a network made by torch
 OPTIONS = [
-    *("--device", "CPU", "--precision", "AMP", "--data.width", "64", "--batch_size", "8", "--steps", str(STEPS)),
-    *("--optimizer.name", "adam", "--optimizer.lr", "5e-4", "--optimizer.lr_batch", "8", "--without", "validation"),
+    *("--device", "CPU", "--precision", "AMP", "--data.width", "64", "--batch-size", "8", "--steps", str(STEPS)),
+    *("--optimizer.name", "adam", "--optimizer.lr", "5e-4", "--optimizer.lr-batch", "8", "--without", "validation"),
 ]
 
 
 @dataclass
-class Options:
+class StartOptions:
     """Compare two starts."""
 
     out: Path = Path("start")
     recipe: str = "crnn"
-    seeds: int = 3
+    seeds: Annotated[int, Bounds(1)] = 3
 
 
-def losses(options: Options, start: str, seed: int) -> list[float]:
+COMMAND = Command("benchmarks.start", StartOptions, "--out /tmp/start")
+
+
+def losses(options: StartOptions, start: str, seed: int) -> list[float]:
     """Loss of every step of one run."""
     out, results = options.out, options.out / options.recipe / start / str(seed)
     places = ["--dataset", str(out), "--checkpoints", str(out / "checkpoints"), "--results", str(results)]
@@ -59,12 +63,12 @@ def table(runs: dict[str, list[list[float]]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "benchmarks.start", example="python -m benchmarks.start --out /tmp/start")
+    options = COMMAND.parse(argv)
     words = short_words(options.out)
-    render.main(["--out", str(options.out), "--lexicon", str(words), "--count", "72", "--split", "64/8/0"])
+    render.main(["--out", str(options.out), "--lexicon", str(words), "--count", "72", "--split", "64,8,0"])
     seeds = range(1, options.seeds + 1)
     print(table({start: [losses(options, start, seed) for seed in seeds] for start in STARTS}))
 
 
 if __name__ == "__main__":
-    sys.exit(answer(main, "benchmarks.start"))
+    sys.exit(run_cli(main, "benchmarks.start"))

@@ -15,6 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Annotated
+
+from bench.options import Bounds, Command
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGAN = "CRNN_STARTUP_BEGAN"  # perf_counter when the script was started; one clock for all processes of a machine
@@ -23,13 +26,16 @@ BAR_S = 4.0
 
 
 @dataclass
-class Options:
+class StartupOptions:
     """Measure how long a script takes to its first batch."""
 
     dataset: str = "data/sample"
     run: str = "CRNN_FP32_30E_1CPU_Train"
     """A training script of run_scripts/"""
-    rounds: int = 5
+    rounds: Annotated[int, Bounds(1)] = 5
+
+
+COMMAND = Command("benchmarks.startup", StartupOptions, "--dataset data/sample")
 
 
 @dataclass
@@ -86,7 +92,7 @@ def child(words: list[str]) -> None:
     launch.main()
 
 
-def started(options: Options, folder: Path) -> list[tuple[str, float, float]]:
+def started(options: StartupOptions, folder: Path) -> list[tuple[str, float, float]]:
     """One start of the script: its stages."""
     python, marks = folder / "python", folder / "marks.json"
     # common.sh calls `$PYTHON -m models.launch RUN OPTIONS`
@@ -98,9 +104,11 @@ def started(options: Options, folder: Path) -> list[tuple[str, float, float]]:
     own = {"CRNN_PYTHON": str(python), MARKS: str(marks), BEGAN: str(time.perf_counter())}
     done = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True)
     if not marks.exists():
-        from bench.errors import Refusal
+        from bench.errors import UserError
 
-        raise Refusal(f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+        raise UserError(
+            f"{options.run} reached no batch: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}"
+        )
     return json.loads(marks.read_text())
 
 
@@ -121,9 +129,7 @@ def table(runs: list[list[tuple[str, float, float]]]) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from models.run.options import parse
-
-    options = parse(Options, argv, "benchmarks.startup", example="--dataset data/sample")
+    options = COMMAND.parse(argv)
     with tempfile.TemporaryDirectory() as folder:
         runs = [started(options, Path(folder)) for _ in range(options.rounds + 1)]
     print(table(runs[1:]))
@@ -133,6 +139,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["child"]:
         child(sys.argv[2:])
     else:
-        from bench.errors import answer
+        from bench.errors import run_cli
 
-        answer(main, "benchmarks.startup")
+        run_cli(main, "benchmarks.startup")

@@ -7,20 +7,35 @@ target is 0.5 % of a step. A shared machine shows the first to a hundredth of th
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
+from bench.errors import UserError, run_cli
 from bench.machine import telemetry
 from bench.machine.device import Device
 from bench.machine.meter import latencies
+from bench.options import Bounds, Choices, Command
 from models.crnn import CRNN
 
 SAMPLES, STEPS, BATCH = 200, 12, 8
 TARGET_SHARE = 0.005
+
+
+@dataclass
+class TelemetryOptions:
+    """Measure what sampling sensors costs a run."""
+
+    device: Annotated[str, Choices(tuple(telemetry.SENSORS))] = "CPU"
+    pairs: Annotated[int, Bounds(0)] = 10
+    """Of steps with and without the sampler"""
+
+
+COMMAND = Command("benchmarks.telemetry", TelemetryOptions, "--device GPU --pairs 10")
 
 
 def cost_s(sensor) -> tuple[float, float]:
@@ -63,15 +78,12 @@ def ratios(device: Device, sensor, pairs: int) -> list[float]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks.telemetry", description=__doc__.partition("\n")[0])
-    parser.add_argument("--device", default="CPU", choices=list(telemetry.SENSORS))
-    parser.add_argument("--pairs", type=int, default=10)
-    options = parser.parse_args()
+def main(argv: list[str] | None = None) -> None:
+    options = COMMAND.parse(argv)
     device = Device.open(options.device)
     sensor = telemetry.open_sensor(options.device, device.identity() or 0)
     if sensor is None:
-        raise SystemExit(f"no sensor of a {options.device} answers here")
+        raise UserError(f"no sensor of a {options.device} answers here")
     processor, wall = cost_s(sensor)
     share = processor / sensor.interval_s
     print(f"{device.card_name()}, sensor {sensor.name}, every {sensor.interval_s:g} s")
@@ -83,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_cli(main, "benchmarks.telemetry")

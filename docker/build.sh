@@ -21,7 +21,5 @@ read_settings "$device"
 dirty=$(git -C "$ROOT" status --porcelain 2>/dev/null | head -n 1 || true)
 commit=$(git -C "$ROOT" rev-parse HEAD 2>/dev/null || true)${dirty:+-dirty}
 version=$(git -C "$ROOT" describe --always --tags 2>/dev/null || true)${dirty:+-dirty}
-# The settings' flags are a list of words.
-# shellcheck disable=SC2086
-exec docker build --tag "$IMAGE_NAME" --build-arg "BASE_IMAGE=$BASE_IMAGE" $BUILD_FLAGS \
+exec docker build --tag "$IMAGE_NAME" --build-arg "BASE_IMAGE=$BASE_IMAGE" "${BUILD_FLAGS[@]}" \
   --build-arg "COMMIT=$commit" --build-arg "VERSION=$version" "$@" "$ROOT"

@@ -22,8 +22,11 @@ read_settings() { # [cpu|cuda|mlu, or a device as run names spell it]
   kind=${kind:-$(found)}
   kind=${kind,,}
   [[ $kind != gpu ]] || kind=cuda
+  case $kind in
+  cpu | cuda | mlu) ;;
+  *) fail "'$kind' is not a device; there are cpu, cuda and mlu" ;;
+  esac
   settings=$ROOT/docker/$kind.env
-  [[ -f $settings ]] || fail "'$kind' is not a device; there are cpu, cuda and mlu"
   # shellcheck source=cpu.env
   source "$settings"
 }

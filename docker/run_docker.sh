@@ -32,8 +32,10 @@ confine() { # [--privileged]
 # Files that a run leaves belong to the caller, also to the one behind sudo.
 user=${SUDO_UID:-$(id -u)} group=${SUDO_GID:-$(id -g)}
 
-bind() { # <path> <path inside> [readonly]: paths may hold colons and commas, which --volume and --mount read as their own
-  arguments+=(--mount "type=bind,\"source=$(realpath "$1")\",target=$2${3:+,$3}")
+bind() { # <path> <path inside> [readonly]: --mount is a line of CSV, so that a path may hold colons, commas and (doubled) quotes
+  local source
+  source=$(realpath "$1")
+  arguments+=(--mount "type=bind,\"source=${source//\"/\"\"}\",target=$2${3:+,$3}")
 }
 
 folder() { # <path> <path inside>: made when it is missing, mounted for writing

@@ -6,44 +6,51 @@ Weights before and after a short further training lie in one valley, and their m
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
-from bench.errors import Refusal, answer
-from models import convert
+from bench.errors import UserError, run_cli
+from bench.options import Command, Positional
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
 
 
-def mean(trained: Sequence[convert.Converted]) -> convert.Converted:
-    """One network of several. Raises Refusal when they are not of one make."""
+def mean(trained: Sequence[Weights]) -> Weights:
+    """One network of several. Raises UserError when they are not of one make."""
     first, *others = (dataclasses.replace(one, state={}) for one in trained)
     if any(other != first for other in others):
-        raise Refusal("weights of different networks have no mean: give those of one recipe and alphabet")
+        raise UserError("weights of different networks have no mean: give those of one recipe and alphabet")
     states = [one.network().state_dict() for one in trained]
     state = {key: torch.stack([one[key].float() for one in states]).mean(0) for key in states[0]}
     return dataclasses.replace(trained[0], state={key: value.to(states[0][key].dtype) for key, value in state.items()})
 
 
+@dataclass
+class AverageOptions:
+    """Average the weights of several trainings of one network."""
+
+    trained: Annotated[list[Path], Positional("TRAINED")]
+    """Checkpoints or .safetensors files, two or more"""
+    out: Annotated[Path, Positional("OUT")]
+    """The .safetensors file to write"""
+
+
+COMMAND = Command("models.average", AverageOptions, "before.pt after.pt mean.safetensors")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="models.average",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.average before.pt after.pt mean.safetensors",
-    )
-    parser.add_argument("trained", type=Path, nargs="+", help="checkpoints or .safetensors files, two or more")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    read = [convert.own(checkpoint.read(path), path) for path in options.trained]
+    options = COMMAND.parse(argv)
+    read = [checkpoint.weights_of(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
-        raise Refusal("their alphabets differ, so their last layers have no mean")
-    convert.save(mean([one for one, _ in read]), read[0][1], options.out)
+        raise UserError("their alphabets differ, so their last layers have no mean")
+    save_weights(mean([one for one, _ in read]), read[0][1], options.out)
     print(f"{options.out}: the mean of {', '.join(map(str, options.trained))}")
 
 
 if __name__ == "__main__":
-    answer(main, "models.average")
+    run_cli(main, "models.average")

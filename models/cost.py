@@ -15,7 +15,7 @@ import yaml
 from tabulate import tabulate
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.errors import about
+from bench.options import Command, NoOptions
 from models.network.model import Model
 from models.network.network import Network, count_parameters
 
@@ -70,6 +70,8 @@ def table() -> str:
     return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
 
 
+COMMAND = Command("models.cost", NoOptions, description=__doc__)
+
 if __name__ == "__main__":
-    about("models.cost", __doc__)
+    COMMAND.parse()
     print(table())

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.errors import about
+from bench.options import Command, NoOptions
 from models.network.recurrent import Recurrent
 from models.network.vgg import FEATURES, vgg
 
@@ -36,8 +36,10 @@ class CRNN(nn.Module):
         return widths // 4 + 1
 
 
+COMMAND = Command("models.crnn", NoOptions, description=__doc__)
+
 if __name__ == "__main__":
-    about("models.crnn", __doc__)
+    COMMAND.parse()
     crnn = CRNN()
     count = sum(p.numel() for p in crnn.parameters())
     print(f"{count:,} parameters, {tuple(crnn(torch.zeros(1, 1, 32, 100)).shape)} logits (T, N, classes)")

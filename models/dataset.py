@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from bench.errors import one_line
 from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
+from models.data.files import DataError
 from models.data.formats import Reading, open_source
-from models.data.image import Shape, decode
+from models.data.image import Shape
 from models.data.label_filter import Unfit, find_unfit
-from models.data.packed import Packed
-from models.data.rows import Rows, located, measure_widths, nothing, pad_batch, read_encoded, read_rows
+from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
-from models.data.source import DataError, Source
+from models.data.source import Source
 from models.data.tolerance import WINDOW, Tolerance
 from models.data.watchdog import patience
 
@@ -88,8 +88,8 @@ class WordDataset(Dataset):
         self.is_whole = False  # whoever opened it for a split says whether that is all there is
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
         self.tolerance = Tolerance(window=min(WINDOW, len(self)))
-        if isinstance(source, Packed) and source.shape != shape:
-            raise DataError(f"{source.folder}: packed as {source.shape}, asked for as {shape}; pack it again")
+        if source.shape not in (None, shape):
+            raise DataError(f"{source.name}: packed as {source.shape}, asked for as {shape}; pack it again")
 
     def __len__(self) -> int:
         return len(self.source) if self.kept is None else len(self.kept)
@@ -127,15 +127,15 @@ class WordDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> Batch:
         """One batch. A placeholder is written ~index, see EpochSampler."""
         numbers, placeholder = self.numbers(indices)
-        read = read_rows if isinstance(self.source, Packed) else read_encoded
-        return self.batch(read(self.source, numbers, self.shape), placeholder)
+        return self.batch(self.source.rows(numbers, self.shape), placeholder)
 
-    def batch(self, rows: Rows, placeholder: bool) -> Batch:
+    def batch(self, rows: DecodedBatch, placeholder: bool) -> Batch:
         """Rows and their labels as a Batch; what cannot be spelled is left out of it."""
         labels, lengths = self._spell(rows)
         empty = not rows.texts
         if empty:
-            rows, labels, lengths = nothing(self.shape, rows.skipped), np.ones(1, np.int32), np.ones(1, np.int32)
+            rows = grey_placeholder(self.shape, rows.skipped)
+            labels, lengths = np.ones(1, np.int32), np.ones(1, np.int32)
         return Batch(
             images=torch.as_tensor(rows.images),
             widths=torch.from_numpy(rows.widths),
@@ -154,7 +154,7 @@ class WordDataset(Dataset):
         places = ~places if placeholder else places
         return (places if self.kept is None else self.kept[places].astype(np.int64)), placeholder
 
-    def _spell(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def _spell(self, rows: DecodedBatch) -> tuple[np.ndarray, np.ndarray]:
         """CTC targets and their lengths, int32; rows whose label has foreign characters are dropped or stripped."""
         try:
             return self.charset.encode_all(rows.texts)
@@ -163,7 +163,7 @@ class WordDataset(Dataset):
                 return self.charset.encode_all([self.charset.strip(text) for text in rows.texts])
             bad = {i: f"label {t!r} has {f!r}, outside the charset" for i, t in enumerate(rows.texts)
                    if (f := self.charset.foreign(t))}  # fmt: skip
-            rows.drop({i: located(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
+            rows.drop({i: with_location(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
             return self.charset.encode_all(rows.texts)
 
     def note(self, batch: Batch) -> None:
@@ -182,9 +182,7 @@ class WordDataset(Dataset):
     def widths(self) -> np.ndarray:
         """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
         numbers, _ = self.numbers(range(len(self)))
-        if isinstance(self.source, Packed):
-            return self.source.widths[numbers]
-        return measure_widths(self.source, numbers, self.shape)
+        return self.source.widths(numbers, self.shape)
 
 
 def open_dataset(
@@ -209,11 +207,11 @@ def open_dataset(
 def refuse_rubbish(source: Source, looks: int = 8) -> None:
     """A data set whose first pictures are all unreadable is a wrong path or a broken copy: say so before training."""
     reasons = []
-    for index in range(0 if isinstance(source, Packed) else min(looks, len(source))):
+    for index in range(min(looks, len(source))):
         try:
-            decode(source.encoded(index))
+            source.size(index)
         except DataError as error:
-            reasons.append(located(str(error), source.where(index)))
+            reasons.append(with_location(str(error), source.where(index)))
         else:
             return
     if reasons:

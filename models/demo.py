@@ -7,15 +7,17 @@ models/reading/recogniser.py.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.errors import answer, one_line
+from bench.errors import one_line, run_cli
+from bench.options import Bounds, Command, Metavar, Positional
 from models.reading.recogniser import Reading, Recogniser, find_trained
 
 
@@ -72,28 +74,31 @@ def drawings(images: list[Path]) -> list[str]:
     return names
 
 
-def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="models.demo",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.demo word.png --show shown",
-    )
-    parser.add_argument("images", nargs="+", type=Path, help="pictures of single words or lines")
-    parser.add_argument("--checkpoint", type=Path, help="a .pt checkpoint or a .safetensors file of models.convert")
-    parser.add_argument(
-        "--recipe", default="crnn", help="without --checkpoint: its newest best one, else its shipped weights"
-    )
-    parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
-    parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
-    parser.add_argument("--show", type=Path, metavar="FOLDER", help="write word.read.png there: what was seen where")
-    parser.add_argument(
-        "--sheet", type=Path, metavar="FILE.png", help="write all pictures there, their texts under them"
-    )
-    return parser.parse_args(argv)
+@dataclass
+class DemoOptions:
+    """Read images with a trained recogniser."""
+
+    images: Annotated[list[Path], Positional("IMAGE")]
+    """Images of single words or lines"""
+    checkpoint: Path | None = None
+    """A .pt checkpoint or a .safetensors file of models.convert"""
+    recipe: str = "crnn"
+    """Without --checkpoint: its newest best one, else its shipped weights"""
+    beam: Annotated[int | None, Bounds(1, 1000)] = None
+    """CTC: search with this many prefixes"""
+    lexicon: Path | None = None
+    """A file of words, one of which each text is"""
+    show: Annotated[Path | None, Metavar("FOLDER")] = None
+    """Write word.read.png there: what was seen where"""
+    sheet: Annotated[Path | None, Metavar("FILE.png")] = None
+    """Write all images there, their texts under them"""
+
+
+COMMAND = Command("models.demo", DemoOptions, "word.png --show shown")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = arguments(sys.argv[1:] if argv is None else argv)
+    options = COMMAND.parse(argv)
     path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
@@ -111,4 +116,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.demo")
+    run_cli(main, "models.demo")

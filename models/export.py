@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal, answer
-from bench.options import parse
+from bench.errors import UserError, run_cli
+from bench.options import Command
 from models.data.charset import Charset
 from models.dataset import normalise
 from models.decoding.decoder import Decoder
@@ -31,7 +31,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass
-class Export:
+class ExportOptions:
     """Write a recogniser as ONNX, check that it reads what torch reads, and more forms of it where they are asked."""
 
     checkpoint: Path | None = None
@@ -51,6 +51,9 @@ class Export:
     """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
 
 
+COMMAND = Command("models.export", ExportOptions, "--checkpoint best.pt --out crnn.onnx")
+
+
 def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised pictures (N, C, H, W), each of one width."""
     if folder is None:
@@ -58,7 +61,7 @@ def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
-        raise Refusal(f"no pictures ({', '.join(PICTURES)}) in {folder}")
+        raise UserError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.prepare(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
         yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
@@ -83,7 +86,7 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
-    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises Refusal as the network does."""
+    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises UserError as it does."""
     found = Agreement(runtime)
     for images in batches:
         expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))
@@ -95,35 +98,35 @@ def agreement(runtime: str, run: Callable, network: Network, charset: Charset, b
 
 
 def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
-    """Say how each runtime here reads the file. Raises Refusal when one computes something else than torch."""
+    """Say how each runtime here reads the file. Raises UserError when one computes something else than torch."""
     for runtime in RUNTIMES:
         try:
             run = RUNTIMES[runtime](content, None)
-        except Refusal:  # no such package
+        except UserError:  # no such package
             print(f"  {runtime}: not installed, not checked")
             continue
         found = agreement(runtime, run, reader.network.network, reader.charset, batches)
         print(found)
         if exact and not (found.difference <= TOLERANCE[None] and found.same == found.n):
-            raise Refusal(f"{runtime} does not compute what torch does with this file; please report it")
+            raise UserError(f"{runtime} does not compute what torch does with this file; please report it")
 
 
 def as_program(network: Network, path: Path) -> Path:
-    """torch.export's program of the network, for any batch of pictures 100 px wide. Raises Refusal."""
+    """torch.export's program of the network, for any batch of pictures 100 px wide. Raises UserError."""
     if not hasattr(torch.export, "Dim"):
-        raise Refusal(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
+        raise UserError(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
     picture = torch.zeros(2, network.channels, network.height, WIDTH)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=4096)}, "widths": None, "targets": None}
     try:
         program = torch.export.export(network, (picture, None, None), dynamic_shapes=shapes, strict=False)
     except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
-        raise Refusal(f"torch.export does not carry this network: {' '.join(str(error).split())[:160]}") from None
+        raise UserError(f"torch.export does not carry this network: {' '.join(str(error).split())[:160]}") from None
     torch.export.save(program, path)
     return path
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Export, argv, "models.export", "python -m models.export --checkpoint best.pt --out crnn.onnx")
+    options = COMMAND.parse(argv)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
     batches = list(images_of(reader, options.pictures))
@@ -141,4 +144,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.export")
+    run_cli(main, "models.export")

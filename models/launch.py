@@ -12,39 +12,55 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from bench.errors import Refusal, about, answer
+from bench.errors import UserError, run_cli
 from bench.machine import device
 from bench.machine.hosts import Place
+from bench.options import Command, Positional
 from bench.records.run_name import DEVICES, PRECISIONS, RunName
 
 PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 CHOICES = {"DEVICE": DEVICES, "PRECISION": PRECISIONS}
 NUMBERS = ("CARDS", "EPOCHS", "STEPS")
 SAMPLE_WORDS = 12_000
-FURTHER = "\nOptions after the name go to the program; --help after a name lists them."
+
+
+@dataclass
+class LaunchOptions:
+    """Start the program that a run name names, on the cards that it names.
+
+    Options after the name go to the program; --help after a name lists them. One card runs in this process; several,
+    or several hosts, run under torchrun, one process a card. Cards are counted per host.
+    """
+
+    run: Annotated[str, Positional("RUN_NAME")]
+    """Such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs"""
+
+
+COMMAND = Command("models.launch", LaunchOptions, "CRNN_FP32_20S_1CPU_Train --batch-size 16", rest="after")
 
 
 def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
-    """The run with coordinates from the environment in place of its own. Raises Refusal for a value that is none."""
+    """The run with coordinates from the environment in place of its own. Raises UserError for a value that is none."""
     changes: dict = {}
     for name, choices in CHOICES.items():
         if value := environment.get(name):
             if value.upper() not in choices:
-                raise Refusal(f"{name}={value} is not one of {' '.join(choices)}")
+                raise UserError(f"{name}={value} is not one of {' '.join(choices)}")
             changes[name.lower()] = value.upper()
     for name in NUMBERS:
         if value := environment.get(name):
             if not value.isdecimal() or int(value) < 1:
-                raise Refusal(f"{name}={value} is not a number of 1 or more")
+                raise UserError(f"{name}={value} is not a number of 1 or more")
             changes[name.lower()] = int(value)
     return replace(run, **changes)
 
 
 def checked(run: RunName, script: str) -> RunName:
-    """The run on a device that is here; Refusal with the command that would run when its cards are not."""
+    """The run on a device that is here; UserError with the command that would run when its cards are not."""
     if run.device is None:
         for sentence in device.overlooked():
             print(f"note: {sentence}", file=sys.stderr, flush=True)
@@ -73,7 +89,7 @@ def ensure_dataset(rest: list[str], place: Place) -> None:
     sample = Path(os.environ.get("CRNN_SAMPLE") or "data/sample")
     if not (sample / "Synth90k").is_dir():
         if place.hosts > 1:
-            raise Refusal(
+            raise UserError(
                 "PYTORCH_TRAIN_DATASET is not set: several hosts need the same pictures; render a sample where all"
                 " see it (`python -m models.render --out DIR`) and set it to DIR"
             )
@@ -112,14 +128,11 @@ def stop(number: int, _) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] in (["-h"], ["--help"]):
-        about("models.launch", __doc__ + FURTHER, words="CRNN_FP32_20S_1CPU_Train --batch-size 16")
-    if len(sys.argv) < 2:
-        raise Refusal("want a run name, such as CRNN_FP32_30E_1CPU_Train; the scripts of run_scripts/ pass theirs")
+    options, rest = COMMAND.parse_known()
+    script = options.run
     signal.signal(signal.SIGTERM, stop)
     for name in OF_ANOTHER_LAUNCHER:
         os.environ.pop(name, None)
-    script, *rest = sys.argv[1:]
     run = checked(overridden(RunName.parse(script), os.environ), script)
     place = Place.here()
     ensure_dataset(rest, place)
@@ -133,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.launch")
+    run_cli(main, "models.launch")

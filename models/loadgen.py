@@ -19,22 +19,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 
-from bench.errors import Refusal, answer
+from bench.errors import UserError, run_cli
 from bench.machine import loadgen
 from bench.machine.device import Device
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
+from bench.options import Bounds
 from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, pad_batch
 from models.decoding.decoder import Decoder
 from models.run.context import make_meter, make_network, make_run_name, open_context
 from models.run.measure import Instruments, MeasuredRun, record_failure
-from models.run.options import Infer, parse
+from models.run.options import Infer, recipe_command
 from models.run.trained import load_trained
 from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
@@ -45,17 +46,20 @@ TRIALS = 3  # batches timed to know how fast to expect answers
 
 
 @dataclass
-class LoadGen(Infer):
+class LoadgenOptions(Infer):
     """Drive inference with MLPerf's LoadGen; write one record and LoadGen's files."""
 
     scenario: Scenario = "Offline"
     test: Literal["performance", "accuracy"] = "performance"
-    queries_per_s: float = 0.0
+    queries_per_s: Annotated[float, Bounds(0)] = 0.0
     """Expected (Offline) or asked (Server); 0: what a trial reaches, and half of it for Server"""
-    latency_ms: float = 100.0
+    latency_ms: Annotated[float, Bounds(above=0)] = 100.0
     """Server: the bound that 99 % of the answers must keep"""
-    min_queries: int = 100
-    warmup_steps: int = 0
+    min_queries: Annotated[int, Bounds(1)] = 100
+    warmup_steps: Annotated[int, Bounds(0)] = 0
+
+
+COMMAND = recipe_command("models.loadgen", LoadgenOptions, "--scenario Server --latency-ms 50")
 
 
 @dataclass
@@ -126,7 +130,7 @@ class SystemUnderTest:
         )
 
 
-def plan_load(options: LoadGen, dataset: WordDataset, recognise: Recognise, device: Device) -> loadgen.Load:
+def plan_load(options: LoadgenOptions, dataset: WordDataset, recognise: Recognise, device: Device) -> loadgen.Load:
     """What to ask of LoadGen; how fast answers may be expected is tried first."""
     batch_s, one_s = (time_batch(size, dataset, recognise, device) for size in (options.batch_size, 1))
     is_server = options.scenario == "Server"
@@ -195,12 +199,12 @@ def read_answers(folder: Path, dataset: WordDataset) -> list[Prediction]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(LoadGen, argv, "models.loadgen", "python -m models.loadgen --scenario Server --latency-ms 50")
+    options = COMMAND.parse(argv)
     with open_context(options) as context:
         device, instruments = context.device, Instruments.open(context)
         lg, record_id = loadgen.library(), uuid.uuid4().hex
         if context.world.size > 1:
-            raise Refusal(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
+            raise UserError(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
         charset = Charset.named(options.data.charset)
         decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
         dataset = open_test_set(context, options, charset)
@@ -231,4 +235,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.loadgen")
+    run_cli(main, "models.loadgen")

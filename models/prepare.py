@@ -2,7 +2,7 @@
 
 python -m models.prepare --source data --out data/lmdb
 python -m models.prepare --source data/lmdb --out data/packed --packed
-python -m models.prepare --source lists/labels.tsv --out data/own --ratio [0.8,0.1,0.1]
+python -m models.prepare --source lists/labels.tsv --out data/own --ratio 0.8,0.1,0.1
 python -m models.prepare --source data/own --audit --charset 94
 """
 
@@ -12,25 +12,25 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 
-from bench.errors import answer, one_line
-from bench.options import parse
+from bench.errors import one_line, run_cli
+from bench.options import Bounds, Command, Metavar, Shares
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
 from models.data.charset import Charset
-from models.data.combined import refuse_packed
 from models.data.conversion import write_lmdb, write_packed
+from models.data.files import DataError
 from models.data.formats import Reading, describe, has_splits, open_source
-from models.data.image import Shape, decode
-from models.data.packed import Packed
-from models.data.source import DataError, Source
+from models.data.image import Shape
+from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
 
 
 @dataclass
-class Options:
+class PrepareOptions:
     """Turn any data set into LMDB or packed rows (train, val and test below --out), or audit it."""
 
     source: str = os.environ.get("PYTORCH_TRAIN_DATASET", "")
@@ -45,31 +45,31 @@ class Options:
     """Write nothing: collect the alphabet of all labels in this file"""
     format: str = "auto"
     """The source's format, where it is not to be detected"""
-    labels: str = "lexicon"
+    labels: Literal["lexicon", "name"] = "lexicon"
     """Synth90k's: lexicon (lower case) or name (from the file name, case kept)"""
     encoding: str = "utf-8"
     """Of label lists"""
     codes: str | None = None
     """Charset file that integer labels index"""
-    ratio: tuple[float, float, float] | None = None
+    ratio: Annotated[tuple[float, float, float] | None, Shares()] = None
     """Shares of train, val and test, for a source without splits of its own"""
-    seed: int = 0
+    seed: Annotated[int, Bounds(0)] = 0
     """Of that split"""
-    splits: tuple[str, ...] = SPLITS
+    splits: Annotated[tuple[str, ...], Metavar("SPLIT")] = SPLITS
     """Which to write or audit"""
-    workers: int = 0
+    workers: Annotated[int, Bounds(0, 1024)] = 0
     """Processes; 0 is all cores"""
-    tolerate: float = 0.001
+    tolerate: Annotated[float, Bounds(0, 1)] = 0.001
     """Share of unreadable pictures above which the run fails"""
-    allow_overlap: tuple[str, ...] = ()
+    allow_overlap: Annotated[tuple[str, ...], Metavar("SPLIT+SPLIT")] = ()
     """Splits that may share pictures, as train+test"""
     charset: str = "36"
     """For --audit: 36, 62, 94 or a file"""
-    stride: int = 4
+    stride: Annotated[int, Bounds(1, 4096)] = 4
     """For --audit: px of width per time step"""
-    height: int = 32
-    width: int = 100
-    channels: int = 1
+    height: Annotated[int, Bounds(1, 4096)] = 32
+    width: Annotated[int, Bounds(1, 65536)] = 100
+    channels: Annotated[int, Bounds(1, 3)] = 1
     keep_ratio: bool = False
 
     @property
@@ -81,7 +81,10 @@ class Options:
         return Reading(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
 
 
-def splits_of(options: Options) -> tuple[str, ...]:
+COMMAND = Command("models.prepare", PrepareOptions, "--source data --out data/lmdb")
+
+
+def splits_of(options: PrepareOptions) -> tuple[str, ...]:
     """The splits asked for; only train of a source that is all one and is not to be split by ratio."""
     if options.ratio or has_splits(options.source, options.reading):
         return options.splits
@@ -89,7 +92,7 @@ def splits_of(options: Options) -> tuple[str, ...]:
     return ("train",)
 
 
-def open_split(options: Options, split: str) -> Source:
+def open_split(options: PrepareOptions, split: str) -> Source:
     """Open one split and show how it was understood: wrong labels are seen here or after a week."""
     source = open_source(options.source, split, options.reading)
     how = describe(options.source, split, options.reading)
@@ -102,15 +105,13 @@ def open_split(options: Options, split: str) -> Source:
 def shown(source: Source, index: int) -> str:
     """A sample's size and text, or what is wrong with it."""
     try:
-        height, width = (
-            source.images.shape[2:] if isinstance(source, Packed) else decode(source.encoded(index)).shape[:2]
-        )
+        height, width = source.size(index)
         return f"{width}x{height}  {source.label(index)!r}"
     except DataError as error:
         return str(error)
 
 
-def prepare(options: Options) -> dict[str, dict]:
+def prepare(options: PrepareOptions) -> dict[str, dict]:
     """Write every split asked for and the description beside them; gives the counts by split."""
     counts = {}
     for split in splits_of(options):
@@ -128,7 +129,7 @@ def prepare(options: Options) -> dict[str, dict]:
     return counts
 
 
-def check(options: Options, counts: dict[str, dict]) -> None:
+def check(options: PrepareOptions, counts: dict[str, dict]) -> None:
     """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
     skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
     if skipped > options.tolerate * (skipped + written):
@@ -138,7 +139,7 @@ def check(options: Options, counts: dict[str, dict]) -> None:
     refuse_overlap(hashes, options.allow_overlap)
 
 
-def audit_all(options: Options) -> None:
+def audit_all(options: PrepareOptions) -> None:
     terms = Terms(options.shape, Charset.named(options.charset), options.stride)
     hashes = {}
     for split in splits_of(options):
@@ -150,7 +151,7 @@ def audit_all(options: Options) -> None:
     refuse_overlap(hashes, options.allow_overlap)
 
 
-def build_charset(options: Options) -> None:
+def build_charset(options: PrepareOptions) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
     charset = Charset.of(source.label(index) for source in sources for index in range(len(source)))
@@ -159,7 +160,7 @@ def build_charset(options: Options) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Options, argv, "models.prepare", example="python -m models.prepare --source data --out data/lmdb")
+    options = COMMAND.parse(argv)
     if options.audit:
         audit_all(options)
     elif options.build:
@@ -169,4 +170,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "python -m models.prepare")
+    run_cli(main, "models.prepare")

@@ -3,7 +3,10 @@
     python -m models.render --out data --count 12000 --seed 1 --style plain
     python -m models.render --out data --count 100000 --style hard --lexicon lexicon.txt --sheet sheet.png
 
-The same options give the same bytes on any number of workers. DIR/Synth90k appears only when it is complete.
+    python -m models.render --out data --count 100000 --style lines --texts lines.txt --fonts latin.ttf+chinese.ttc#2
+
+The same options give the same bytes on any number of workers. DIR/Synth90k appears only when it is complete, as does
+DIR/lines, the LMDBs that --texts makes.
 """
 
 from __future__ import annotations
@@ -15,163 +18,184 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from tqdm import tqdm
 
-from bench.errors import Refusal, answer
-from bench.options import parse
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Choices, Command, Metavar, Shares
 from models.rendering import files, fonts, lexicon, marker
-from models.rendering.files import INSIDE, PER_FOLDER
+from models.rendering.files import INSIDE, LINES, PER_FOLDER
 from models.rendering.sample import Look, Sample, Task
 from models.rendering.sheet import contact_sheet
 from models.rendering.styles import STYLES
 
 
 @dataclass
-class Options:
-    """Render words as pictures, in Synth90k's raw layout or on a contact sheet.
-
-    Args:
-        out: folder that gets Synth90k/ in it; without it only --sheet is made
-        count: how many pictures
-        seed: decides every byte
-        style: plain (dark words on light ground), hard (the stages of Synth90k's own paper) or street (what crops of
-            photographs have besides)
-        case: lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for others
-        lexicon: file of words, one a line; without it a bundled list of 39,561 English words
-        numbers: how many random numbers of 1 to 6 digits to add to the words
-        punctuated: share of the words that get punctuation, which their labels have too
-        fonts: sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package
-        split: shares of train, val and test; no word is in two of them
-        workers: processes; 0 for one a core
-        sheet: file for a contact sheet (PNG) of the first pictures
-    """
+class RenderOptions:
+    """Render words as images, in Synth90k's raw layout or on a contact sheet."""
 
     out: Path | None = None
-    count: int = 12_000
-    seed: int = 1
-    style: str = "plain"
-    case: str = "auto"
+    """Folder that gets Synth90k/ in it; without it only --sheet is made"""
+    count: Annotated[int, Bounds(1, 10_000_000)] = 12_000
+    """Images"""
+    seed: Annotated[int, Bounds(0)] = 1
+    """Decides every byte"""
+    style: Annotated[str, Choices(tuple(STYLES))] = "plain"
+    """plain (dark words on light ground), hard (the stages of Synth90k's own paper), street (what crops of photographs
+    have besides) or lines (printed, scanned or photographed lines, of Chinese above all)"""
+    texts: Path | None = None
+    """File of texts to draw as they are written, one a line, instead of words; they come as LMDBs"""
+    case: Annotated[str, Choices(("auto", *lexicon.CASES))] = "auto"
+    """lower, title, upper, mixed (a third each, as Synth90k), or auto: lower for plain, mixed for others"""
     lexicon: Path | None = None
-    numbers: int = 0
-    punctuated: float = 0.0
-    fonts: str = "bundled"
-    split: str = "0.9/0.05/0.05"
-    workers: int = 0
+    """File of words, one a line; without it a bundled list of 39,561 English words"""
+    numbers: Annotated[int, Bounds(0, 100_000)] = 0
+    """Random numbers of 1 to 6 digits to add to the words"""
+    punctuated: Annotated[float, Bounds(0, 1)] = 0.0
+    """Share of the words that get punctuation, which their labels have too"""
+    fonts: Annotated[str, Metavar("SOURCE,...")] = "bundled"
+    """Sources of faces, with commas: bundled, system, folder, font file, pattern (a/*.woff), package; a.ttf+b.ttf draws
+    with b what a lacks, a.ttc#2 is one face of a collection, SOURCE=0.5 comes half as often"""
+    split: Annotated[tuple[float, float, float], Shares()] = (0.9, 0.05, 0.05)
+    """Shares of train, val and test; no word is in two of them"""
+    workers: Annotated[int, Bounds(0, 1024)] = 0
+    """Processes; 0: one a core"""
     sheet: Path | None = None
+    """File for a contact sheet (PNG) of the first images"""
+
+
+COMMAND = Command("models.render", RenderOptions, "--out data --count 12000")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Raises Refusal for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
-    options = parse(Options, argv, "models.render", example="python -m models.render --out data --count 12000")
+    """Raises UserError for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
+    options = COMMAND.parse(argv)
     try:
         run(options)
     except OSError as problem:
-        raise Refusal(f"{problem}{nothing_left(options)}") from problem
+        raise UserError(f"{problem}{nothing_left(options)}") from problem
     except KeyboardInterrupt:
         print(f"models.render: interrupted{nothing_left(options)}", file=sys.stderr)
         sys.exit(130)
 
 
-def nothing_left(options: Options) -> str:
+def nothing_left(options: RenderOptions) -> str:
     """Words to add where it is so: a sample that is there is whole, but a sheet may be half a file."""
-    places = [options.out and options.out / INSIDE.parts[0], options.sheet]
+    inside = LINES if options.texts else INSIDE
+    places = [options.out and options.out / inside.parts[0], options.sheet]
     there = any(place and os.path.exists(place) for place in places)  # noqa: PTH110 (Path.exists may be refused)
     return "" if there else "; nothing was left behind"
 
 
-def run(options: Options) -> None:
+def run(options: RenderOptions) -> None:
     sample = plan(options)
     if options.out:
-        make(sample, options.out, options.workers or os.cpu_count() or 1)
+        make(sample, options.out, options.workers or os.cpu_count() or 1, LINES if options.texts else INSIDE)
     if options.sheet:
         contact_sheet(sample).save(options.sheet, "PNG")
         print(f"contact sheet: {options.sheet}")
 
 
-def plan(options: Options) -> Sample:
-    """The sample that `options` ask for. Raises Refusal."""
+def plan(options: RenderOptions) -> Sample:
+    """The sample that `options` ask for. Raises UserError."""
     check(options)
+    if options.texts:
+        return plan_lines(options)
     words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
     words = list(dict.fromkeys(lexicon.punctuated(words, options.punctuated, options.seed)))
     characters = {character for word in words for character in word + word.upper()}
     faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
+    weights = weights_of(options, faces)
     case = style.case if options.case == "auto" else options.case
-    return Sample(words, options.count, shares(options.split), Look(faces, options.seed, options.style, case))
+    return Sample(words, options.count, options.split, Look(faces, options.seed, options.style, case, weights))
 
 
-def check(options: Options) -> None:
-    bounds = {
-        "count": (1, 10_000_000),
-        "seed": (0, 2**63 - 1),
-        "numbers": (0, 100_000),
-        "punctuated": (0, 1),
-        "workers": (0, 1024),
-    }
-    for name, (low, high) in bounds.items():
-        if not low <= getattr(options, name) <= high:
-            raise Refusal(f"--{name} {getattr(options, name)}: give {low} to {high}")
-    choices = {"style": tuple(STYLES), "case": ("auto", *lexicon.CASES)}
-    for name, known in choices.items():
-        if getattr(options, name) not in known:
-            raise Refusal(f"--{name} {getattr(options, name)!r}: give one of {', '.join(known)}")
+def weights_of(options: RenderOptions, faces: Sequence[fonts.Face]) -> tuple[float, ...] | None:
+    """How often each face is drawn; None where all are alike."""
+    every = fonts.weighted_faces(options.fonts)
+    weights = tuple(every[face] for face in faces)
+    return weights if len(set(weights)) > 1 else None
+
+
+def plan_lines(options: RenderOptions) -> Sample:
+    """Texts as they are written, each drawn with one of the faces that have its characters. Raises UserError."""
+    texts, style = lexicon.read_texts(options.texts), STYLES[options.style]
+    every = fonts.weighted_faces(options.fonts)
+    faces = [face for face in style.faces(tuple(every)) if face.covers(style.marks)]
+    served = dict.fromkeys(faces, 0)
+    for number, text in enumerate(texts, 1):
+        able = [face for face in faces if face.covers(text)]
+        if not able:
+            where = f"{options.texts}, text {number}: "
+            raise fonts.FontError(where + fonts.nothing_found(fonts.names_of(options.fonts), faces, frozenset(text)))
+        for face in able:
+            served[face] += 1
+    for face in faces:
+        if served[face] < len(texts):
+            print(f"{face.name} has the characters of {served[face]:,} of {len(texts):,} texts and is drawn for those")
+    faces = tuple(face for face in faces if served[face])
+    look = Look(faces, options.seed, options.style, "written", tuple(every[face] for face in faces))
+    return Sample(texts, options.count, options.split, look)
+
+
+def check(options: RenderOptions) -> None:
+    """Raises UserError for options that contradict each other."""
+    if options.texts and (options.lexicon or options.numbers or options.punctuated or options.case != "auto"):
+        raise UserError("--texts are drawn as written: --lexicon, --numbers, --punctuated and --case are for words")
+    if options.case == "written":
+        raise UserError("--case written is how --texts are drawn; words of a lexicon are in lower case already")
     if not (options.out or options.sheet):
-        raise Refusal("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
+        raise UserError("nothing to make: give --out DIR for a sample, --sheet FILE.png to look at one, or both")
 
 
-def shares(text: str) -> tuple[float, float, float]:
-    try:
-        train, val, test = (float(part) for part in text.split("/"))
-    except ValueError:
-        raise Refusal(f"--split {text!r}: give the shares of train, val and test, like 0.9/0.05/0.05") from None
-    if not (min(train, val, test) >= 0 and 0 < train + val + test < float("inf")):
-        raise Refusal(f"--split {text!r}: give shares of 0 or more, not all of them 0")
-    return train, val, test
-
-
-def make(sample: Sample, out: Path, workers: int) -> None:
+def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None:
     """Write the sample below `out`, unless the very same one is there already, or is when this one is done."""
-    target, about = out / INSIDE.parts[0], marker.describe(sample)
+    target, about = out / inside.parts[0], marker.describe(sample)
     if not target.exists():
         try:
-            write(sample, out, workers, about)
+            write(sample, out, workers, about, inside)
             return
         except OSError:
             if not target.exists():  # or another run was faster
                 raise
-    marker.must_match(out, about)
+    marker.must_match(out, about, inside)
     print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
 
 
-def write(sample: Sample, out: Path, workers: int, about: dict) -> None:
+def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) -> None:
     """Draw the sample below `out`, where it appears when it is complete. Raises OSError when one is there by then."""
-    target = out / INSIDE.parts[0]
+    target = out / inside.parts[0]
     started = time.perf_counter()
     with files.appearing_whole(target) as part:
-        folder = part / INSIDE.relative_to(INSIDE.parts[0])
-        folder.mkdir(parents=True)
-        files.write_index(sample, drawn(sample, folder, workers), folder, about)
+        folder = part / inside.relative_to(inside.parts[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        if inside == LINES:
+            files.write_lines(sample, drawn(sample, files.draw_task, workers), folder, about)
+        else:
+            work = functools.partial(files.write_task, folder=folder)
+            files.write_index(sample, drawn(sample, work, workers), folder, about)
     seconds = time.perf_counter() - started
     print(
-        f"rendered {sample.count:,} {sample.look.style} pictures into {out / INSIDE}: {seconds:.1f} s, "
+        f"rendered {sample.count:,} {sample.look.style} pictures into {out / inside}: {seconds:.1f} s, "
         f"{sample.count / seconds:,.0f} images/s on {workers} workers, {len(sample.look.faces)} faces"
     )
 
 
-def drawn(sample: Sample, folder: Path, workers: int) -> Iterator[tuple[Task, list[str]]]:
-    """Every task of the sample, in order, with the paths of the pictures it left in `folder`."""
+def drawn(sample: Sample, work: Callable[..., list], workers: int) -> Iterator[tuple[Task, list]]:
+    """Every task of the sample, in order, with what `work` made of it: an entry a picture."""
     tasks = functools.partial(sample.tasks, PER_FOLDER)
-    write = functools.partial(files.write_task, look=sample.look, folder=folder)
+    write = functools.partial(work, look=sample.look)
     bar = tqdm(total=sample.count, unit="img", desc="render", disable=None)
     with bar, mapping(min(workers, math.ceil(sample.count / PER_FOLDER))) as each:
-        for task, paths in zip(tasks(), each(write, tasks()), strict=True):
-            bar.update(len(paths))
-            yield task, paths
+        for task, made in zip(tasks(), each(write, tasks()), strict=True):
+            bar.update(len(made))
+            yield task, made
 
 
 @contextmanager
@@ -190,4 +214,4 @@ def mapping(workers: int):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stopped container cleans up as Ctrl-C does
-    answer(main, "models.render")
+    run_cli(main, "models.render")

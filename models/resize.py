@@ -9,22 +9,23 @@ al. 2015, arXiv 1511.05641), so it reads as the small one did and has room to le
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import re
-import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal, answer
-from models import convert
+from bench.errors import UserError, run_cli
+from bench.options import Command, Positional
 from models.network.network import build
 from models.network.vgg import RANKS
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
+from models.weights.unpickle import State
 
-State = dict[str, Tensor]
 GATES = 4  # of an LSTM, one above the other in its weights
 KEPT = 0.75  # of recurrent features
 
@@ -136,13 +137,13 @@ def large_sequence(fresh: State, small: State, hidden: int) -> State:
     }
 
 
-def smaller(big: convert.Converted, state: State) -> convert.Converted:
+def smaller(big: Weights, state: State) -> Weights:
     model = dataclasses.replace(big.model, backbone="vgg_separated", hidden=round(big.model.hidden * KEPT))
     made = small_convolutions(state) | small_sequence(state, model.hidden)
     return dataclasses.replace(big, state=made, model=model, recipe="crnn_small")
 
 
-def larger(small: convert.Converted, state: State) -> convert.Converted:
+def larger(small: Weights, state: State) -> Weights:
     model = dataclasses.replace(small.model, backbone="vgg", hidden=round(small.model.hidden / KEPT))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)  # the same file every time
@@ -154,30 +155,36 @@ def larger(small: convert.Converted, state: State) -> convert.Converted:
 OTHER = {"vgg": smaller, "vgg_separated": larger}  # by the backbone
 
 
-def resized(trained: convert.Converted) -> convert.Converted:
-    """The other size, all its weights from `trained`. Raises Refusal: only `crnn` and `crnn_small` have one."""
+def resized(trained: Weights) -> Weights:
+    """The other size, all its weights from `trained`. Raises UserError: only `crnn` and `crnn_small` have one."""
     model = trained.model
     if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
         parts = " + ".join((model.rectifier, model.backbone, model.sequence, model.head))
-        raise Refusal(f"only recipes crnn and crnn_small have another size, and this is {parts}")
+        raise UserError(f"only recipes crnn and crnn_small have another size, and this is {parts}")
     return OTHER[model.backbone](trained, {key: value.float() for key, value in trained.network().state_dict().items()})
 
 
+@dataclass
+class ResizeOptions:
+    """Make a trained `crnn` small, or a `crnn_small` large."""
+
+    trained: Annotated[Path, Positional("TRAINED")]
+    """A checkpoint of recipe crnn or crnn_small, or a .safetensors file"""
+    out: Annotated[Path, Positional("OUT")]
+    """The .safetensors file to write, for --start-from of the other recipe"""
+
+
+COMMAND = Command("models.resize", ResizeOptions, "best.pt small.safetensors")
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="models.resize",
-        description=__doc__.partition("\n")[0],
-        epilog="example: python -m models.resize best.pt small.safetensors",
-    )
-    parser.add_argument("trained", type=Path, help="a checkpoint of recipe crnn or crnn_small, or a .safetensors file")
-    parser.add_argument("out", type=Path, help="the .safetensors file to write, for --start-from of the other recipe")
-    options = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    trained, charset = convert.own(checkpoint.read(options.trained), options.trained)
+    options = COMMAND.parse(argv)
+    trained, charset = checkpoint.weights_of(checkpoint.read(options.trained), options.trained)
     made = resized(trained)
-    convert.save(made, charset, options.out)
+    save_weights(made, charset, options.out)
     after, before = (sum(p.numel() for p in one.network().parameters()) for one in (made, trained))
     print(f"{options.out}: {after:,} parameters, made of {before:,}; train it: --recipe {made.recipe} --start-from")
 
 
 if __name__ == "__main__":
-    answer(main, "models.resize")
+    run_cli(main, "models.resize")

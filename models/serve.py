@@ -13,10 +13,10 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from bench.errors import Refusal, answer
-from bench.options import parse
+from bench.errors import UserError, run_cli
+from bench.options import Bounds, Command, Metavar
 from models.serving.limits import Limits
 
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -24,16 +24,16 @@ BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvi
 
 
 @dataclass
-class Serve:
+class ServeOptions:
     """Serve a recogniser over HTTP: POST /recognise, a page at /, the API at /docs, /healthz, /metrics."""
 
     weights: str | None = None
     """A best.pt, a .safetensors file, or the name of shipped weights; default: the shipped ones"""
     host: str = "127.0.0.1"
-    """Where to listen; 0.0.0.0 for everybody, who is then not asked who they are"""
-    port: int = 8000
+    """Where to listen; 0.0.0.0 exposes the service to the network, without authentication"""
+    port: Annotated[int, Bounds(0, 65535)] = 8000
     """0 takes a free one and says which"""
-    names: list[str] = field(default_factory=list)
+    names: Annotated[list[str], Metavar("HOST")] = field(default_factory=list)
     """What else a request may call it, a proxy's name for instance: listening on this host alone it answers to this
     host's own names only, elsewhere to any unless some are given"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
@@ -43,13 +43,16 @@ class Serve:
         "eager"
     )
     """What computes the network; auto: the fastest here that agrees with eager"""
-    batch_size: int = 32
+    batch_size: Annotated[int, Bounds(1, 1 << 20)] = 32
     """Pictures that are read together at most"""
     limits: Limits = field(default_factory=Limits)
 
 
+COMMAND = Command("models.serve", ServeOptions, "--weights best.pt --port 8000")
+
+
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Serve, argv, "models.serve", "python -m models.serve --weights best.pt --port 8000")
+    options = COMMAND.parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # also what uvicorn raises again when it has drained
     try:
         import uvicorn
@@ -57,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         from models.serving.app import application
         from models.serving.connections import Connection
     except ImportError as error:
-        raise Refusal(f"serving needs {error.name}: pip install -r requirements.txt") from None
+        raise UserError(f"serving needs {error.name}: pip install -r requirements.txt") from None
     from models import Recogniser
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
@@ -74,24 +77,24 @@ def main(argv: list[str] | None = None) -> None:
 
 def answered(names: list[str], address: str) -> list[str]:
     """What a request's Host may be. Somebody's page can point its own name at 127.0.0.1, and its reader's browser then
-    lets it read our answers; but it asks under that name (DNS rebinding). Raises Refusal.
+    lets it read our answers; but it asks under that name (DNS rebinding). Raises UserError.
     """
     if odd := [name for name in names if "*" in name.removeprefix("*.")]:
-        raise Refusal(f"--names: {odd[0]} is no name; *.example.com stands for all below it")
+        raise UserError(f"--names: {odd[0]} is no name; *.example.com stands for all below it")
     return [*OWN_NAMES, address, *names] if ipaddress.ip_address(address).is_loopback else names or ["*"]
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens there; requests that come before all is ready wait in it. Raises Refusal."""
+    """A socket that listens there; requests that come before all is ready wait in it. Raises UserError."""
     if not 0 <= port <= 65535:  # getaddrinfo would take what is left of 65536
-        raise Refusal(f"--port is 0 to 65535, not {port}")
+        raise UserError(f"--port is 0 to 65535, not {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=BACKLOG)
     except socket.gaierror as error:
-        raise Refusal(f"cannot listen on {host}: {error.strerror}") from None
+        raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise Refusal(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
+        raise UserError(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
 
 
 def bracketed(host: str) -> str:
@@ -100,4 +103,4 @@ def bracketed(host: str) -> str:
 
 
 if __name__ == "__main__":
-    answer(main, "models.serve")
+    run_cli(main, "models.serve")

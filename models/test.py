@@ -11,7 +11,7 @@ from itertools import islice
 
 import torch
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.machine.device import Device
 from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, normalise
@@ -31,13 +31,15 @@ from models.run.context import (
 )
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
-from models.run.options import Infer, parse
+from models.run.options import Infer, recipe_command
 from models.run.trained import load_trained
 from models.scoring.evaluate import gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
 from models.training.ablation import FAKE_INPUTS, select_input
+
+COMMAND = recipe_command("models.test", Infer, "--dataset data/sample --batch-size 64")
 
 
 @torch.inference_mode()
@@ -68,7 +70,7 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
 
 
 def main(argv: list[str] | None = None) -> None:
-    run(parse(Infer, argv, "models.test", "python -m models.test --dataset data/sample --batch-size 64"))
+    run(COMMAND.parse(argv))
 
 
 def run(options: Infer) -> None:
@@ -115,4 +117,4 @@ def run(options: Infer) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.test")
+    run_cli(main, "models.test")

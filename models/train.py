@@ -16,7 +16,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from bench.errors import answer
+from bench.errors import run_cli
 from bench.machine.profile import profiled
 from bench.machine.world import Vote
 from bench.records.record import Record
@@ -38,7 +38,7 @@ from models.run.context import (
     open_context,
 )
 from models.run.measure import Instruments, MeasuredRun, record_failure
-from models.run.options import Common, Infer, Train, checkpoint_root, parse
+from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
 from models.run.signals import Interrupted, StopRequest, handle_signals
 from models.scoring.evaluate import count_images, gather_score, predict
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
@@ -51,6 +51,8 @@ from models.training.optimizer import GuardedOptimizer, scale_lr
 from models.training.progress import ProgressBar
 from models.training.snapshot import Position, Snapshots, batches_left
 from models.weights import checkpoint
+
+COMMAND = recipe_command("models.train", Train, "--dataset data/sample --steps 20")
 
 
 class Training:
@@ -243,7 +245,7 @@ def wrap_network(network: nn.Module, context: Context, options: Train) -> Callab
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parse(Train, argv, "models.train", "python -m models.train --dataset data/sample --steps 20")
+    options = COMMAND.parse(argv)
     if options.test_only:
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
         test.run(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
@@ -263,4 +265,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    answer(main, "models.train")
+    run_cli(main, "models.train")

@@ -6,4 +6,4 @@ set -euo pipefail
 
 # shellcheck source=setup.sh
 source "$(dirname "$0")/setup.sh"
-exec "$PYTHON" -m bench.compare "$@"
+exec "$PYTHON" "$ROOT/run_scripts/module.py" bench.compare "$@"

@@ -4,10 +4,10 @@ set -euo pipefail
 
 # shellcheck source=setup.sh
 source "$(dirname "$0")/setup.sh"
-device=$("$PYTHON" -m bench.device --best)
+device=$(run_module bench.device --best)
 # A short schedule that learns from little: 450 steps of 64 pictures, AdamW, one cycle up to 1e-3.
-"$PYTHON" -m models.launch "CRNN_AMP_450S_1${device}_Train" --batch-size 64 --log-every 10 \
+run_module models.launch "CRNN_AMP_450S_1${device}_Train" --batch-size 64 --log-every 10 \
   --optimizer.name adamw --optimizer.lr 1e-3 --optimizer.lr-batch 64 --optimizer.schedule one_cycle "$@"
-"$PYTHON" -m models.launch "CRNN_AMP_1${device}_Infer" --batch-size 64
+run_module models.launch "CRNN_AMP_1${device}_Infer" --batch-size 64
 echo
-"$PYTHON" -m bench.report
+run_module bench.report

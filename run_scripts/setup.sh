@@ -9,6 +9,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 export ROOT
 # shellcheck source=../env.sh
 source "$ROOT/env.sh"
+# Processes that a program starts leave the working folder out of sys.path, too (Python 3.11 and later).
+export PYTHONSAFEPATH=1
 
 fail() { # <message>
   echo "$(basename "$0"): error: $1" >&2
@@ -24,6 +26,10 @@ find_python() {
     fi
   done
   fail "no Python 3.10 or newer found; install one, or set CRNN_PYTHON"
+}
+
+run_module() { # <module> <options...>: of this checkout, whatever the working folder holds
+  "$PYTHON" "$ROOT/run_scripts/module.py" "$@"
 }
 
 has() { # <python> <module>
@@ -87,7 +93,7 @@ setup() {
     # One at a time: two scripts started together must not both install.
     exec 9>"$CRNN_VENV/.lock"
     if command -v flock >/dev/null; then flock 9; fi
-    [[ -e $stamp ]] || install "$python" "$stamp"
+    [[ -e $stamp ]] || (cd "$ROOT" && install "$python" "$stamp") # Python would import what lies in the working folder
     exec 9>&-
   fi
 }

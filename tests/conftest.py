@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 # A shell's background job begins with Ctrl-C ignored, and so would everything that the tests start from one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

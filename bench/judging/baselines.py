@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
 from bench.records import cells
@@ -20,7 +20,7 @@ def path_of(record: Record, folder: Path) -> Path:
 
 
 def load(record: Record, folder: Path) -> dict | None:
-    """The baseline of this record's card and key; None where there is none. Raises Refusal for a broken file."""
+    """The baseline of this record's card and key; None where there is none. Raises UserError for a broken file."""
     path = path_of(record, folder)
     if not path.exists():
         return None
@@ -28,9 +28,9 @@ def load(record: Record, folder: Path) -> dict | None:
         content = json.loads(path.read_text(encoding="utf8"))
         values = {name: [float(v) for v in numbers] for name, numbers in content["values"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a baseline ({error}); make one with bench.gate --promote") from None
+        raise UserError(f"{path}: not a baseline ({error}); make one with bench.gate --promote") from None
     if (content.get("card"), content.get("key")) != (record.cell["card"], cells.key(record)):
-        raise Refusal(f"{path}: is of card {content.get('card')}, key {content.get('key')}: it was renamed or edited")
+        raise UserError(f"{path}: is of card {content.get('card')}, key {content.get('key')}: it was renamed or edited")
     return {**content, "values": values}
 
 

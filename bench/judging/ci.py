@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from xml.etree import ElementTree
 
 from bench.errors import plain
 from bench.judging.outcome import Outcome, row
 from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
+from bench.options import Metavar
 
 LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--github", action="store_true", help="write GitHub's step summary and annotations")
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the verdict as Markdown")
+@dataclass(kw_only=True)
+class CiOptions:
+    """Where a verdict is told."""
+
+    github: bool = False
+    """Write GitHub's step summary and annotations"""
+    junit: Annotated[Path | None, Metavar("FILE")] = None
+    """Write a JUnit report"""
+    markdown: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the verdict as Markdown"""
 
 
-def tell(outcome: Outcome, options: argparse.Namespace) -> None:
+def tell(outcome: Outcome, options: CiOptions) -> None:
     """Write what the options ask for."""
     if options.github:
         github(outcome)

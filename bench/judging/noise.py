@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging.policy import Tolerance
 from bench.judging.statistics import sd_upper_bound
 from bench.judging.verdict import detectable
@@ -54,7 +54,7 @@ def path_of(card: str, folder: Path = BASELINES) -> Path:
 
 
 def load(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
-    """Cell key -> metric -> Spread; empty where this card was never calibrated. Raises Refusal for a broken file."""
+    """Cell key -> metric -> Spread; empty where this card was never calibrated. Raises UserError for a broken file."""
     path = path_of(card, folder)
     if not path.exists():
         return {}
@@ -62,7 +62,7 @@ def load(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
         cells = json.loads(path.read_text(encoding="utf8"))["cells"]
         return {k: {m: Spread(**s) for m, s in cell["metrics"].items()} for k, cell in cells.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
+        raise UserError(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
 
 
 def store(card: str, key: str, run: str, spreads: dict[str, Spread], folder: Path = BASELINES) -> Path:

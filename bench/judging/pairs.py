@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import processes
 from bench.records.record import Record
 
@@ -75,10 +75,10 @@ class Build:
 
 
 def git(*arguments: str) -> str:
-    """Output of git in this checkout. Raises Refusal with git's own words."""
+    """Output of git in this checkout. Raises UserError with git's own words."""
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise Refusal(f"git {arguments[0]}: {processes.last_line(done.stderr)}")
+        raise UserError(f"git {arguments[0]}: {processes.last_line(done.stderr)}")
     return done.stdout.strip()
 
 
@@ -90,8 +90,8 @@ def revision(name: str) -> Iterator[Build]:
         return
     try:
         commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
-    except Refusal:
-        raise Refusal(f"'{name}' is no revision of this checkout; `.` is the checkout as it stands") from None
+    except UserError:
+        raise UserError(f"'{name}' is no revision of this checkout; `.` is the checkout as it stands") from None
     place = Path(tempfile.mkdtemp(prefix="crnn-compare-"))
     git("worktree", "add", "--detach", str(place / "tree"), commit)
     try:
@@ -107,9 +107,9 @@ def image(name: str) -> Iterator[Build]:
     try:
         done = subprocess.run(["docker", "image", "inspect", "-f", "{{.Id}}", name], capture_output=True, text=True)
     except FileNotFoundError:
-        raise Refusal("no docker on this machine; compare revisions, or run where the images are") from None
+        raise UserError("no docker on this machine; compare revisions, or run where the images are") from None
     if done.returncode:
-        raise Refusal(f"no image {name}: docker build -t {name} .")
+        raise UserError(f"no image {name}: docker build -t {name} .")
     yield Build(name, done.stdout.strip(), ROOT, image=name)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.record import Record
 
 
@@ -69,7 +69,7 @@ HISTORY_WINDOW = 50
 
 
 def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Tolerance]:
-    """The rows of TOLERANCES asked for, margins changed as in `throughput=0.05`. Refusal for a name that is none."""
+    """The rows of TOLERANCES asked for, margins changed as in `throughput=0.05`. UserError for a name that is none."""
     chosen = {name: row(name) for name in metrics or GATED}
     for text in margins:
         name, _, value = text.partition("=")
@@ -77,13 +77,13 @@ def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Toler
         try:
             chosen[name] = replace(before, margin=positive(value))
         except ValueError:
-            raise Refusal(f"--margin {text}: want METRIC=SHARE, such as throughput=0.03") from None
+            raise UserError(f"--margin {text}: want METRIC=SHARE, such as throughput=0.03") from None
     return chosen
 
 
 def row(name: str) -> Tolerance:
     if name not in TOLERANCES:
-        raise Refusal(f"no metric '{name}'; there are {', '.join(TOLERANCES)}")
+        raise UserError(f"no metric '{name}'; there are {', '.join(TOLERANCES)}")
     return TOLERANCES[name]
 
 

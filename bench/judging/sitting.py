@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import verdict
 from bench.judging.pairs import Build, RunFailed, order
 from bench.judging.policy import Tolerance
@@ -45,7 +45,7 @@ class Sitting:
             return build.measure(run, place, pair + 1, self.options, self.timeout_s)
         except RunFailed as failure:
             if side == "base":
-                raise Refusal(f"the base {build.name} does not run {run}: {failure}") from None
+                raise UserError(f"the base {build.name} does not run {run}: {failure}") from None
             raise
 
     def evidence(self) -> list[Evidence]:
@@ -58,7 +58,7 @@ class Sitting:
                     changes = verdict.signed(base, candidate, tolerance)
                     found.append(verdict.paired(run, name, changes, tolerance))
         if not found:
-            raise Refusal(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
+            raise UserError(f"no run measured {', '.join(self.chosen)}: there is nothing to compare")
         return found
 
     def unsteady(self) -> int:

@@ -17,7 +17,7 @@ from functools import partial, reduce
 
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import discovery, fallbacks
 from bench.records.provenance import cpu_name
 from bench.records.run_name import DEVICES as ORDER
@@ -103,7 +103,7 @@ def require(name: str, cards: int, hint: str = "") -> None:
     here = ", ".join(f"{count} {kind}" for kind, count in found.items() if kind != "CPU")
     why = discovery.count(DEVICES[name])[1]
     said = (f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores", why, hint)
-    raise Refusal(". ".join(filter(None, said)))
+    raise UserError(". ".join(filter(None, said)))
 
 
 def switch(path: str):
@@ -125,7 +125,7 @@ class Device:
 
     @classmethod
     def open(cls, name: str, precision: str = "FP32", index: int = 0) -> Device:
-        """Select card `index` and set the precision switches. Raises Refusal when the card cannot do it."""
+        """Select card `index` and set the precision switches. Raises UserError when the card cannot do it."""
         kind = DEVICES[name]
         require(name, index + 1)
         device = cls(kind, precision, index)
@@ -144,7 +144,7 @@ class Device:
         except RuntimeError as error:
             chosen = discovery.visibility(self.kind)
             where = f" of {chosen[0]}={chosen[1]}" if chosen else ""
-            raise Refusal(
+            raise UserError(
                 f"{self.kind.name} {self.index}{where} cannot be used ({discovery.first_line(error)});"
                 f" {self.kind.monitor} shows the driver and who holds the card"
             ) from None
@@ -160,9 +160,9 @@ class Device:
     def check_precision(self) -> None:
         wants_bf16 = self.compute_dtype is torch.bfloat16 and self.kind.type != "cpu"
         if wants_bf16 and not self.module.is_bf16_supported():
-            raise Refusal(f"{self.card_name()} has no bfloat16; use FP32 or AMP (float16 with loss scaling)")
+            raise UserError(f"{self.card_name()} has no bfloat16; use FP32 or AMP (float16 with loss scaling)")
         if self.precision == "TF32" and not self.kind.tf32:
-            raise Refusal(f"TF32 is a mode of GPU and MLU; on {self.kind.name} use FP32, AMP or BF16")
+            raise UserError(f"TF32 is a mode of GPU and MLU; on {self.kind.name} use FP32, AMP or BF16")
 
     def set_switches(self) -> None:
         """Set every TF32 switch, because defaults differ by vendor, and keep what was read back."""

@@ -19,7 +19,7 @@ from datetime import timedelta
 import psutil
 from torch.distributed import TCPStore
 
-from bench.errors import Refusal, seconds
+from bench.errors import UserError, seconds
 from bench.records import provenance
 
 # How long hosts wait for each other: at the start, where images are still being pulled, and after a failure, where a
@@ -54,7 +54,7 @@ def said(environment: Mapping[str, str], what: str, default: str) -> tuple[str, 
 def number(environment: Mapping[str, str], what: str, default: str, least: int, most: int) -> int:
     name, value = said(environment, what, default)
     if not value.isdecimal() or not least <= int(value) <= most:
-        raise Refusal(f"{name}={value} is not a number from {least} to {most}")
+        raise UserError(f"{name}={value} is not a number from {least} to {most}")
     return int(value)
 
 
@@ -69,19 +69,21 @@ class Place:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Place:
-        """As the environment says. Raises Refusal where it contradicts itself."""
+        """As the environment says. Raises UserError where it contradicts itself."""
         hosts = number(environment, "hosts", "1", 1, 100_000)
         if hosts == 1:
             return cls()
         if environment.get("SLURM_STEP_NUM_TASKS", str(hosts)) != str(hosts) and "NNODES" not in environment:
-            raise Refusal("srun must start one task a host (--ntasks-per-node=1): the cards of a host are started here")
+            raise UserError(
+                "srun must start one task a host (--ntasks-per-node=1): the cards of a host are started here"
+            )
         address = said(environment, "address", "")[1]
         if not address:
-            raise Refusal(f"{hosts} hosts, but MASTER_ADDR is not set: it is the address of host 0, on every host")
+            raise UserError(f"{hosts} hosts, but MASTER_ADDR is not set: it is the address of host 0, on every host")
         if address.count(":") == 1:  # more of them are an IPv6 address
-            raise Refusal(f"MASTER_ADDR={address} has a port in it: that belongs into MASTER_PORT")
+            raise UserError(f"MASTER_ADDR={address} has a port in it: that belongs into MASTER_PORT")
         if not said(environment, "rank", "")[1]:
-            raise Refusal(f"{hosts} hosts, but NODE_RANK is not set: it is 0 to {hosts - 1}, another on every host")
+            raise UserError(f"{hosts} hosts, but NODE_RANK is not set: it is 0 to {hosts - 1}, another on every host")
         return cls(
             hosts, number(environment, "rank", "0", 0, hosts - 1), address, number(environment, "port", PORT, 1, 65535)
         )
@@ -97,7 +99,7 @@ class Place:
 
 
 def reach(place: Place, timeout_s: float) -> tuple[str, str]:
-    """(this host's address, host 0's address) as a connection between them has them. Raises Refusal after timeout_s."""
+    """(this host's address, host 0's address) as their connection has them. Raises UserError after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -105,7 +107,7 @@ def reach(place: Place, timeout_s: float) -> tuple[str, str]:
                 return connection.getsockname()[0], connection.getpeername()[0]
         except OSError as error:
             if time.monotonic() > deadline:
-                raise Refusal(
+                raise UserError(
                     f"host 0 was not reached at {place.address}:{place.port} within {timeout_s:g} s ({error}): is it"
                     " started, are MASTER_ADDR and MASTER_PORT its own, is the port open?"
                 ) from None
@@ -113,7 +115,7 @@ def reach(place: Place, timeout_s: float) -> tuple[str, str]:
 
 
 def open_store(place: Place) -> TCPStore:
-    """The store of the job: held by host 0, joined by the others. Raises Refusal when the port is taken."""
+    """The store of the job: held by host 0, joined by the others. Raises UserError when the port is taken."""
     host = "localhost" if place.leads else place.address
     try:
         return TCPStore(
@@ -127,11 +129,11 @@ def open_store(place: Place) -> TCPStore:
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:200]
         if place.leads:
-            raise Refusal(
+            raise UserError(
                 f"port {place.port} of host 0 cannot be had: set MASTER_PORT to a free one, the same on every host"
                 f" ({reason})"
             ) from None
-        raise Refusal(f"{place.address}:{place.port} answers, but not as host 0 of a job ({reason})") from None
+        raise UserError(f"{place.address}:{place.port} answers, but not as host 0 of a job ({reason})") from None
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def name(host: dict) -> str:
 
 
 def meet(place: Place, facts: dict) -> Meeting:
-    """Sign in and wait for all. Raises Refusal, naming who is missing or what differs."""
+    """Sign in and wait for all. Raises UserError, naming who is missing or what differs."""
     mine, first = ("", "") if place.leads else reach(place, JOIN_TIMEOUT_S)
     store = open_store(place)
     signed = {"rank": place.rank, "address": mine, "host_0_address": first, **facts}
@@ -177,9 +179,11 @@ def meet(place: Place, facts: dict) -> Meeting:
         job = store.get("crnn/job").decode()
         part(place, store)
     except RuntimeError as error:  # host 0 has gone, and the store with it
-        raise Refusal(f"host 0 ended before all hosts had met; its own output says why ({str(error)[:100]})") from None
+        raise UserError(
+            f"host 0 ended before all hosts had met; its own output says why ({str(error)[:100]})"
+        ) from None
     if differences := unlike(hosts):
-        raise Refusal(f"the hosts do not run the same: {'; '.join(differences)}")
+        raise UserError(f"the hosts do not run the same: {'; '.join(differences)}")
     return Meeting(place, store, job, hosts)
 
 
@@ -190,12 +194,12 @@ def marked(store: TCPStore, key: str) -> bool:
 
 
 def await_all(place: Place, store: TCPStore) -> None:
-    """Wait until every host has signed in, saying for whom. Raises Refusal after JOIN_TIMEOUT_S."""
+    """Wait until every host has signed in, saying for whom. Raises UserError after JOIN_TIMEOUT_S."""
     began, spoken = time.monotonic(), False
     while missing := [r for r in range(place.hosts) if not marked(store, f"crnn/signed/{r}")]:
         waited, names = time.monotonic() - began, ", ".join(map(str, missing))
         if waited > JOIN_TIMEOUT_S:
-            raise Refusal(
+            raise UserError(
                 f"host {names} of 0 to {place.hosts - 1} has not joined within {JOIN_TIMEOUT_S:g} s: is it started,"
                 f" with the same NNODES, MASTER_ADDR and MASTER_PORT? CRNN_JOIN_TIMEOUT_S sets the wait"
             )

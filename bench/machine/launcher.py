@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -19,10 +20,12 @@ from torch.distributed.elastic.rendezvous.api import (
 )
 from torch.distributed.run import main as torchrun
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import hosts
 from bench.machine.hosts import Meeting, Place
 
+# As `python -m`, without the working folder on sys.path, which Python 3.10 cannot leave out by itself.
+RUN_MODULE = str(Path(__file__).resolve().parents[2] / "run_scripts" / "module.py")
 RESTARTS_OF_MANY_HOSTS = 3
 # What torchrun raises when hosts lose each other, and what that means to a person.
 LOST = (
@@ -38,7 +41,7 @@ def restarts(environment: Mapping[str, str], place: Place) -> int:
     """How often failed processes are started again: MAX_RESTARTS, else never on one host, 3 times on several."""
     value = environment.get("MAX_RESTARTS") or str(RESTARTS_OF_MANY_HOSTS if place.hosts > 1 else 0)
     if not value.isdecimal():
-        raise Refusal(f"MAX_RESTARTS={value} is not a number of 0 or more")
+        raise UserError(f"MAX_RESTARTS={value} is not a number of 0 or more")
     return int(value)
 
 
@@ -121,7 +124,7 @@ def run(program: str, cards: int, words: list[str], place: Place) -> None:
     where = meeting_point(meeting) if meeting else alone()
     try:
         # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
-        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "-m", "--", program, *words])
+        torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "--", RUN_MODULE, program, *words])
     except ChildFailedError as failure:
         sys.exit(explain(failure, place))
     except SignalException as stop:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 Scenario = Literal["Offline", "SingleStream", "MultiStream", "Server"]
 MODES = {"performance": "PerformanceOnly", "accuracy": "AccuracyOnly"}
@@ -20,11 +20,11 @@ SUMMARY, ACCURACY = "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
 
 
 def library():
-    """The module mlperf_loadgen. Raises Refusal where it is not installed."""
+    """The module mlperf_loadgen. Raises UserError where it is not installed."""
     try:
         import mlperf_loadgen
     except ImportError:
-        raise Refusal("LoadGen is not installed: pip install mlcommons-loadgen") from None
+        raise UserError("LoadGen is not installed: pip install mlcommons-loadgen") from None
     return mlperf_loadgen
 
 

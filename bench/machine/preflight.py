@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 OK, WARNING, UNKNOWN = "ok", "warning", "unknown"
 NETWORK = {
@@ -141,9 +141,9 @@ def warnings(found: Iterable[dict]) -> list[str]:
 
 
 def insist(found: Iterable[dict]) -> None:
-    """Raises Refusal naming every warning: what --strict does."""
+    """Raises UserError naming every warning: what --strict does."""
     if said := warnings(found):
-        raise Refusal(f"--strict, and this machine is not as it should be: {'; '.join(said)}")
+        raise UserError(f"--strict, and this machine is not as it should be: {'; '.join(said)}")
 
 
 def here(card: str, sensor, threads: int, dataset: Path | None, shared: bool) -> Surroundings:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from bench.errors import Refusal, seconds
+from bench.errors import UserError, seconds
 from bench.machine.device import Device
 
 # A rank that has said nothing for this long is lost. gloo's own default is 30 minutes; the longest silence of a run is
@@ -61,7 +61,7 @@ class World:
         """Refuse cards of two kinds: their row would have no name. CRNN_MIXED_HOSTS=1 allows it."""
         kinds = dict.fromkeys(self.gather(card))
         if len(kinds) > 1 and os.environ.get("CRNN_MIXED_HOSTS") != "1":
-            raise Refusal(f"the ranks run on {' and '.join(kinds)}; use cards of one kind, or set CRNN_MIXED_HOSTS=1")
+            raise UserError(f"the ranks run on {' and '.join(kinds)}; use cards of one kind, or set CRNN_MIXED_HOSTS=1")
 
     def leave(self) -> None:
         if dist.is_initialized():

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.files import lacking
 from bench.records.packing import LONGEST, numbers, packed_tree, unpacked_tree
 from bench.records.run_name import RunName
@@ -81,7 +81,7 @@ class Record:
     def save(self, folder: Path = RUNS) -> Path:
         """Write the record whole or not at all; names never collide, whoever else writes to the folder.
 
-        Raises Refusal where that cannot be done; hours of measuring are then not lost but in the folder it names.
+        Raises UserError where that cannot be done; hours of measuring are then not lost but in the folder it names.
         """
         stamp = self.started_utc.replace(":", "").replace("-", "").partition("+")[0]
         name = f"{self.run}.{stamp}.{self.record_id[:8]}.json"
@@ -93,8 +93,8 @@ class Record:
         try:
             rescued = write_whole(text, Path(tempfile.gettempdir()) / name)
         except OSError as error:
-            raise Refusal(f"{refusal}; nor to {tempfile.gettempdir()}: {error.strerror}") from None
-        raise Refusal(f"{refusal}; it is {rescued}: move it there")
+            raise UserError(f"{refusal}; nor to {tempfile.gettempdir()}: {error.strerror}") from None
+        raise UserError(f"{refusal}; it is {rescued}: move it there")
 
     def body(self) -> dict:
         """As JSON has it: long series packed, paths and the like as text."""
@@ -103,20 +103,20 @@ class Record:
 
     @classmethod
     def load(cls, path: Path) -> Record:
-        """Raises Refusal naming the file when it is no record of this schema. A broken seal is told in `altered`."""
+        """Raises UserError naming the file when it is no record of this schema. A broken seal is told in `altered`."""
         try:
             if path.stat().st_size > LARGEST:
                 raise ValueError(f"more than {LARGEST:,} bytes")
             content = json.loads(path.read_text(encoding="utf8"))
             version = content["schema_version"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise Refusal(f"{path}: not a record ({error})") from None
+            raise UserError(f"{path}: not a record ({error})") from None
         if version != SCHEMA_VERSION:
-            raise Refusal(f"{path}: {other_schema(version)}")
+            raise UserError(f"{path}: {other_schema(version)}")
         known = {f.name for f in dataclasses.fields(cls)}
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
         if wrong := sorted((set(content) - known - {"seal"}) | (required - set(content))):
-            raise Refusal(f"{path}: unknown or missing fields: {', '.join(wrong)}")
+            raise UserError(f"{path}: unknown or missing fields: {', '.join(wrong)}")
         try:
             refuse_other_kinds(cls, content)
             RunName.parse(content["run"])  # it becomes part of file names
@@ -125,7 +125,7 @@ class Record:
             body = {name: value for name, value in content.items() if name != "seal"}
             return cls(**{**unpacked_tree(body), "altered": altered(content)})
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise Refusal(f"{path}: not a record ({error})") from None
+            raise UserError(f"{path}: not a record ({error})") from None
 
 
 def write_whole(text: str, path: Path) -> Path:

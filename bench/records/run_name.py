@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 PRECISIONS = ("FP32", "TF32", "AMP", "BF16", "INT8")
 DEVICES = ("MLU", "GPU", "CPU")  # in order of preference
@@ -36,10 +36,10 @@ class RunName:
 
     @classmethod
     def parse(cls, name: str) -> RunName:
-        """Raises Refusal when `name` is not a run name."""
+        """Raises UserError when `name` is not a run name."""
         match = GRAMMAR.fullmatch(name)
         if not match:
-            raise Refusal(
+            raise UserError(
                 f"'{name}' is not a run name: want MODEL_PRECISION[_nE|_nS]_<cards>DEVICE[s]_Train|Infer, such as"
                 f" CRNN_FP32_30E_4MLUs_Train; precisions {' '.join(PRECISIONS)}, devices {' '.join(DEVICES)}"
             )

@@ -31,6 +31,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "cards": "ranks in all",
         "hosts": "hosts in all",
         "precision": "FP32, TF32, AMP, BF16 or INT8",
+        "kernels": "of convolutions: vendor (torch's own libraries) or winograd",
         "batch_per_card": "pictures a step and card",
         "global_batch": "cards x batch_per_card",
         "height_px": "of a picture as the network sees it",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging.statistics import detectable, median_interval
 from bench.records import cells
 from bench.records.record import Record
@@ -67,7 +67,7 @@ class Failure:
             said = json.loads(path.read_text(encoding="utf8"))
             return cls(**{name: str(value) for name, value in said.items()})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise Refusal(f"{path}: not the note of a failed run ({error})") from None
+            raise UserError(f"{path}: not the note of a failed run ({error})") from None
 
 
 def known(values: Iterable[float | None]) -> list[float]:

@@ -13,17 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 NAMED = {
     "36": string.digits + string.ascii_lowercase,
     "62": string.digits + string.ascii_letters,
     "94": string.digits + string.ascii_letters + string.punctuation,
 }
+# models/alphabets/README.md says where the list is from.
+BUNDLED = {"chinese": Path(__file__).resolve().parents[1] / "alphabets" / "chinese.txt"}
 BLANKS = {"blank", "<blank>", "[blank]", "[B]"}  # a first line that some tools give the class 0
 
 
-class CharsetError(Refusal):
+class CharsetError(UserError):
     """A text that the alphabet cannot spell, or an alphabet that cannot be used."""
 
 
@@ -46,11 +48,14 @@ class Charset:
 
     @classmethod
     def named(cls, name: str, nfkc: bool = False) -> Charset:
-        """The charset that a recipe or a command line means: 36, 62, 94 or a file."""
+        """The charset that a recipe or a command line means: 36, 62, 94, chinese or a file."""
         if name in NAMED:
             return cls(NAMED[name], nfkc)
+        if name in BUNDLED:
+            return cls.from_file(BUNDLED[name], nfkc)
         if not Path(name).is_file():
-            raise CharsetError(f"no charset {name!r}: it is {', '.join(NAMED)} or a file with the characters in it")
+            known = ", ".join([*NAMED, *BUNDLED])
+            raise CharsetError(f"no charset {name!r}: it is {known} or a file with the characters in it")
         return cls.from_file(Path(name), nfkc)
 
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset, text_of
 from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.beam import decode_beam
@@ -42,7 +42,7 @@ class Decoder:
         beam: int | None = None,
         lexicon: Path | None = None,
     ) -> Decoder:
-        """The decoder that these options describe. Raises Refusal when they contradict each other or the head."""
+        """The decoder that these options describe. Raises UserError when they contradict each other or the head."""
         method = method or ("lexicon" if lexicon else "beam" if beam is not None else "greedy")
         for wrong, reason in (
             (method == "lexicon" and not lexicon, "reading with a lexicon needs its words: --lexicon FILE"),
@@ -55,7 +55,7 @@ class Decoder:
             (beam is not None and beam < 1, f"--beam is a number of prefixes, 1 or more, not {beam}"),
         ):
             if wrong:
-                raise Refusal(reason)
+                raise UserError(reason)
         return cls(charset, model.head, method, beam or BEAM, load_lexicon(lexicon, charset) if lexicon else None)
 
     def __call__(self, logits: Tensor, time_steps: Sequence[int] | Tensor | None = None) -> Decoded:
@@ -80,12 +80,12 @@ class Decoder:
 
 
 def load_lexicon(path: Path, charset: Charset) -> Lexicon:
-    """The words of a text file. Raises Refusal: no such file, or no word in it that the alphabet can spell."""
+    """The words of a text file. Raises UserError: no such file, or no word in it that the alphabet can spell."""
     try:
         words = text_of(path).split()
     except OSError as error:
-        raise Refusal(f"no lexicon at {path}: {error.strerror}") from None
+        raise UserError(f"no lexicon at {path}: {error.strerror}") from None
     try:
         return Lexicon(words, charset)
-    except Refusal as refusal:
-        raise Refusal(f"{path}: {refusal}") from None
+    except UserError as refusal:
+        raise UserError(f"{path}: {refusal}") from None

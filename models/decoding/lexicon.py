@@ -18,7 +18,7 @@ from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.decoding.ctc import Decoded, decode_greedy, decoded_from_labels, log_probabilities
 from models.network.heads import Attention, pad_labels
@@ -39,7 +39,7 @@ class Lexicon:
         self.labels = [charset.encode(word) for word in self.words]
         self.unspellable = len(folded) - len(self.words)
         if not self.words:
-            raise Refusal(f"a lexicon of {len(words)} words has none that the alphabet can spell")
+            raise UserError(f"a lexicon of {len(words)} words has none that the alphabet can spell")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -102,7 +102,7 @@ def choose_words(texts: Sequence[str], lexicons: Lexicons, scorer: Scorer, most:
     """
     own = [lexicons] * len(texts) if isinstance(lexicons, Lexicon) else list(lexicons)
     if len(own) != len(texts):
-        raise Refusal(f"{len(own)} lexicons for {len(texts)} images: give one for all, or one for each")
+        raise UserError(f"{len(own)} lexicons for {len(texts)} images: give one for all, or one for each")
     found = (
         lexicons.candidates(texts, most)
         if isinstance(lexicons, Lexicon)

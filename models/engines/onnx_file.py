@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network.network import Network
 
 OPSET = 16  # the first with grid_sample, which rectification needs
@@ -35,7 +35,7 @@ class BatchFirst(nn.Module):
 def export(network: Network, path: Path, characters: str, batch_first: bool = False) -> Path:
     """Write `network`, in evaluation mode: input `images` (N, channels, height, W), output `logits` (T, N, classes).
 
-    batch_first: the logits are (N, T, classes). Refusal when the package `onnx` is missing.
+    batch_first: the logits are (N, T, classes). UserError when the package `onnx` is missing.
     """
     image = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
     logits = {int(batch_first): "steps", int(not batch_first): "batch"}
@@ -79,7 +79,7 @@ def write_metadata(path: Path, properties: dict[str, str]) -> None:
     try:
         import onnx
     except ImportError:
-        raise Refusal("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
+        raise UserError("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
     content = onnx.load(str(path))
     onnx.helper.set_model_props(content, properties)
     onnx.save(content, str(path))

@@ -11,17 +11,16 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.network import winograd
 from models.network.network import Network
 
 LSTM = 2  # as ATen numbers recurrent cells
 
 
-class Convolution(winograd.Conv2d):
-    """A Conv2d with its weights packed; large batches still go Winograd's way."""
+class PackedConv2d(nn.Conv2d):
+    """A Conv2d with its weights packed."""
 
     @classmethod
-    def of(cls, made: nn.Conv2d) -> Convolution:
+    def of(cls, made: nn.Conv2d) -> PackedConv2d:
         packed = copy.copy(made)
         packed.__class__ = cls
         packed.geometry = (made.padding, made.stride, made.dilation, made.groups)
@@ -29,11 +28,7 @@ class Convolution(winograd.Conv2d):
         return packed
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == self.weight.dtype and self.goes_short(x):
-            return super().forward(x)
         x = x.to(self.weight.dtype)
-        if tile := self.reading_tile(x):
-            return self.read(x, tile)
         return torch.ops.mkldnn._convolution_pointwise(x, self.laid_out, self.bias, *self.geometry, "none", [], "")
 
 
@@ -69,7 +64,7 @@ def prepack(network: Network) -> Network:
     for parent in list(copied.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d):
-                setattr(parent, name, Convolution.of(layer))
+                setattr(parent, name, PackedConv2d.of(layer))
             elif isinstance(layer, nn.LSTM):
                 setattr(parent, name, BothWays(layer))
     return copied

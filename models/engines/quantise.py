@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.engines.onnx_file import export
 from models.network.network import Network
 
@@ -36,13 +36,13 @@ class CalibrationReader:
 def quantise(network: Network, images: Tensor, characters: str) -> bytes:
     """An ONNX file like onnx_file.export's, its convolutions in INT8. images (N, C, H, W): varied ones, normalised.
 
-    Refusal when onnxruntime is missing.
+    UserError when onnxruntime is missing.
     """
     try:
         from onnxruntime import quantization as q
         from onnxruntime.quantization.shape_inference import quant_pre_process
     except ImportError:
-        raise Refusal("INT8 needs the package onnxruntime: pip install -r requirements-extra.txt") from None
+        raise UserError("INT8 needs the package onnxruntime: pip install -r requirements-extra.txt") from None
     with tempfile.TemporaryDirectory() as folder, quiet_root_logger():
         plain, folded, done = (Path(folder) / f"{name}.onnx" for name in ("plain", "folded", "int8"))
         quant_pre_process(str(export(network, plain, characters)), str(folded), skip_symbolic_shape=True)

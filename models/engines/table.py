@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from models.data.charset import Charset
 from models.data.image import Shape
@@ -90,7 +90,7 @@ def cast_once(network: Network, dtype: torch.dtype) -> Network:
 def prepacked(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
     """torch on a CPU with weights laid out once. Padded images, whose LSTM steps differ, take the plain way."""
     if not torch.backends.mkldnn.is_available():
-        raise Refusal("--engine prepacked needs a torch with oneDNN; use --engine eager")
+        raise UserError("--engine prepacked needs a torch with oneDNN; use --engine eager")
     plain = cast_for_autocast(network, device)
     whole = prepack(plain)
     return lambda images, widths: whole(images) if widths is None else plain(images, widths)
@@ -106,7 +106,7 @@ def load_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
     """An ONNX file's bytes -> numpy images to logits. dtype: what to compute in; None is float32."""
     runtime = import_package("onnxruntime")
     if dtype is not None:
-        raise Refusal("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
+        raise UserError("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -149,7 +149,7 @@ def tensorrt(network: Network, device: Device, charset: Charset, images: Tensor)
     """ONNX Runtime's TensorRT provider, which builds the engine; float16 where the precision asks for it."""
     runtime = import_package("onnxruntime")
     if "TensorrtExecutionProvider" not in runtime.get_available_providers():
-        raise Refusal("--engine tensorrt needs onnxruntime-gpu and TensorRT on an NVIDIA card")
+        raise UserError("--engine tensorrt needs onnxruntime-gpu and TensorRT on an NVIDIA card")
     half = {"trt_fp16_enable": device.compute_dtype is not None}
     made = runtime.InferenceSession(
         export_bytes(network, charset), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
@@ -173,7 +173,7 @@ def import_package(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise Refusal(f"--engine {name} needs the package {name}: pip install -r requirements-extra.txt") from None
+        raise UserError(f"--engine {name} needs the package {name}: pip install -r requirements-extra.txt") from None
 
 
 def export_bytes(network: Network, charset: Charset) -> bytes:
@@ -186,16 +186,16 @@ def one_width(run: Callable) -> Forward:
 
     def logits(images: Tensor, widths: Tensor | None) -> Tensor:
         if widths is not None:
-            raise Refusal("this engine reads images of one width: use --engine eager with data.keep_ratio")
+            raise UserError("this engine reads images of one width: use --engine eager with data.keep_ratio")
         return torch.from_numpy(run(images.contiguous().cpu().numpy())).to(images.device)
 
     return logits
 
 
 def make_engine(name: str, network: Network, device: Device, charset: Charset, images: Tensor) -> Engine:
-    """The engine of that name. Refusal says what it lacks here."""
+    """The engine of that name. UserError says what it lacks here."""
     if name in ON_HOST and device.kind.type != "cpu":
-        raise Refusal(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
+        raise UserError(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
     return Engine(name, network, ENGINES[name](network.eval(), device, charset, images))
 
 
@@ -205,7 +205,7 @@ def choose_engine(
 ) -> Engine:
     """The engine of that name, or with `auto` the fastest that agrees on `images` (N, C, H, W), normalised.
 
-    `say` hears what became of each. Refusal: the engine is not installed, or computes something else than torch.
+    `say` hears what became of each. UserError: the engine is not installed, or computes something else than torch.
     """
     if name == "auto":
         tried = (try_engine(row, network, device, charset, images, say) for row in ENGINES if row not in LOSSY)
@@ -214,7 +214,7 @@ def choose_engine(
     if engine.forward is network or name in LOSSY:
         return engine
     if wrong := disagreement(engine, network, device, charset, images):
-        raise Refusal(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
+        raise UserError(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
     return engine
 
 
@@ -225,7 +225,7 @@ def try_engine(
     try:
         engine = make_engine(name, network, device, charset, images)
         wrong = disagreement(engine, network, device, charset, images)
-    except (Refusal, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
+    except (UserError, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
         wrong = str(error).partition("\n")[0]
     say(f"  engine {name}: {wrong or 'agrees'}")
     return None if wrong else engine

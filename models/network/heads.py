@@ -16,13 +16,21 @@ END = 0
 
 
 class CTC(nn.Linear):
-    """(T, N, features) -> logits (T, N, classes) (Graves et al. 2006)."""
+    """(T, N, features) -> logits (T, N, classes) (Graves et al. 2006).
+
+    rank: with thousands of classes most weights are here. A linear layer to so many features before them makes the
+    matrix one of that rank; 0 leaves it out.
+    """
 
     decoder = "greedy"  # how its logits are read, in the metadata of an ONNX file
     class_parameters = ("weight", "bias")  # names of the weights whose rows or columns are classes
 
+    def __init__(self, features: int, classes: int, rank: int = 0):
+        super().__init__(rank or features, classes)
+        self.squeeze = nn.Linear(features, rank, bias=False) if rank else None
+
     def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
-        return super().forward(features)
+        return super().forward(features if self.squeeze is None else self.squeeze(features))
 
     def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         """Mean over images of -log p(text). Texts too long for their time steps count 0.

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network.backbones import BACKBONES
 from models.network.masked import Chain
 from models.network.torchvision_schemas import import_torchvision
@@ -19,14 +19,14 @@ def load_imagenet(chain: Chain, name: str, source: str):
     """Fill `chain` (the backbone called `name`) with torchvision's ImageNet weights.
 
     source: "imagenet" for torchvision's cache or download, else a file of weights as torchvision saves
-    them. Raises Refusal, in one line, when they cannot be had or do not fit.
+    them. Raises UserError, in one line, when they cannot be had or do not fit.
     """
     state = download(BACKBONES[name].weights) if source == "imagenet" else read_weights(Path(source))
     try:
         chain.load_state_dict(features_of(state))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise Refusal(f"ImageNet weights from {source!r} do not fit {name}: {reason[:300]}") from None
+        raise UserError(f"ImageNet weights from {source!r} do not fit {name}: {reason[:300]}") from None
 
 
 def download(weights: str) -> dict[str, Tensor]:
@@ -39,8 +39,8 @@ def download(weights: str) -> dict[str, Tensor]:
     except UNREADABLE as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
         if cache.exists():
-            raise Refusal(f"{cache}: not a readable weights file; delete it, so that it is fetched anew") from None
-        raise Refusal(
+            raise UserError(f"{cache}: not a readable weights file; delete it, so that it is fetched anew") from None
+        raise UserError(
             f"ImageNet weights are neither in {cache} nor to be had from {chosen.url} ({error}); "
             "copy that file there, give its path instead of 'imagenet', or leave pretrained empty"
         ) from None

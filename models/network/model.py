@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from bench.options import Bounds
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,19 @@ class Model:
     sequence: Literal["none", "bilstm", "bilstm_projected", "bilstm_squeezed", "gru"] = "bilstm"
     head: Literal["ctc", "attention"] = "ctc"
     rectifier: Literal["none", "tps"] = "none"
-    hidden: int = 256
+    hidden: Annotated[int, Bounds(1, 4096)] = 256
     """features of a recurrent layer, one direction, and of the attention decoder"""
-    embedding: int = 0
+    head_rank: Annotated[int, Bounds(0, 4096)] = 0
+    """ctc: features of a linear layer before the classes, for alphabets of thousands; 0 for none"""
+    embedding: Annotated[int, Bounds(0, 4096)] = 0
     """attention: features of the previous character; 0 gives the decoder the class itself"""
-    longest: int = 25
+    longest: Annotated[int, Bounds(1, 1000)] = 25
     """attention: characters of the longest text that can be read"""
-    teacher_forcing: float = 1.0
+    teacher_forcing: Annotated[float, Bounds(0, 1)] = 1.0
     """attention: share of steps that, in training, read the true character before them and not their own"""
-    fiducials: int = 20
+    fiducials: Annotated[int, Bounds(6, 200)] = 20
     """tps: points along the edges of the text, half of them above it"""
-    rectified_width: int = 100
+    rectified_width: Annotated[int, Bounds(1, 4096)] = 100
     """tps: width in px of the straightened picture"""
     pretrained: str = ""
     """'imagenet' (torchvision's cache or download), or a file of torchvision's weights; empty for none"""

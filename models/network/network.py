@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.network import heads
 from models.network.backbones import BACKBONES
 from models.network.imagenet import load_imagenet
@@ -19,11 +19,12 @@ from models.network.recurrent import Recurrent, sequence
 
 # Sizes beyond all sense: a network of the largest takes some gigabytes.
 LARGEST = {
-    "hidden": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096, "classes": 1 << 16,
+    "hidden": 4096, "head_rank": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096,
+    "classes": 1 << 16,
 }  # fmt: skip
 
 
-class ModelError(Refusal):
+class ModelError(UserError):
     """A combination that cannot work, or an image that cannot be read; the message says why."""
 
 
@@ -119,7 +120,7 @@ def make_rectifier(model: Model, height: int, channels: int) -> Rectifier:
 
 def make_head(model: Model, features: int, classes: int) -> heads.CTC | heads.Attention:
     if model.head == "ctc":
-        return heads.CTC(features, classes)
+        return heads.CTC(features, classes, model.head_rank)
     return heads.Attention(features, model.hidden, classes, model.embedding, model.longest, model.teacher_forcing)
 
 
@@ -169,6 +170,8 @@ def unsupported_combinations(model: Model, classes: int, height: int, channels: 
     yield model.pretrained and channels != 3, "ImageNet weights are for RGB images: set data.channels to 3"
     yield model.embedding and not attends, "embedding is a setting of the attention head, and the head is ctc"
     yield model.embedding < 0, f"embedding must be 0 (one-hot) or more, not {model.embedding}"
+    yield model.head_rank < 0, f"head_rank must be 0 (none) or more, not {model.head_rank}"
+    yield model.head_rank and attends, "head_rank is a setting of the ctc head, and the head is attention"
     share = model.teacher_forcing
     yield not 0 <= share <= 1, f"teacher_forcing is a share between 0 and 1, not {share}"
     yield attends and model.longest < 1, f"longest must be at least 1 character, not {model.longest}"

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import DEVICES, Device, best
 from models import weights
 from models.data.charset import Charset
@@ -106,19 +106,19 @@ class Recogniser:
         device: CPU, GPU or MLU; None: the best one here. precision: FP32, TF32, AMP or BF16. engine: what computes the
         network, a row of models/engines/table.py, "auto" for the fastest that agrees with torch. beam: search with this
         many prefixes instead of reading greedily; lexicon: a file of words, one of which each text then is.
-        Raises Refusal with the reason when this cannot work.
+        Raises UserError with the reason when this cannot work.
         """
         check_choice("engine", engine, (*ENGINES, "auto"))
         check_choice("device", device or "CPU", tuple(DEVICES))
         if batch_size < 1:
-            raise Refusal(f"batch_size is at least 1, not {batch_size}")
+            raise UserError(f"batch_size is at least 1, not {batch_size}")
         path = find_weights(source)
         content = checkpoint.trained(path, "data", "model")
         try:
             charset, shape = Charset(content["charset"]), shape_from_checkpoint(content["data"])
             model = Model(**{**content["model"], "pretrained": ""})
         except (KeyError, TypeError, AttributeError) as error:
-            raise Refusal(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
+            raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
         decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
         place = Device.open(device or best(), precision)
         network = load_network(content, path, model, charset, shape, place)
@@ -134,7 +134,7 @@ class Recogniser:
     def __call__(self, images: list[Picture] | tuple[Picture, ...], alternatives: int = ...) -> list[Reading]: ...
 
     def __call__(self, images, alternatives=ALTERNATIVES):
-        """Read one image, or a list of them in batches. Raises UnreadableError (a Refusal) naming what is wrong.
+        """Read one image, or a list of them in batches. Raises UnreadableError (a UserError) naming what is wrong.
 
         alternatives: how many other texts to look for; 0 is fastest.
         """
@@ -239,24 +239,24 @@ def unzip(decoded: Decoded) -> Iterator[tuple[str, float, list[float]]]:
 
 
 def find_trained(recipe: str, root: Path | None = None) -> Path:
-    """The newest best checkpoint of a recipe, else its shipped weights. Raises Refusal when there are neither."""
+    """The newest best checkpoint of a recipe, else its shipped weights. Raises UserError when there are neither."""
     root = checkpoint_root(Common(checkpoints=root))
     if path := checkpoint.newest_best(root, recipe):
         return path
     if name := weights.of_recipe(recipe):
         return weights.path(name)
-    raise Refusal(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
+    raise UserError(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
 
 
 def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
-    """Raises Refusal when there is no such choice."""
+    """Raises UserError when there is no such choice."""
     if name not in choices:
-        raise Refusal(f"no {kind} {name!r}; there are {', '.join(choices)}")
+        raise UserError(f"no {kind} {name!r}; there are {', '.join(choices)}")
 
 
 def find_weights(source: str | Path | None) -> Path:
     """The file of shipped weights (None, or their name), or the path that `source` is."""
-    if source is None or source in weights.TABLE:
+    if source is None or source in weights.SHIPPED:
         return weights.path(None if source is None else str(source))
     return Path(source)
 
@@ -279,7 +279,9 @@ def make_engine_for(name: str, network: Network, device: Device, charset: Charse
     """The engine of that name; one that is not torch's own is first compared with it on drawn words."""
     attends = isinstance(network.head, Attention)
     if attends and name not in ("eager", "auto"):
-        raise Refusal(f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager")
+        raise UserError(
+            f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager"
+        )
     if attends or name == "eager":
         return Engine("eager", network, cast_for_autocast(network, device))
     images = normalise(torch.from_numpy(comparison_images(shape)), device.torch)

@@ -11,6 +11,7 @@ from PIL import ImageFont
 from models.rendering.fonts import Face, FontError
 
 EM = 36  # pixels: capitals are then about 26 high, as high as most get in a picture of 31
+ASCENT, DESCENT = round(0.8 * EM), round(0.06 * EM)  # pixels that most Chinese characters reach from the baseline
 LOWEST = EM // 2  # pixels: a dash is not blown up to the height of a letter
 
 
@@ -41,14 +42,15 @@ def glyph(face: Face, character: str) -> Glyph:
     return Glyph(ink, left, top, font.getlength(character))
 
 
-def draw(word: str, face: Face, spacing: float = 0.0) -> np.ndarray:
+def draw(word: str, face: Face, spacing: float = 0.0, box: bool = False) -> np.ndarray:
     """The word as coverage, (h, w) uint8, cropped to its ink but at least LOWEST high.
 
-    `spacing` pixels are added between letters. Raises FontError when the face draws nothing for the word.
+    `spacing` pixels are added between letters. `box`: at least as high as a line's characters are, so that a stroke or
+    a comma keeps its size and place. Raises FontError when the face draws nothing for the word.
     """
     pen, placed = 0.0, []
     for character in word:
-        ink, left, top, advance = glyph(face, character)
+        ink, left, top, advance = glyph(face.of(character), character)
         if ink.size:
             placed.append((ink, round(pen) + left, top))
         pen += max(advance + spacing, 1.0)
@@ -56,7 +58,10 @@ def draw(word: str, face: Face, spacing: float = 0.0) -> np.ndarray:
         raise FontError(f"{face.name} draws nothing for {word!r}")
     x0, y0 = min(x for _, x, _ in placed), min(y for _, _, y in placed)
     width = max(x + ink.shape[1] for ink, x, _ in placed) - x0
-    height = max(y + ink.shape[0] for ink, _, y in placed) - y0
+    bottom = max(y + ink.shape[0] for ink, _, y in placed)
+    if box:
+        y0, bottom = min(y0, -ASCENT), max(bottom, DESCENT)
+    height = bottom - y0
     y0 -= max(LOWEST - height, 0) // 2
     mask = np.zeros((max(height, LOWEST), width), np.uint8)
     for ink, x, y in placed:

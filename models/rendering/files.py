@@ -12,9 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from models.data.store import DESCRIPTION
+from models.data.writer import Writer
 from models.rendering.sample import Look, Sample, Task
 
 INSIDE = Path("Synth90k/mnt/ramdisk/max/90kDICT32px")  # where Synth90k's own archive unpacks to
+LINES = Path("lines")  # drawn from a list of texts: an LMDB for each split
 MARKER = "SAMPLE.json"  # beside the annotations: who finds it reads a sample, not Synth90k
 PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 pictures in a folder, a handful of folders in a block
 
@@ -44,6 +47,31 @@ def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: 
                 part.writelines(islice(annotation, len(pictures)))
     with text(folder / "lexicon.txt") as lexicon:
         lexicon.writelines(f"{word}\n" for word in sample.words)
+    (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def draw_task(task: Task, look: Look) -> list[tuple[bytes, str]]:
+    """The pictures of one task and their texts."""
+    drawn = (look.jpeg(word, task.first + place) for place, word in enumerate(task.words))
+    return [(jpeg, text) for text, jpeg in drawn]
+
+
+def write_lines(
+    sample: Sample, done: Iterator[tuple[Task, list[tuple[bytes, str]]]], folder: Path, about: dict
+) -> None:
+    """An LMDB for each split, whose labels may be any text, and at last the marker."""
+    splits, pictures = sample.splits(), (picture for _, drawn in done for picture in drawn)
+    for name, numbers in splits.items():
+        if len(numbers):
+            writer = Writer(folder / name, f"{about['lexicon']} {name}")
+            left = len(numbers)
+            while part := list(islice(pictures, min(PER_FOLDER, left))):
+                writer.add(len(part), part, [])
+                left -= len(part)
+            writer.finish()
+            writer.close()
+    description = {"name": f"{LINES}-sample", "sample": True, "splits": {k: len(v) for k, v in splits.items()}}
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 

@@ -6,13 +6,16 @@ The names, licences and origins of the bundled ones are listed in docs/fonts.md.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from bench.errors import Refusal
+import numpy as np
+
+from bench.errors import UserError
 
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff"}
 SYSTEM_FOLDERS = (
@@ -53,27 +56,52 @@ PLAIN = (
 )
 
 
-class FontError(Refusal):
+class FontError(UserError):
     """Fonts that are not there, cannot be read, or lack the characters asked for."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face of one font file. `index` counts inside a collection (.ttc); 0 for a plain file."""
+    """One face of one font file. `index` counts inside a collection (.ttc); 0 for a plain file.
+
+    `others` draw what this one lacks, the first that can: Latin and Chinese often come in files of their own.
+    """
 
     path: str
     index: int = 0
+    others: tuple[Face, ...] = ()
 
     @property
     def name(self) -> str:
-        return Path(self.path).stem + (f"#{self.index}" if self.index else "")
+        own = Path(self.path).stem + (f"#{self.index}" if self.index else "")
+        return "+".join([own, *(other.name for other in self.others)])
+
+    @property
+    def files(self) -> list[str]:
+        return [self.path, *(path for other in self.others for path in other.files)]
 
     def covers(self, characters: Iterable[str]) -> bool:
         return set(characters) <= coverage(self)
 
+    def of(self, character: str) -> Face:
+        """The face that draws this character."""
+        return holder(self, character) if self.others else self
+
 
 @lru_cache(maxsize=4096)
 def coverage(face: Face) -> frozenset[str]:
+    """The characters that a face and its others have glyphs for."""
+    return own_coverage(face).union(*map(coverage, face.others))
+
+
+@lru_cache(maxsize=200_000)
+def holder(face: Face, character: str) -> Face:
+    first = replace(face, others=())
+    return next((one.of(character) for one in (first, *face.others) if character in coverage(one)), first)
+
+
+@lru_cache(maxsize=4096)
+def own_coverage(face: Face) -> frozenset[str]:
     """The characters a face has glyphs for, by its Unicode cmap."""
     from fontTools.ttLib import TTFont, TTLibError
 
@@ -90,17 +118,56 @@ def find_faces(
     """The faces of `sources` that have all of `characters`, sorted by file name: the same order everywhere.
 
     A source is `bundled`, `system`, a font file, a folder, a pattern of files (fonts/**/*-latin-*.woff) or an
-    installed package that carries fonts.
+    installed package that carries fonts. Of a collection the first face counts, or the one that FILE.ttc#2 names.
+    Sources joined by + are one: what the first lacks is drawn with the next.
     Raises FontError when a source is none of these or when no face has the characters.
     """
-    names = sources.split(",") if isinstance(sources, str) else sources
-    paths = {path for name in names for path in font_files(name.strip())}
-    faces = [face for path in sorted(paths, key=lambda path: (path.name, path)) for face in faces_of(path)]
-    wanted = frozenset(characters)
+    faces, wanted = tuple(weighted_faces(sources)), frozenset(characters)
     found = tuple(face for face in faces if face.covers(wanted))
     if not found:
-        raise FontError(nothing_found(names, faces, wanted))
+        raise FontError(nothing_found(names_of(sources), faces, wanted))
     return found
+
+
+def names_of(sources: str | Sequence[str]) -> list[str]:
+    return [name.strip() for name in (sources.split(",") if isinstance(sources, str) else sources)]
+
+
+def weighted_faces(sources: str | Sequence[str]) -> dict[Face, float]:
+    """The faces of `sources`, sorted by file name, and how often each is drawn: SOURCE=2 twice as often as others."""
+    weights = {}
+    for name in names_of(sources):
+        source, weight = weighted(name)
+        weights |= dict.fromkeys(joined(source), weight)
+    return {face: weights[face] for face in sorted(weights, key=lambda face: (Path(face.path).name, face.files))}
+
+
+def weighted(name: str) -> tuple[str, float]:
+    source, sign, weight = name.rpartition("=")
+    if not sign or Path(name).exists():
+        return name, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise FontError(f"{name!r}: the weight of a source is a number above 0, like {source}=0.5")
+    return source, value
+
+
+def joined(source: str) -> list[Face]:
+    """The faces of a source; of several joined by +, every face of the first with every choice of the others."""
+    parts = [source] if Path(source).exists() else source.split("+")
+    choices = []
+    for part, index in map(indexed, parts):
+        choices.append([face_of(path, index) for path in sorted(font_files(part))])
+    return [replace(first, others=tuple(others)) for first, *others in itertools.product(*choices)]
+
+
+def indexed(source: str) -> tuple[str, int]:
+    """A source and the face of its collection that it names, `FILE.ttc#2`; 0 where it names none."""
+    path, sign, index = source.rpartition("#")
+    return (path, int(index)) if sign and index.isdecimal() and not Path(source).exists() else (source, 0)
 
 
 def font_files(source: str) -> list[Path]:
@@ -141,21 +208,33 @@ def package_folder(name: str) -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
-def faces_of(path: Path) -> list[Face]:
+def face_of(path: Path, index: int) -> Face:
     if path.suffix.lower() not in {".ttc", ".otc"}:
-        return [Face(str(path))]
+        return Face(str(path))
     from fontTools.ttLib import TTCollection, TTLibError
 
     try:
         with TTCollection(str(path), lazy=True) as collection:
-            return [Face(str(path), index) for index in range(len(collection.fonts))]
+            count = len(collection.fonts)
     except (TTLibError, OSError) as problem:
         raise FontError(f"{path}: not a font that can be read ({problem})") from None
+    if index >= count:
+        raise FontError(f"{path}#{index}: the collection has the faces 0 to {count - 1}")
+    return Face(str(path), index)
 
 
 def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
     """The plain style's choice among `faces`; all where none of the usual ones is there (other scripts)."""
     return tuple(face for face in faces if face.name in PLAIN) or tuple(faces)
+
+
+def choose(text: str, faces: Sequence[Face], weights: Sequence[float], rng: np.random.Generator) -> Face:
+    """One of the faces that can draw the text, by their weights. Raises FontError when none can."""
+    able = [place for place, face in enumerate(faces) if face.covers(text)]
+    if not able:
+        raise FontError(f"none of the {len(faces)} faces has every character of {text!r}; --fonts names others")
+    ends = np.cumsum([weights[place] for place in able])
+    return faces[able[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))]]
 
 
 def nothing_found(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 BUNDLED = Path(__file__).with_name("words.txt.xz")  # 2of12 of Alan Beale's 12dicts, public domain: 39,561 words
 LONGEST = 60  # characters; a longer "word" is a line of something that is no lexicon
@@ -20,23 +20,41 @@ MARKS = ".,'-!?:&$%" * 2 + "".join(sorted(set(string.punctuation) - set("/\\_"))
 def read_lexicon(path: str | Path | None = None) -> list[str]:
     """Lower-case words in the order of the file (UTF-8, one a line), each once; the bundled ones without.
 
-    Raises Refusal naming the file and line of a word that could not be part of a file name.
+    Raises UserError naming the file and line of a word that could not be part of a file name.
     """
     if path is None:
         return lzma.decompress(BUNDLED.read_bytes()).decode().split()
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Refusal(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+    lines = lines_of(path)
     words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
     if not words:
-        raise Refusal(f"{path}: no words in it; a lexicon has one word a line")
+        raise UserError(f"{path}: no words in it; a lexicon has one word a line")
     return list(words)
+
+
+def lines_of(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise UserError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """The lines of the file as written, each once. Raises UserError naming one that cannot be drawn and read."""
+    texts = dict.fromkeys(lines_of(path))
+    for number, text in enumerate(texts, 1):
+        if not text or len(text) > LONGEST or not text.isprintable() or text != text.strip():
+            raise UserError(
+                f"{path}, text {number}: {text[:LONGEST]!r} cannot be a label: give 1 to {LONGEST} characters that can"
+                " be seen, without spaces at the ends"
+            )
+    if not texts:
+        raise UserError(f"{path}: no texts in it; give one a line")
+    return list(texts)
 
 
 def check(word: str, path: str | Path, number: int) -> str:
     if len(word) > LONGEST or not word.isprintable() or any(c in "/\\_. \t" for c in word):
-        raise Refusal(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
+        raise UserError(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
     return word
 
 
@@ -71,9 +89,11 @@ def split_words(count: int, shares: Sequence[float], seed: int) -> list[np.ndarr
 
 # name -> how one word is spelled under it; Synth90k itself is a third each of lower, Title and UPPER
 SPELLINGS = {"lower": str.lower, "title": str.capitalize, "upper": str.upper}
-CASES = (*SPELLINGS, "mixed")
+CASES = (*SPELLINGS, "mixed", "written")
 
 
 def spell(word: str, case: str, rng: np.random.Generator) -> str:
+    if case == "written":
+        return word
     names = list(SPELLINGS)
     return SPELLINGS[names[rng.integers(3)] if case == "mixed" else case](word)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.rendering.files import INSIDE, MARKER
+from models.rendering.fonts import Face
 from models.rendering.sample import Sample
 from models.rendering.styles import STYLES
 
@@ -29,9 +31,14 @@ def describe(sample: Sample) -> dict:
         "words": len(sample.words),
         "lexicon": digest(["\n".join(sample.words).encode()]),
         "fonts": [face.name for face in look.faces],
-        "fonts_digest": digest(Path(path).read_bytes() for path in dict.fromkeys(face.path for face in look.faces)),
+        **({} if look.weights is None else {"weights": list(look.weights)}),
+        "fonts_digest": digest(Path(path).read_bytes() for path in font_files(look.faces)),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
+
+
+def font_files(faces: Iterable[Face]) -> dict[str, None]:
+    return dict.fromkeys(path for face in faces for path in face.files)
 
 
 def digest(parts) -> str:
@@ -41,14 +48,14 @@ def digest(parts) -> str:
     return whole.hexdigest()[:16]
 
 
-def must_match(out: Path, about: dict) -> None:
-    """Raises Refusal unless the dataset below `out` is the very sample that `about` describes."""
-    target = out / INSIDE.parts[0]
+def must_match(out: Path, about: dict, inside: Path = INSIDE) -> None:
+    """Raises UserError unless the dataset below `out` is the very sample that `about` describes."""
+    target = out / inside.parts[0]
     try:
-        there = json.loads((out / INSIDE / MARKER).read_text(encoding="utf-8"))
+        there = json.loads((out / inside / MARKER).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Refusal(f"{target} holds a dataset that was not rendered; give another --out") from None
+        raise UserError(f"{target} holds a dataset that was not rendered; give another --out") from None
     differs = [key for key in about if there.get(key) != about[key]]
     if differs:
         what = f"{differs[0]} {there.get(differs[0])!r}, not {about[differs[0]]!r}"[:160]
-        raise Refusal(f"{target} holds another sample ({what}); remove it or give another --out")
+        raise UserError(f"{target} holds another sample ({what}); remove it or give another --out")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import simplejpeg
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.synth90k import SPLITS
-from models.rendering.fonts import Face
+from models.rendering.fonts import Face, choose
 from models.rendering.lexicon import spell, split_words
 from models.rendering.styles import render
 
@@ -39,14 +39,20 @@ class Look:
     seed: int
     style: str
     case: str
+    weights: tuple[float, ...] | None = None  # of the faces; with them every text gets a face that has its characters
 
     def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
         """Picture `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         text = spell(word, self.case, rng)
-        picture = render(text, rng, self.style, self.faces)
+        picture = render(text, rng, self.style, self.faces_for(text, rng))
         mean, deviation, least, most = QUALITY
         return text, encode(picture, int(np.clip(rng.normal(mean, deviation), least, most)))
+
+    def faces_for(self, text: str, rng: np.random.Generator) -> tuple[Face, ...]:
+        if self.weights is None:
+            return self.faces
+        return (choose(text, self.faces, self.weights, rng),)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Sample:
         chosen = []
         for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
             if len(pictures) and not len(pool):
-                raise Refusal(f"{len(self.words)} words are too few to give {name} words of its own")
+                raise UserError(f"{len(self.words)} words are too few to give {name} words of its own")
             chosen.append(np.resize(pool, len(pictures)))
         return np.concatenate(chosen)
 

@@ -8,7 +8,7 @@ SVT-train, the edges by what is misread in Synth90k's own pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -29,7 +29,9 @@ MARKS = frozenset("".join(AROUND + AROUND_NUMBERS) + INSIDE + INSIDE_NUMBERS) - 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
+LOST = (0.4, 0.95)  # least and most of what stands at a side that the picture's edge cuts off
 Shares = tuple[float, ...]  # of a picture, at its four sides in that order
+Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
 
 
 def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
@@ -65,14 +67,25 @@ def written(text: str, rng: np.random.Generator, face: Face) -> np.ndarray:
     return letter(text, rng, (face,))
 
 
-def among_others(mask: np.ndarray, word: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, Shares]:
-    """The mask with letters beside it and lines above and below it, and how much of each side is to be cut off."""
+def among_others(
+    mask: np.ndarray,
+    word: str,
+    rng: np.random.Generator,
+    face: Face,
+    chances: Shares = OFTEN,
+    draws: Other | None = None,
+    lost: tuple[float, float] = LOST,
+) -> tuple[np.ndarray, Shares]:
+    """The mask with letters beside it and lines above and below it, and how much of each side is to be cut off.
+
+    chances: that something stands at each side, as `draws` (else `other`) draws it. lost: share of it that is cut off.
+    """
     cut = [0.0, 0.0, 0.0, 0.0]
-    for side, often in enumerate(OFTEN):
+    for side, often in enumerate(chances):
         if rng.random() < often:
-            mask, new, lost = beside(mask, other(word, rng, face, side), side, rng)
+            mask, new, gone = beside(mask, (draws or other)(word, rng, face, side), side, rng, lost)
             cut[side ^ 2] *= 1 - new  # the opposite side's share is one of a larger mask now
-            cut[side] = lost
+            cut[side] = gone
     return mask, tuple(cut)
 
 
@@ -87,7 +100,9 @@ def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndar
     return draw(letters.upper() if word.isupper() else letters, face)
 
 
-def beside(mask: np.ndarray, ink: np.ndarray, side: int, rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
+def beside(
+    mask: np.ndarray, ink: np.ndarray, side: int, rng: np.random.Generator, share: tuple[float, float] = LOST
+) -> tuple[np.ndarray, float, float]:
     """Both masks in one, `ink` at the side, which share of it is new, and which the picture's edge cuts off."""
     mask, ink = turned(mask, side), turned(ink, side)
     gap = round((rng.uniform(0.08, 0.3) if is_line(side) else rng.uniform(0.3, 0.7)) * EM)
@@ -96,7 +111,7 @@ def beside(mask: np.ndarray, ink: np.ndarray, side: int, rng: np.random.Generato
     first, last = max(along, 0), min(along + len(ink), len(mask))
     strip[first:last, gap:] = ink[first - along : last - along]
     joined = np.concatenate([mask, strip], axis=1)
-    lost = rng.uniform(0.4, 0.95) * ink.shape[1]
+    lost = rng.uniform(*share) * ink.shape[1]
     return turned_back(joined, side), strip.shape[1] / joined.shape[1], lost / joined.shape[1]
 
 

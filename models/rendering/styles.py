@@ -12,6 +12,7 @@ from PIL import Image
 from models.rendering.drawing import draw
 from models.rendering.fonts import Face, find_faces, plain_faces
 from models.rendering.hard import HEIGHT, hard
+from models.rendering.lines import lines
 from models.rendering.street import MARKS, street
 
 
@@ -46,6 +47,7 @@ STYLES = {
     "plain": Style(plain, "lower", plain_faces),
     "hard": Style(hard, "mixed"),  # as Synth90k itself
     "street": Style(street, "mixed", marks=MARKS, version=2),
+    "lines": Style(lines, "mixed"),
 }
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bench.errors import plain
+from bench.errors import UserError, plain
 from bench.files import say
 from bench.machine.device import Device, best
 from bench.machine.meter import Meter
@@ -25,6 +25,7 @@ from models.data.sampler import BucketSampler, EpochSampler
 from models.data.synthetic import Synthetic
 from models.dataset import Batch, Shape, Unfit, WordDataset, make_loader, open_dataset
 from models.network.network import Network, build
+from models.network.winograd import use_winograd
 from models.run.options import Common, Data, dataset_root
 
 UNLIMITED = 1 << 16  # time steps: an attention head writes a text of any length
@@ -102,9 +103,25 @@ def make_network(context: Context, charset: Charset) -> Network:
     torch.manual_seed(options.seed)
     network = build(options.model, charset.classes, options.data.height, options.data.channels)
     torch.manual_seed(options.seed + context.world.rank)
+    if options.kernels == "winograd":
+        check_kernels(options, device)
+        use_winograd(network)
     network.recur_in(device.recurrent_dtype)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     return network.to(device.torch)
+
+
+def check_kernels(options: Common, device: Device) -> None:
+    """Raises UserError where a run with --kernels winograd would compute its convolutions otherwise."""
+    needed = {
+        "--precision": (options.precision, "FP32"),
+        "--device": (device.kind.name, "CPU"),
+        "--compile": (getattr(options, "compile", False), False),
+        "--engine": (getattr(options, "engine", "eager"), "eager"),
+    }
+    for name, (value, only) in needed.items():
+        if value != only:
+            raise UserError(f"--kernels winograd needs {name} {only}, not {value}: others use the vendor's")
 
 
 def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, Unfit]:

@@ -7,7 +7,7 @@ import re
 import traceback
 from collections.abc import Callable
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.processes import OUT_OF_MEMORY
 from models.run.signals import Interrupted
 
@@ -44,7 +44,7 @@ def loader_failure(failure: BaseException) -> tuple[str, str] | None:
 
 def failure_status(failure: BaseException) -> str | None:
     """The status of a run that ended in this exception; None: a mistake of the user, which leaves no record."""
-    if isinstance(failure, Refusal):
+    if isinstance(failure, UserError):
         return failure.status
     if lost := loader_failure(failure):
         return lost[0]
@@ -61,7 +61,7 @@ def failure_message(
     failure: BaseException, batch: int, trial: Callable[[int], object] | None, free: Callable
 ) -> str | None:
     """One line for the user in place of a traceback; None: the traceback is the best there is."""
-    if isinstance(failure, Refusal):
+    if isinstance(failure, UserError):
         return None
     if lost := loader_failure(failure):
         return lost[1]

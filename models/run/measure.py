@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import Refusal, plain
+from bench.errors import UserError, plain
 from bench.files import refuse_unwritable, say, warn
 from bench.machine import ceilings, preflight, telemetry
 from bench.machine.discovery import visibility
@@ -40,7 +40,7 @@ class Instruments:
 
     @classmethod
     def open(cls, context: Context) -> Instruments:
-        """Check the machine, say what is wrong with it, start sampling. Raises Refusal under --strict."""
+        """Check the machine, say what is wrong with it, start sampling. Raises UserError under --strict."""
         sensor = own_sensor(context)
         per_rank = context.world.gather(run_checks(context, sensor))
         everything = [check for rank in per_rank for check in rank]
@@ -87,6 +87,7 @@ def benchmark_key(context: Context, classes: int, engine: str) -> dict:
         "cards": world.size,
         "hosts": world.hosts,
         "precision": options.precision,
+        "kernels": options.kernels,
         "batch_per_card": options.batch_size,
         "global_batch": options.batch_size * world.size,
         "height_px": options.data.height,
@@ -238,5 +239,5 @@ def record_failure(run: MeasuredRun) -> Iterator[None]:
             say(f"record of a failed run ({record.status}): {plain(str(record.save(options.results)))}")
         free = getattr(context.device.module, "empty_cache", lambda: None)
         if line := failure_message(failure, options.batch_size, run.try_batch, free):
-            raise Refusal(line) from None
+            raise UserError(line) from None
         raise

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.data.combined import Mix
 from models.data.formats import Reading, has_splits, open_source
@@ -18,12 +18,12 @@ from models.dataset import Shape, WordDataset, refuse_rubbish
 def open_sets(paths: Sequence[str], split: str, shape: Shape, charset: Charset) -> WordDataset:
     """All sets in a row. Each is a path, or NAME=PATH; without a name a set is called as its file or folder.
 
-    Raises Refusal: two sets of one name, or a path that holds no data set.
+    Raises UserError: two sets of one name, or a path that holds no data set.
     """
     named = [parse_set(path) for path in paths]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise Refusal(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
+        raise UserError(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
     sources = [open_set(name, path, split) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
     data = WordDataset(source, shape, charset, foreign="strip")

@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from models.data.source import UnreadableError
+from models.data.files import UnreadableError
 from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from bench.options import Bounds
 
 
 @dataclass(frozen=True)
 class Limits:
     """What the service takes on; anything beyond is refused at once."""
 
-    megabytes: float = 16
+    megabytes: Annotated[float, Bounds(above=0, most=4096)] = 16
     """of a request"""
-    megapixels: float = 32
+    megapixels: Annotated[float, Bounds(above=0, most=4096)] = 32
     """of a picture"""
-    pictures: int = 64
+    pictures: Annotated[int, Bounds(1)] = 64
     """in a request"""
-    requests: int = 128
+    requests: Annotated[int, Bounds(1)] = 128
     """at once; more get 503"""
-    connections: int = 800
+    connections: Annotated[int, Bounds(1)] = 800
     """open at once, idle ones too; more get 503. The system's own limit (`ulimit -n`) must be higher"""
-    waiting: int = 512
+    waiting: Annotated[int, Bounds(1)] = 512
     """pictures that wait to be read; more get 503"""
-    upload_seconds: float = 10
+    upload_seconds: Annotated[float, Bounds(above=0, most=86400)] = 10
     """for a request to arrive, and for its answer to be taken"""
-    answer_seconds: float = 10
+    answer_seconds: Annotated[float, Bounds(above=0, most=86400)] = 10
     """for its pictures to be decoded and read"""
-    drain_seconds: int = 30
+    drain_seconds: Annotated[int, Bounds(0, 86400)] = 30
     """after SIGTERM, to finish what has begun"""
 
     @property

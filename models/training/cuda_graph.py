@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from bench.machine.world import World
 from models.dataset import Batch
@@ -83,7 +83,7 @@ def capture_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], object], Ten
 
 
 def check_graph(options: Train, device: Device, world: World) -> None:
-    """Raises Refusal when --graph cannot capture the step, with the reason."""
+    """Raises UserError when --graph cannot capture the step, with the reason."""
     for wrong, reason in (
         (device.kind.type != "cuda", f"a GPU, and this is {device.kind.name}"),
         (world.size > 1, "one card: leave --graph out, large batches gain little from it"),
@@ -92,4 +92,4 @@ def check_graph(options: Train, device: Device, world: World) -> None:
         (not has_fused_kernel(options.optimizer.name, device), "--optimizer.name adam or adamw: others ask the host"),
     ):
         if options.graph and wrong:
-            raise Refusal(f"--graph needs {reason}")
+            raise UserError(f"--graph needs {reason}")

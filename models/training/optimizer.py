@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from models.run.options import Optimizer
 
@@ -55,7 +55,7 @@ def has_fused_kernel(name: str, device: Device) -> bool:
     return name in FUSED and here
 
 
-class Diverged(Refusal):
+class Diverged(UserError):
     """Training produced nothing finite for MAX_SKIPS steps in a row."""
 
     status = "diverged"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
@@ -78,9 +78,10 @@ class Snapshots:
     def load_pretrained(self, path: Path) -> None:
         content = checkpoint.trained(path)
         try:
-            message = load_pretrained(self.network, content["network"], content["charset"], self.charset)
-        except Refusal as refusal:
-            raise Refusal(f"{path}: {refusal}") from None
+            theirs = content["network"], content["charset"]
+            message = load_pretrained(self.network, *theirs, self.charset, content.get("model"))
+        except UserError as refusal:
+            raise UserError(f"{path}: {refusal}") from None
         self.context.say(f"starting from {path}: {message}")
 
     def resume(self, content: dict, path: Path, samples: int) -> None:

@@ -16,13 +16,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.files import lacking
 from bench.records.run_name import RunName
-from models import convert
-from models.weights.unpickle import UNREADABLE, load
+from models.data.charset import Charset
+from models.network.model import Model
+from models.weights.file import Weights, load_weights
+from models.weights.unpickle import UNREADABLE, unpickle
 
 FORMAT = 1
+OURS = "crnn-bench"  # the source of weights that this project trained
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
@@ -30,7 +33,7 @@ _locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lo
 
 
 def claim(folder: Path) -> None:
-    """Keep the folder to this process for as long as it lives. Raises Refusal while another one trains there.
+    """Keep the folder to this process for as long as it lives. Raises UserError while another one trains there.
 
     A POSIX lock: the kernel drops it with the process, however that ends, and no forked worker inherits it.
     """
@@ -40,11 +43,11 @@ def claim(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _locks[folder] = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise Refusal(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
+        raise UserError(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Refusal(f"{folder}: another process trains there; wait for it, or choose other --checkpoints") from None
+        raise UserError(f"{folder}: another process trains there; wait for it, or choose other --checkpoints") from None
     except OSError:
         print(f"warning: {folder}: its file system has no locks; see to it that one run at a time trains there")
     for partial in folder.glob("*.partial*"):
@@ -54,7 +57,7 @@ def claim(folder: Path) -> None:
 def write(content: dict, path: Path, before: Path | None = None) -> None:
     """Save atomically: a reader sees the old file or the new one, never half of one.
 
-    `before` is a name for the file that is replaced, under which it stays. Raises Refusal when the disk is full.
+    `before` is a name for the file that is replaced, under which it stays. Raises UserError when the disk is full.
     """
     serialized = io.BytesIO()
     torch.save({"format": FORMAT, **content}, serialized)
@@ -72,7 +75,7 @@ def write(content: dict, path: Path, before: Path | None = None) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         reason = lacking(error, len(serialized.getbuffer()), path.parent)
-        raise Refusal(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
+        raise UserError(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -94,43 +97,55 @@ def sync_folder(folder: Path) -> None:
 def read(path: Path) -> dict:
     """The content of a checkpoint, on the CPU, or of converted weights (.safetensors).
 
-    Raises Refusal when it is damaged or would run code.
+    Raises UserError when it is damaged or would run code.
     """
     if path.suffix == ".safetensors":
-        return convert.load(path)
+        return load_weights(path)
     try:
-        content = load(path)
+        content = unpickle(path)
     except FileNotFoundError:
-        raise Refusal(f"no checkpoint at {path}") from None
+        raise UserError(f"no checkpoint at {path}") from None
     except UNREADABLE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise Refusal(f"{path}: not a readable checkpoint ({reason[:160]})") from None
+        raise UserError(f"{path}: not a readable checkpoint ({reason[:160]})") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise Refusal(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
+        raise UserError(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
     return content
 
 
 def trained(path: Path, *parts: str) -> dict:
-    """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises Refusal."""
+    """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises UserError."""
     return checked(read(path), path, "network", "charset", *parts)
 
 
 def checked(content: dict, path: Path, *parts: str) -> dict:
     for part in parts:
         if part not in content:
-            raise Refusal(f"{path}: not a trained recogniser: it has no '{part}'")
+            raise UserError(f"{path}: not a trained recogniser: it has no '{part}'")
         if not isinstance(content[part], KINDS[part]):
             kind = type(content[part]).__name__
-            raise Refusal(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
+            raise UserError(f"{path}: not a trained recogniser: its '{part}' is a {kind}, not a {KINDS[part].__name__}")
     if not all(isinstance(name, str) for name in content.get("network", ())):
-        raise Refusal(f"{path}: not a trained recogniser: its weights have names that are no strings")
+        raise UserError(f"{path}: not a trained recogniser: its weights have names that are no strings")
     return content
+
+
+def weights_of(content: dict, path: Path) -> tuple[Weights, Charset]:
+    """The network of a checkpoint and its alphabet. Raises UserError when parts of it are missing."""
+    checked(content, path, *KINDS)
+    data, charset = content["data"], Charset(content["charset"])
+    model = Model(**{**content["model"], "pretrained": ""})
+    shape = {name: data[name] for name in ("channels", "height", "width")}
+    keep_ratio, recipe = data.get("keep_ratio", False), content.get("recipe")
+    weights = Weights(OURS, content["network"], model, charset.classes, **shape, keep_ratio=keep_ratio, recipe=recipe)
+    weights.network()  # raises UserError when they do not fit
+    return weights, charset
 
 
 def read_last(folder: Path) -> tuple[dict, Path] | None:
     """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back.
 
-    A damaged one is set aside, so that it never becomes the previous one. Raises Refusal when none can be read.
+    A damaged one is set aside, so that it never becomes the previous one. Raises UserError when none can be read.
     """
     damaged = []
     for name in ("last.pt", "previous.pt"):
@@ -139,11 +154,11 @@ def read_last(folder: Path) -> tuple[dict, Path] | None:
             continue
         try:
             return read(path), path
-        except Refusal as refusal:
+        except UserError as refusal:
             damaged.append(path.replace(path.with_suffix(".damaged")))
             print(f"warning: {refusal}; kept as {damaged[-1].name}; falling back to the checkpoint before it")
     if damaged:
-        raise Refusal(
+        raise UserError(
             f"{folder}: no checkpoint there can be read ({', '.join(path.name for path in damaged)});"
             " start again without --resume, or from the weights of best.pt with --start-from"
         )
@@ -160,7 +175,7 @@ def newest_folder(name: RunName, own: Path) -> Path:
 def is_like(name: RunName, folder: str) -> bool:
     try:
         return replace(RunName.parse(folder), cards=name.cards) == name
-    except Refusal:
+    except UserError:
         return False
 
 
@@ -175,20 +190,20 @@ def newest_best(root: Path, recipe: str) -> Path | None:
 def is_run_of(recipe: str, folder: str) -> bool:
     try:
         return RunName.parse(folder).recipe == recipe
-    except Refusal:
+    except UserError:
         return False
 
 
 def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
-    """Load the weights. Raises Refusal when the checkpoint is of another recipe, alphabet or network."""
+    """Load the weights. Raises UserError when the checkpoint is of another recipe, alphabet or network."""
     checked(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
-        raise Refusal(
+        raise UserError(
             f"{path}: trained with the recipe {content['recipe']!r}, not '{recipe}': pass the matching --recipe"
         )
     if content["charset"] != charset:
         theirs = content["charset"]
-        raise Refusal(
+        raise UserError(
             f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked"
             f" for ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
         )
@@ -196,7 +211,7 @@ def load_network(network: nn.Module, content: dict, path: Path, charset: str, re
         network.load_state_dict(content["network"])
     except RuntimeError as error:
         reasons = " ".join(str(error).split())
-        raise Refusal(f"{path}: the weights are of another network: {reasons[:300]}") from None
+        raise UserError(f"{path}: the weights are of another network: {reasons[:300]}") from None
 
 
 def random_state(device) -> dict:

@@ -21,17 +21,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bench.errors import Refusal
+from bench.errors import UserError
 
 State = dict[str, Tensor]
 
-# What `load` raises for a file that holds no weights, or half of them, or wants to run code.
+# What `unpickle` raises for a file that holds no weights, or half of them, or wants to run code.
 UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
 # What torch's unpickler raises for rubbish, beside what it says it raises.
 RUBBISH = (AttributeError, TypeError, AssertionError, MemoryError, RecursionError, struct.error, SafetensorError)
 
 
-def load(path: Path):
+def unpickle(path: Path):
     """Tensors and plain containers out of a .pt, .pth, .ckpt or .safetensors file, on the CPU.
 
     Raises one of UNREADABLE: pickle.UnpicklingError for what could run code.
@@ -77,33 +77,33 @@ def refuse_archive(path: Path) -> None:
 
 
 def read_weights(path: Path) -> State:
-    """The tensors of a file, wherever they are in it. Raises Refusal when more than tensors must be built."""
-    return tensors(read(path), path)
+    """The tensors of a file, wherever they are in it. Raises UserError when more than tensors must be built."""
+    return find_tensors(read_file(path), path)
 
 
-def read(path: Path):
-    """What `load` gives. Raises Refusal, in one line, where that raises."""
+def read_file(path: Path):
+    """What `unpickle` returns. Raises UserError, in one line, where that raises."""
     try:
-        return load(path)
+        return unpickle(path)
     except FileNotFoundError:
-        raise Refusal(f"no file at {path}") from None
+        raise UserError(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         needs = f" (it asks for {asked[1]})" if asked else ""
-        raise Refusal(
+        raise UserError(
             f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
         ) from None
     except UNREADABLE as error:
-        raise Refusal(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
+        raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
 
 
-def tensors(content, path: Path) -> State:
+def find_tensors(content, path: Path) -> State:
     """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
     inside = content.values() if isinstance(content, dict) else ()
     for candidate in (content, *inside):
         if isinstance(candidate, dict) and candidate and all(map(is_weight, candidate.items())):
             return dict(candidate)
-    raise Refusal(f"{path}: holds no table of weights")
+    raise UserError(f"{path}: holds no table of weights")
 
 
 def is_weight(item: tuple) -> bool:

@@ -1,7 +1,7 @@
 import pytest
 
 from bench import attribute
-from bench.errors import Refusal
+from bench.errors import UserError
 from tests.support.records import make_record
 
 
@@ -57,12 +57,12 @@ def test_each_twin_runs_in_turn_and_one_card_needs_no_twin_without_sync(monkeypa
 
 
 def test_a_twin_that_fails_is_named_with_its_last_words(tmp_path):
-    with pytest.raises(Refusal, match=r"the twin 'loader' failed: .*nowhere"):
+    with pytest.raises(UserError, match=r"the twin 'loader' failed: .*nowhere"):
         attribute.run_twin("CRNN_FP32_1S_1CPU_Train", "loader", ["--dataset", "/nowhere"], 1)
 
 
 def test_testing_has_no_twins():
-    with pytest.raises(Refusal, match="name a _Train run"):
+    with pytest.raises(UserError, match="name a _Train run"):
         attribute.main(["CRNN_Infer"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,8 +11,8 @@ import yaml
 from bench import compare
 from bench.judging.policy import tolerances
 from bench.records.run_name import RunName
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = [ROOT / ".github" / "workflows" / "bench.yml", ROOT / "docs" / "ci" / "gitlab-ci.yml"]
 
 

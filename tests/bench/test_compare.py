@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import compare
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import noise, pairs
 from bench.judging.pairs import Build, RunFailed
 from bench.judging.policy import LOOKS, tolerances
@@ -85,7 +85,7 @@ def test_pairs_are_added_while_the_verdict_is_open_and_no_longer(sitting, monkey
 
 
 def test_a_base_that_does_not_run_is_misuse(sitting):
-    with pytest.raises(Refusal, match=r"the base base does not run .*: exit code 1: no such option"):
+    with pytest.raises(UserError, match=r"the base base does not run .*: exit code 1: no such option"):
         compare.judged(sitting("broken", "0.1"), LOOKS)
 
 
@@ -99,7 +99,7 @@ def test_a_canary_that_moved_leaves_the_verdict_open(sitting, monkeypatch):
 
 def test_a_metric_that_no_run_measured_is_refused(sitting, monkeypatch):
     monkeypatch.setattr(Pretended, "measure", lambda *_: make_record(latency=[]))
-    with pytest.raises(Refusal, match="no run measured latency: there is nothing to compare"):
+    with pytest.raises(UserError, match="no run measured latency: there is nothing to compare"):
         compare.judged(sitting("0.1", "0.1", ["latency"]), LOOKS)
 
 
@@ -116,7 +116,7 @@ def test_calibration_is_kept_and_advertised(sitting, tmp_path, capsys):
 
 def test_a_broken_noise_model_is_one_line(tmp_path):
     noise.path_of("Test CPU", tmp_path).write_text("{")
-    with pytest.raises(Refusal, match="not a noise model"):
+    with pytest.raises(UserError, match="not a noise model"):
         noise.load("Test CPU", tmp_path)
 
 
@@ -152,12 +152,12 @@ def test_an_image_runs_in_its_container(tmp_path):
 
 def test_images_without_docker_or_without_the_image_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Refusal, match="no docker on this machine"), pairs.image("img:1"):
+    with pytest.raises(UserError, match="no docker on this machine"), pairs.image("img:1"):
         pass
     docker = tmp_path / "docker"
     docker.write_text("#!/bin/sh\nexit 1\n")
     docker.chmod(0o755)
-    with pytest.raises(Refusal, match="no image img:1"), pairs.image("img:1"):
+    with pytest.raises(UserError, match="no image img:1"), pairs.image("img:1"):
         pass
 
 
@@ -189,5 +189,5 @@ def test_a_real_sitting_passes_itself(script, tmp_path):
 
 
 def test_git_speaks_for_itself():
-    with pytest.raises(Refusal, match="git rev-parse"):
+    with pytest.raises(UserError, match="git rev-parse"):
         pairs.git("rev-parse", "--verify", "no-such-thing")

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench import files
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.training.progress import ScalarWriter
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
 
 
 def test_a_full_disk_says_how_much_is_needed_and_where(tmp_path):
@@ -28,7 +27,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_run(tmp_path):
     (tmp_path / "file").touch()
     files.refuse_unwritable(tmp_path / "not" / "yet", "--results")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
-    with pytest.raises(Refusal, match="choose another --results"):
+    with pytest.raises(UserError, match="choose another --results"):
         files.refuse_unwritable(tmp_path / "file" / "below", "--results")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import pytest
 
 from bench import gate
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import baselines, noise
 from bench.judging.noise import Spread
+from tests.support import ROOT
 from tests.support.records import make_record
 
 TIMES = (0.0998, 0.1, 0.1001, 0.1002, 0.0999)
@@ -87,19 +87,19 @@ def test_fewer_words_read_fail_although_speed_holds(promoted, capsys):
 def test_a_broken_baseline_is_one_line(promoted, content):
     [path] = promoted.baselines.glob("*.json")
     path.write_text(content)
-    with pytest.raises(Refusal, match="not a baseline"):
+    with pytest.raises(UserError, match="not a baseline"):
         gate.main([str(promoted()), "--baselines", str(promoted.baselines)])
 
 
 def test_a_renamed_baseline_is_refused(promoted):
     [path] = promoted.baselines.glob("*.json")
     path.write_text(path.read_text().replace("Test CPU", "Better CPU"))
-    with pytest.raises(Refusal, match="was renamed or edited"):
+    with pytest.raises(UserError, match="was renamed or edited"):
         gate.main([str(promoted()), "--baselines", str(promoted.baselines)])
 
 
 def test_an_empty_folder_is_one_line(tmp_path):
-    with pytest.raises(Refusal, match="no records in"):
+    with pytest.raises(UserError, match="no records in"):
         gate.main([str(tmp_path)])
 
 
@@ -138,4 +138,4 @@ def test_the_self_test_prints_its_rates(capsys):
 )
 def test_judging_needs_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

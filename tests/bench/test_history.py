@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bench import history
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging.policy import TOLERANCES
 from tests.support.records import make_record
 
@@ -62,5 +62,5 @@ def test_the_command_names_run_and_commit(tmp_path, capsys):
 
 
 def test_a_metric_that_is_none_is_refused(tmp_path):
-    with pytest.raises(Refusal, match="no metric 'speed'"):
+    with pytest.raises(UserError, match="no metric 'speed'"):
         history.main([str(tmp_path), "--metric", "speed"])

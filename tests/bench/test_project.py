@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench import project
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.project import Link, Work, buckets, measured
 from tests.support.records import make_record
 
@@ -59,7 +59,7 @@ def test_waiting_for_data_is_not_computing():
 
 @pytest.mark.parametrize("changes, message", [({"cards": 2}, "on one card"), ({"task": "Infer"}, "on one card")])
 def test_a_record_that_tells_nothing_of_it_is_refused(changes, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         measured(make_record(**changes))
 
 

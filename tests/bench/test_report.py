@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from bench import report
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.cells import grouped, key
 from bench.reporting import tables
 from bench.reporting.comparisons import compare
@@ -96,7 +96,7 @@ def test_a_record_that_does_not_close_leaves_no_row(tmp_path, capsys):
 def test_a_simulated_card_is_refused(tmp_path, capsys):
     fake = make_record(provenance={"commit": "c" * 40, "dirty": False, "device_versions": {"torch_mlu": "1.2+fake"}})
     fake.save(tmp_path)
-    with pytest.raises(Refusal, match="no record is left"):
+    with pytest.raises(UserError, match="no record is left"):
         report.main([str(tmp_path)])
     assert "a simulated card measured nothing" in capsys.readouterr().err
     report.main([str(tmp_path), "--simulated"])
@@ -195,5 +195,5 @@ def test_a_table_fits_the_terminal():
 
 @pytest.mark.parametrize(("place", "said"), [("", "no records in"), ("nowhere", "no such file or folder")])
 def test_nothing_to_report_is_one_line(tmp_path, place, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         report.main([str(tmp_path / place)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench import report, sweep
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.sweep import Ended
 from tests.support.records import make_record
 
@@ -31,7 +31,7 @@ def test_braces_expand_as_in_bash(pattern, names):
 
 @pytest.mark.parametrize("pattern", ["CRNN_{FP32_1CPU_Train", "CRNN_{A,{B}}_1CPU_Train", "CRNN_{FP8,FP32}_1CPU_Train"])
 def test_a_broken_pattern_is_one_line(pattern):
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         sweep.names([pattern])
 
 

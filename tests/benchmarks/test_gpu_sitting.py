@@ -4,15 +4,15 @@ import tarfile
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import gpu, gpu_peers
-from benchmarks.gpu import CASES, Case, Options, Sitting
+from benchmarks.gpu import CASES, Case, GpuOptions, Sitting
 from models.run.options import Infer, Train, parse
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_is_a_command_that_its_program_understands(case, tmp_path):
-    words = Sitting(Options()).words(case, tmp_path)
+    words = Sitting(GpuOptions()).words(case, tmp_path)
     parse({"Train": Train, "Infer": Infer}[case.task], [*words, "--precision", case.precision], "test")
 
 
@@ -23,12 +23,12 @@ def test_names_of_cases_differ():
 def test_without_a_card_it_says_what_torch_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu.device, "inventory", lambda: {"GPU": 0, "CPU": 1})
     monkeypatch.setattr(gpu.device, "present", lambda name: 0)
-    with pytest.raises(Refusal, match=r"no GPU here: torch .* sees \{'GPU': 0"):
+    with pytest.raises(UserError, match=r"no GPU here: torch .* sees \{'GPU': 0"):
         gpu.main(["--out", str(tmp_path)])
 
 
 def test_a_case_that_no_longer_fits_is_named_and_left_out(tmp_path, capsys):
-    sitting = Sitting(Options(out=tmp_path, minutes=0.5))
+    sitting = Sitting(GpuOptions(out=tmp_path, minutes=0.5))
     sitting.run(Case("Train", "AMP", 64, expected_s=60), tmp_path)
     assert "Train AMP 64 eager: left out" in capsys.readouterr().out
     assert sitting.rows == []

@@ -1,23 +1,23 @@
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import growth
-from benchmarks.growth import AXES, Options, Point, Table, grown, points
+from benchmarks.growth import AXES, GrowthOptions, Point, Table, grown, points
 
 
 def test_one_axis_moves_and_the_others_stay():
-    sizes = points("width", Options(batch=8))
+    sizes = points("width", GrowthOptions("width", batch=8))
     assert [point.width for point in sizes] == [32, 100, 200, 400, 800]
     assert {(point.batch, point.classes) for point in sizes} == {(8, 37)}
 
 
 def test_sizes_larger_than_asked_are_left_out():
-    assert [point.batch for point in points("batch", Options(most=16))] == [1, 4, 16]
+    assert [point.batch for point in points("batch", GrowthOptions("width", most=16))] == [1, 4, 16]
 
 
 def test_a_row_has_a_rate_for_training_and_for_reading(monkeypatch):
     monkeypatch.setattr("benchmarks.growth.points", lambda axis, options: [Point(batch=1, width=32)])
-    [[size, train, infer]] = grown("width", Options(rounds=1))
+    [[size, train, infer]] = grown("width", GrowthOptions("width", rounds=1))
     assert size == 32
     assert train > 0
     assert infer > 0
@@ -25,13 +25,13 @@ def test_a_row_has_a_rate_for_training_and_for_reading(monkeypatch):
 
 def test_processes_train_together(tmp_path):
     """Two real ranks over gloo; alone they do at least about as much."""
-    rate, share = growth.exchanged(Options(batch=1, rounds=1), 2)
+    rate, share = growth.exchanged(GrowthOptions("width", batch=1, rounds=1), 2)
     assert rate > 0
     assert 0 < share < 1.5
 
 
 def test_a_small_set_costs_little():
-    [[records, opened, shuffled, read]] = growth.dataset(Options(most=1000)).rows
+    [[records, opened, shuffled, read]] = growth.dataset(GrowthOptions("width", most=1000)).rows
     assert records == 1000
     assert 0 < opened < 5
     assert 0 <= shuffled < 1
@@ -50,5 +50,5 @@ def test_the_command_prints_a_table_and_draws_it(monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize("words", [[], ["hight"], ["--rounds", "3"]])
 def test_an_axis_that_is_none_is_refused_with_those_there_are(words):
-    with pytest.raises(Refusal, match="there are batch, threads, width, classes, processes, buckets, dataset"):
+    with pytest.raises(UserError, match="there are batch, threads, width, classes, processes, buckets, dataset"):
         growth.main(words)

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import links
-from benchmarks.links import PAYLOAD, Options
+from benchmarks.links import PAYLOAD, LinkOptions
 
 
 def test_half_the_bytes_take_half_the_time_on_a_slow_link():
@@ -19,7 +19,7 @@ def test_half_the_bytes_take_half_the_time_on_a_slow_link():
 
 def test_without_root_it_says_so(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Refusal, match="need root"):
+    with pytest.raises(UserError, match="need root"):
         links.main([])
 
 
@@ -28,6 +28,6 @@ def test_without_root_it_says_so(monkeypatch):
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("tc"), reason="network namespaces need root, ip and tc")
 def test_the_prediction_is_near_what_two_processes_measure():
     with links.hosts(2) as names:
-        cards, *_, share = links.row(names, 200, Options(batch=1, steps=3))
+        cards, *_, share = links.row(names, 200, LinkOptions(batch=1, steps=3))
     assert cards == 2
     assert share == pytest.approx(1, abs=0.2)

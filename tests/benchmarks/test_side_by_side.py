@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import recipes, start
-from benchmarks.recipes import Options, short_words
+from benchmarks.recipes import RecipesOptions, short_words
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_row_is_the_median_of_its_good_records_and_the_accuracy_with_its_inter
     measured("trained", "crnn", status="crash", rate=1000)
     measured("tested", "crnn", status="too_short", rate=200)
     measured("learned", "crnn", correct=480)
-    text = recipes.table(Options(out=tmp_path))
+    text = recipes.table(RecipesOptions(out=tmp_path))
     assert cells(text, "crnn") == [
         "crnn", "8,331,301", "1.41", "26", "50.0", "~200.0", "80.0% (76.6 to 83.0)",
     ]  # fmt: skip
@@ -41,8 +41,8 @@ def test_a_row_is_the_median_of_its_good_records_and_the_accuracy_with_its_inter
 
 
 def test_all_recipes_unless_some_are_named():
-    assert len(Options().names) == 11
-    assert Options(recipes="rare,crnn").names == ["rare", "crnn"]
+    assert len(RecipesOptions().names) == 11
+    assert RecipesOptions(recipes="rare,crnn").names == ["rare", "crnn"]
 
 
 def test_words_are_short(tmp_path):

@@ -1,11 +1,11 @@
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from benchmarks import startup
 
 
 def test_stages_follow_each_other_and_end_at_the_first_batch(sample, tmp_path):
-    stages = startup.started(startup.Options(str(sample)), tmp_path)
+    stages = startup.started(startup.StartupOptions(str(sample)), tmp_path)
     names, walls, cpus = zip(*stages, strict=True)
     assert names[:2] == ("bash and python", "import torch")
     assert names[-1] == "first batch"
@@ -16,8 +16,8 @@ def test_stages_follow_each_other_and_end_at_the_first_batch(sample, tmp_path):
 
 
 def test_a_run_that_reaches_no_batch_is_refused_with_its_last_words(tmp_path):
-    with pytest.raises(Refusal, match=r"reached no batch: .*nowhere"):
-        startup.started(startup.Options(str(tmp_path / "nowhere")), tmp_path)
+    with pytest.raises(UserError, match=r"reached no batch: .*nowhere"):
+        startup.started(startup.StartupOptions(str(tmp_path / "nowhere")), tmp_path)
 
 
 def test_the_table_shows_what_each_stage_took():

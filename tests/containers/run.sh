@@ -148,7 +148,7 @@ a_base_without_torch() {
 training() { # the folders do not exist yet: they must come to belong to the caller
   export RESULTS=$place/results PYTORCH_TRAIN_CHECKPOINT=$place/checkpoints CRNN_SAMPLE=$place/sample
   chmod 755 "$place"
-  expect 0 run python -m models.render --out /data/sample --count 200 --split 0.6/0.2/0.2 --workers 1
+  expect 0 run python -m models.render --out /data/sample --count 200 --split 0.6,0.2,0.2 --workers 1
   export PYTORCH_TRAIN_DATASET=$place/sample
   expect 0 run CRNN_Train --steps 6 --batch-size 8 --warmup-steps 1
   output_has 'record: '

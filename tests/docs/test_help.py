@@ -12,21 +12,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.models.reading.test_reader import noise, saved
+from tests.support import ROOT
+from tests.support.checkpoints import saved
+from tests.support.images import noise
+from tests.support.programs import programs
 from tests.support.varied_records import write
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVES = {"models.serve"}  # until it is stopped: tests/models/serving/test_serve.py
 LONG = {  # trains, renders, compares: minutes
     "models.render", "models.train", "models.test", "models.loadgen", "models.launch", "models.prepare",
     "bench.sweep", "bench.attribute", "bench.compare", "bench.gate",
 }  # fmt: skip
-
-
-def programs() -> list[str]:
-    """Every module of models and bench that can be run."""
-    files = [path for folder in ("models", "bench") for path in sorted((ROOT / folder).glob("*.py"))]
-    return [f"{path.parent.name}.{path.stem}" for path in files if '\nif __name__ == "__main__":' in path.read_text()]
 
 
 def help_of(program: str, monkeypatch, capsys) -> str:

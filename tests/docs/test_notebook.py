@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from models import Reading
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = json.loads((ROOT / "demo.ipynb").read_text(encoding="utf8"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 

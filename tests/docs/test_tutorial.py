@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from models.rendering.styles import render
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(encoding="utf8"), re.DOTALL)
 FEWER = {
     "--count 100000": "--count 200 --workers 1",

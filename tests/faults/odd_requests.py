@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from tests.faults.served import FILE, FORM, PICTURE, form, head, post
-from tests.models.reading.test_reader import encoded, noise
+from tests.support.images import encoded, noise
 from tests.support.mutated import BOMBS
 
 

@@ -12,7 +12,7 @@ import signal
 import time
 from pathlib import Path
 
-from bench.errors import answer
+from bench.errors import run_cli
 from models import train
 from models.train import Training
 from tests.faults.runs import narrow
@@ -54,4 +54,4 @@ def watched(step):
 if __name__ == "__main__":
     narrow()
     Training.train_step = watched(Training.train_step)
-    answer(train.main, "models.train")
+    run_cli(train.main, "models.train")

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from models.weights import checkpoint
 from tests.faults.runs import Place, fingerprint, last_line, place, run_cases
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 8  # of a rank that is silent
 LAUNCH = (
-    "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import answer;"
-    " answer(lambda: together.run('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
+    "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import run_cli;"
+    " run_cli(lambda: together.run('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
 )
 ALONE = "import runpy, sys; sys.argv[1:2] = []; runpy.run_module('tests.faults.rank', run_name='__main__')"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from bench.errors import answer
+from bench.errors import run_cli
 from models import render, train
 from models.network import backbones, vgg
 from models.weights import checkpoint
@@ -107,7 +107,7 @@ def start(work: Callable[[], object], log: Path) -> int:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        answer(work, "fault")
+        run_cli(work, "fault")
         code = 0
     except SystemExit as ending:
         code = ending.code

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import psutil
 
-from tests.models.reading.test_reader import encoded, noise, saved
+from tests.support import ROOT
+from tests.support.checkpoints import saved
+from tests.support.images import encoded, noise
 
-ROOT = Path(__file__).resolve().parents[2]
 UPLOAD_S, ANSWER_S, DRAIN_S = 2, 3, 5
 LIMITS = {"upload-seconds": UPLOAD_S, "answer-seconds": ANSWER_S, "drain-seconds": DRAIN_S, "megabytes": 4}
 PICTURE = encoded(noise())

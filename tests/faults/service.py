@@ -32,7 +32,7 @@ from tests.faults.served import (
     post,
     service,
 )
-from tests.models.reading.test_reader import encoded
+from tests.support.images import encoded
 
 GROWTH_MB = 200  # of its memory, that an attack may leave: decoding 30 megapixels takes 150, which glibc keeps
 

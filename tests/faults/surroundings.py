@@ -21,9 +21,9 @@ from bench.records.record import Record
 from models import train
 from tests.faults.disk import small_disk, undisturbed
 from tests.faults.runs import Place, ended, fingerprint, last_line, narrow, place, run_cases, start, train_in
+from tests.support import ROOT
 from tests.support.records import make_record
 
-ROOT = Path(__file__).resolve().parents[2]
 CROWD = 100
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1", "--model.hidden", "8", "--data.width", "48"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0", "--latency-runs", "2", "--model.hidden", "8", "--data.width", "48"]

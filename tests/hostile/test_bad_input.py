@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import convert, demo, test, train
 from models.run import options
 from models.weights import checkpoint
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
 
@@ -35,7 +35,7 @@ def refused(sample, tmp_path):
 
     def run(program, *words) -> str:
         places = ["--dataset", sample, "--results", tmp_path / "runs"]
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(UserError) as caught:
             program.main([*map(str, places), *SMALL, *map(str, words)])
         assert not (tmp_path / "runs").exists()
         line = str(caught.value)
@@ -74,8 +74,8 @@ def test_a_checkpoint_that_does_not_fit(name, trained, tmp_path, refused):
     path = changed(trained, tmp_path / "changed.pt", change)
     line = refused(test, "--checkpoint", path)
     assert line.startswith(str(path))
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(line)
+    with pytest.raises(UserError, match=reason):
+        raise UserError(line)
 
 
 @pytest.mark.parametrize("name", ["no weights", "no alphabet", "a weight is missing"])
@@ -83,7 +83,7 @@ def test_fine_tuning_and_demo_refuse_it_too(name, trained, tmp_path, refused):
     path = changed(trained, tmp_path / "changed.pt", CHANGES[name][0])
     assert str(path) in refused(train, "--start-from", path, "--steps", "1")
     Image.new("L", (100, 32)).save(tmp_path / "a.png")
-    with pytest.raises(Refusal, match=str(path)):
+    with pytest.raises(UserError, match=str(path)):
         demo.main([str(tmp_path / "a.png"), "--checkpoint", str(path)])
 
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_checkpoint(name, program, option, trained, tmp_path, 
     damaged(trained, tmp_path / "files")
     path = tmp_path / "files" / f"{name}.pt"
     assert str(path) in refused(program, option, path)
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         convert.main([str(path), str(tmp_path / "out.safetensors")])
     assert not (tmp_path / "HACKED").exists()
 
@@ -136,14 +136,19 @@ SENSELESS = {
     "too low": (["--data.height", "8"], "leaves nothing of pictures 8 px high"),
     "ImageNet for VGG": (["--model.pretrained", "imagenet"], "vgg has no ImageNet weights"),
     "embedding for CTC": (["--model.embedding", "8"], "the head is ctc"),
-    "no features": (["--model.hidden", "0"], "hidden must be at least 1"),
+    "rank for attention": (["--model.head", "attention", "--model.head-rank", "8"], "the head is attention"),
+    "negative rank": (["--model.head-rank", "-1"], "head-rank is 0 to 4096, not -1"),
+    "no features": (["--model.hidden", "0"], "hidden is 1 to 4096, not 0"),
     "odd fiducials": (["--model.rectifier", "tps", "--model.fiducials", "7"], "even number of fiducial points"),
-    "a share above 1": (["--model.head", "attention", "--model.teacher_forcing", "2"], "between 0 and 1"),
-    "no such part": (["--model.backbone", "vggg"], r"--model.backbone is one of 'vgg', .*, not 'vggg'"),
+    "a share above 1": (
+        ["--model.head", "attention", "--model.teacher-forcing", "2"],
+        "teacher-forcing is 0 to 1, not 2.0",
+    ),
+    "no such part": (["--model.backbone", "vggg"], r"--model.backbone is one of vgg, .*, not 'vggg'"),
     "no such alphabet": (["--data.charset", "klingon"], "no charset 'klingon'"),
     "no such recipe": (["--recipe", "crn"], r"no recipe 'crn'.*crnn"),
-    "words for numbers": (["--batch-size", "many"], "--batch_size wants int, not 'many'"),
-    "no pictures": (["--batch-size", "0"], "--batch_size is at least 1, not 0"),
+    "words for numbers": (["--batch-size", "many"], "--batch-size wants a whole number, not 'many'"),
+    "no pictures": (["--batch-size", "0"], "--batch-size is 1 to 1048576, not 0"),
 }
 
 
@@ -151,17 +156,17 @@ SENSELESS = {
 @pytest.mark.parametrize("program", [test, train], ids=["test", "train"])
 def test_a_combination_without_sense(name, program, refused):
     words, reason = SENSELESS[name]
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(refused(program, *words))
+    with pytest.raises(UserError, match=reason):
+        raise UserError(refused(program, *words))
 
 
 RECIPES = {
-    "a word for a number": ("batch_size: many\n", "wants int, not 'many'"),
-    "a number for a part": ("model: 3\n", "'model' holds options of its own.*not 3"),
-    "no such option": ("bacth_size: 3\n", r"no option 'bacth_size' \(did you mean --batch_size"),
-    "not YAML": ("a: [1\n", "not a recipe"),
-    "a list": ("- 1\n", "not a recipe"),
-    "not text": ("\udcff", "not a recipe"),
+    "a word for a number": ("batch_size: many\n", "wants a whole number, not 'many'"),
+    "a number for a part": ("model: 3\n", "'model' holds options of its own"),
+    "no such option": ("bacth_size: 3\n", r"no option 'bacth-size' \(did you mean --batch-size"),
+    "not YAML": ("a: [1\n", "not YAML"),
+    "a list": ("- 1\n", "want `option: value` lines"),
+    "not text": ("\udcff", "not YAML"),
 }
 
 
@@ -172,8 +177,8 @@ def test_a_recipe_that_cannot_be_used(name, tmp_path, refused, monkeypatch):
     monkeypatch.setattr(options, "RECIPES", tmp_path)
     line = refused(train, "--recipe", "bad")
     assert line.startswith(str(tmp_path / "bad.yaml"))
-    with pytest.raises(Refusal, match=reason):
-        raise Refusal(line)
+    with pytest.raises(UserError, match=reason):
+        raise UserError(line)
 
 
 def test_the_program_says_it_in_one_line_and_ends_with_2(sample, tmp_path):

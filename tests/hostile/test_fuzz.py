@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
+from models.data.files import UnreadableError
 from models.data.image import decode
 from models.data.packed import PackedWriter
-from models.data.source import UnreadableError
 from models.dataset import Shape, open_dataset
-from tests.models.data.test_sources import MAKERS
-from tests.support.data_samples import jpeg
+from tests.support.images import jpeg
+from tests.support.layouts import MAKERS
 
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 LISTED = [
@@ -38,7 +38,7 @@ def read_all(root):
         assert len(batch.texts) == len(batch.images) == len(batch.lengths)
         assert len(batch.texts) + len(batch.skipped) >= len(data)
         return data.manifest_hash
-    except Refusal as refusal:
+    except UserError as refusal:
         assert str(refusal) and "\n" not in str(refusal)
 
 

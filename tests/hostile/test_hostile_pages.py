@@ -15,7 +15,8 @@ from models.scoring import mistakes
 from models.scoring.evaluate import Prediction
 from models.scoring.protocol import accuracy_section
 from tests.support.chromium import chromium
-from tests.support.data_samples import jpeg, make_store
+from tests.support.data_samples import make_store
+from tests.support.images import jpeg
 from tests.support.varied_records import varied
 
 HOSTILE = (

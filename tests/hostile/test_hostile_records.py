@@ -10,7 +10,7 @@ from base64 import b64encode
 import pytest
 
 from bench import gate, history, report, verify
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.packing import LONGEST, unpack
 from bench.records.record import Record
 from bench.records.seal import sealed
@@ -70,7 +70,7 @@ def test_a_lie_anywhere_is_a_line_or_a_row(program, programs, body, tmp_path, ca
             (folder / "a.json").write_text(told(body, way, lie))
             try:
                 programs[program](folder)
-            except (Refusal, SystemExit):
+            except (UserError, SystemExit):
                 pass
             except Exception as error:
                 raise AssertionError(f"{program}: {way} = {lie!r:.60}") from error
@@ -84,7 +84,7 @@ def test_a_lie_anywhere_is_a_line_or_a_row(program, programs, body, tmp_path, ca
 @pytest.mark.parametrize("name", ["../../ESCAPED", "/tmp/ESCAPED", "CRNN_FP32_1CPU_Infer/../../x", FORGED, "", 3])
 def test_a_run_name_becomes_no_path(name, body, tmp_path):
     (tmp_path / "a.json").write_text(told(body, ("run",), name))
-    with pytest.raises(Refusal, match=r"not a r(un name|ecord)"):
+    with pytest.raises(UserError, match=r"not a r(un name|ecord)"):
         Record.load(tmp_path / "a.json")
 
 
@@ -98,7 +98,7 @@ def test_a_packed_series_is_no_bomb(body, tmp_path):
             unpack(bomb(numbers))
     body["samples"] = [bomb(LONGEST) for _ in range(5)]
     (tmp_path / "a.json").write_text(json.dumps(sealed(body)))
-    with pytest.raises(Refusal, match="numbers"):
+    with pytest.raises(UserError, match="numbers"):
         Record.load(tmp_path / "a.json")
 
 
@@ -107,7 +107,7 @@ def test_a_packed_series_is_no_bomb(body, tmp_path):
 )
 def test_json_that_is_no_record_is_one_line(text, tmp_path):
     (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         Record.load(tmp_path / "a.json")
     assert "\n" not in str(refused.value)
 
@@ -115,7 +115,7 @@ def test_json_that_is_no_record_is_one_line(text, tmp_path):
 def test_a_file_too_large_is_not_read(tmp_path):
     with (tmp_path / "a.json").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(Refusal, match="more than"):
+    with pytest.raises(UserError, match="more than"):
         Record.load(tmp_path / "a.json")
 
 
@@ -124,7 +124,7 @@ def test_the_note_of_a_failed_run_is_text(note, tmp_path, capsys):
     (tmp_path / "a.failure").write_text(json.dumps(note))
     try:
         report.main([str(tmp_path), "--html", str(tmp_path / "page.html")])
-    except Refusal:
+    except UserError:
         return
     assert "\x1b" not in capsys.readouterr().out
     assert "<img" not in (tmp_path / "page.html").read_text()

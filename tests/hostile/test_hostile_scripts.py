@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 HOSTILE = [
     "$(touch HACKED)", "`touch HACKED`", "; touch HACKED", "a b\ntouch HACKED", "| touch HACKED", "&& touch HACKED",
     "'; touch HACKED; '", '"; touch HACKED; "', "--help; touch HACKED", "${PATH:0:1}bin${PATH:0:1}touch", "*", "-rf",
@@ -82,5 +82,36 @@ def test_what_goes_to_docker_is_one_word_each(value, shell, told_to_docker, tmp_
     assert done.returncode == 0, done.stderr
     words = json.loads(told_to_docker.read_text())
     assert words[-2:] == ["--run", value]
-    assert f'type=bind,"source={data}",target=/data,readonly' in words
+    quoted = str(data).replace('"', '""')  # a field of CSV
+    assert f'type=bind,"source={quoted}",target=/data,readonly' in words
     assert f"x{value}" in words and "--privileged" not in words
+
+
+@pytest.fixture
+def namesakes(tmp_path):
+    """In the working folder of `shell`, as many projects have a models/ and a stranger may have any name."""
+    home = tmp_path / "home"
+    for name in ("random.py", "torch.py", "yaml.py", "models/__init__.py", "bench/__init__.py"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(f'open({str(home / "HACKED")!r}, "w").close()\n')
+
+
+@pytest.mark.parametrize("script", ["CRNN_Infer", "compare"])
+def test_what_the_working_folder_holds_is_not_run(script, shell, namesakes):
+    done = shell(str(ROOT / f"run_scripts/{script}.sh"), "--help")
+    assert done.returncode == 0 and "usage:" in done.stdout, done.stderr
+
+
+def test_it_is_not_run_by_several_processes_either(shell, namesakes, tmp_path, sample):
+    places = {"PYTORCH_TRAIN_DATASET": str(sample), "PYTORCH_TRAIN_CHECKPOINT": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    words = ["--batch-size", "2", "--results", str(tmp_path), "--min-seconds", "0", "--min-steps", "1"]
+    done = shell(str(ROOT / "run_scripts/CRNN_FP32_30E_2CPUs_Train.sh"), "--steps", "1", *words, **places)
+    assert done.returncode == 0, done.stderr
+
+
+def test_env_sh_finds_its_own_root(tmp_path):
+    """The model zoo's users source it in their shell."""
+    words = f'source "{ROOT}/env.sh"; source "{ROOT}/env.sh"; echo "$CRNN_VENV $PYTHONPATH"'
+    kept = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(["bash", "-c", words], env=kept, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == [f"{ROOT}/.venv", str(ROOT)]

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import convert, demo, test, train
 from models.network.model import Model
 from models.network.network import ModelError, build
@@ -95,7 +95,7 @@ def programs(tmp_path, sample, monkeypatch):
 
 
 def refused(program, path) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UserError) as caught:
         program(path)
     return str(caught.value)
 
@@ -229,13 +229,13 @@ def test_what_is_no_file_is_not_waited_for(make, programs, tmp_path):
 
 
 def test_names_in_it_forge_no_line(programs, tmp_path, capsys, monkeypatch):
-    from bench.errors import answer
+    from bench.errors import run_cli
 
     torch.save(content(recipe=FORGED), tmp_path / "recipe.pt")
     torch.save({FORGED: torch.zeros(1)}, tmp_path / "peer.pth")
     for program, name in (("test", "recipe.pt"), ("convert", "peer.pth")):
         with pytest.raises(SystemExit):
-            answer(lambda program=program, name=name: programs[program](tmp_path / name), "models.x")
+            run_cli(lambda program=program, name=name: programs[program](tmp_path / name), "models.x")
     said = capsys.readouterr().err
     assert "\x1b" not in said and said.count("\n") == said.count("models.x: error:") == 2
 
@@ -281,7 +281,7 @@ def test_spoiled_files_are_refused_or_read(seed, tmp_path):
             (tmp_path / "spoiled.pt").write_bytes(spoiled)
             try:
                 checkpoint.read(tmp_path / "spoiled.pt")
-            except Refusal as refusal:
+            except UserError as refusal:
                 assert "\n" not in str(refusal)
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bench.records.record import Record
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DAEMONS = ("slurmctld", "slurmd", "munged", "sbatch", "runuser")
 pytestmark = [
     pytest.mark.slow,

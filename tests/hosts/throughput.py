@@ -1,6 +1,6 @@
 """What a second host costs: one host with two processes against two hosts with one each, in turn; prints a table.
 
-    python tests/hosts/throughput.py [--rounds 2] [--steps 12]      (root; docs/hosts.md has the last result)
+    python -m tests.hosts.throughput [--rounds 2] [--steps 12]      (root; docs/hosts.md has the last result)
 
 Both hosts are this machine, so the cores are the same and only the exchange of gradients goes another way.
 """
@@ -14,10 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.hosts.network import ROOT, Cable
-
-sys.path.insert(0, str(ROOT))
 from bench.records.record import Record
+from tests.hosts.network import Cable
 
 RUN = "CRNN_FP32_30E_1CPU_Train"
 CASES = {  # name: hosts, processes a host, what limits the cable

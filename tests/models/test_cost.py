@@ -1,14 +1,13 @@
 """The table of docs/recognisers.md is what the recipes really are."""
 
-from pathlib import Path
-
 import pytest
 
 from models.cost import Cost, costs, table
 from models.network.model import Model
 from models.network.network import build
+from tests.support import ROOT
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "recognisers.md"
+DOCUMENT = ROOT / "docs" / "recognisers.md"
 
 
 @pytest.fixture(scope="module")

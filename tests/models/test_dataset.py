@@ -10,7 +10,8 @@ import torch
 
 from models.data.charset import Charset
 from models.dataset import DataError, EpochSampler, Reading, Shape, make_loader, open_dataset
-from tests.support.data_samples import WORDS, jpeg, make_store, make_tree
+from tests.support.data_samples import WORDS, make_store, make_tree
+from tests.support.images import jpeg
 
 
 def opened(root, split="train", shape=None, **options):

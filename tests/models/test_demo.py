@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
-from models import convert, demo
+from bench.errors import UserError
+from models import demo
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
 
 LETTERS = Charset("abc")
 
@@ -72,7 +73,7 @@ def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_p
 
 def test_converted_weights_are_read_too(picture, tmp_path, capsys):
     state = build(Model(hidden=8), LETTERS.classes).state_dict()
-    convert.save(convert.Converted("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
+    save_weights(Weights("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
     demo.main([str(picture), "--checkpoint", str(tmp_path / "w.safetensors"), "--beam", "5"])
     assert " => " in capsys.readouterr().out
 
@@ -81,10 +82,10 @@ def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monke
     path = trained(tmp_path, Model(hidden=8))
     (tmp_path / "text.png").write_text("hello")
     for image, reason in ((tmp_path / "text.png", "not a picture"), (tmp_path / "none.png", "No such file")):
-        with pytest.raises(Refusal, match=reason):
+        with pytest.raises(UserError, match=reason):
             demo.main([str(image), "--checkpoint", str(path)])
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
-    with pytest.raises(Refusal, match="no trained checkpoint of 'rare'"):
+    with pytest.raises(UserError, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import Recogniser
 from models import export as exporting
 from models.data.charset import Charset
@@ -20,7 +20,8 @@ from models.engines.table import RUNTIMES
 from models.network.model import Model
 from models.network.network import build
 from models.run.options import RECIPES
-from tests.models.reading.test_reader import noise, saved
+from tests.support.checkpoints import saved
+from tests.support.images import noise
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -123,7 +124,7 @@ def test_one_command_writes_every_form_and_checks_it(tmp_path, capsys):
 def test_torchs_own_program_takes_any_batch(tmp_path):
     network = build(Model(hidden=8), 4).eval()
     if not PROGRAMS:
-        with pytest.raises(Refusal, match=r"of torch 2\.2 and later; this is 2\.1"):
+        with pytest.raises(UserError, match=r"of torch 2\.2 and later; this is 2\.1"):
             exporting.as_program(network, tmp_path / "crnn.pt2")
         return
     program = torch.export.load(exporting.as_program(network, tmp_path / "crnn.pt2")).module()
@@ -147,20 +148,20 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(
         RUNTIMES, "onnxruntime", lambda content, dtype: lambda images: np.zeros((26, 16, 4), np.float32)
     )
-    with pytest.raises(Refusal, match="onnxruntime does not compute what torch does"):
+    with pytest.raises(UserError, match="onnxruntime does not compute what torch does"):
         exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
 
 
 def test_what_cannot_be_checked_is_not_taken_for_a_missing_runtime(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exporting, "RUNTIMES", {"onnxruntime": lambda content, dtype: None})
-    with pytest.raises(Refusal, match="are 16 px high"):
+    with pytest.raises(UserError, match="are 16 px high"):
         exporting.check(b"", Recogniser.load(saved(tmp_path), device="CPU"), [torch.zeros(1, 1, 16, 100)])
     assert "not installed" not in capsys.readouterr().out
 
 
 def test_a_runtime_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
     def missing(content, dtype):
-        raise Refusal("no such package")
+        raise UserError("no such package")
 
     monkeypatch.setattr(exporting, "RUNTIMES", {"openvino": missing})
     exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
@@ -168,9 +169,9 @@ def test_a_runtime_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
 
 
 def test_without_a_checkpoint_or_pictures_nothing_is_written(tmp_path):
-    with pytest.raises(Refusal, match="no trained checkpoint"):
+    with pytest.raises(UserError, match="no trained checkpoint"):
         exporting.main(["--checkpoints", str(tmp_path), "--recipe", "rare", "--out", str(tmp_path / "net.onnx")])
     (tmp_path / "none").mkdir()
-    with pytest.raises(Refusal, match="no pictures"):
+    with pytest.raises(UserError, match="no pictures"):
         exporting.main(["--checkpoint", str(saved(tmp_path)), "--pictures", str(tmp_path / "none")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "none"]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import device
 from bench.machine.hosts import Place
 from bench.records.run_name import RunName
@@ -22,13 +22,13 @@ def test_the_environment_overrides_coordinates():
     [({"DEVICE": "TPU"}, "DEVICE=TPU is not one of MLU GPU CPU"), ({"CARDS": "two"}, "CARDS=two is not a number")],
 )
 def test_an_override_that_is_none_is_refused(environment, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         launch.overridden(ASKED, environment)
 
 
 def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
     monkeypatch.setattr(device, "present", lambda name: int(name == "CPU"))
-    with pytest.raises(Refusal, match=r"DEVICE=CPU CARDS=1 bash run_scripts/CRNN_FP32_30E_4MLUs_Train.sh"):
+    with pytest.raises(UserError, match=r"DEVICE=CPU CARDS=1 bash run_scripts/CRNN_FP32_30E_4MLUs_Train.sh"):
         launch.checked(ASKED, "CRNN_FP32_30E_4MLUs_Train")
 
 

@@ -2,18 +2,17 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import loadgen as driver
 from bench.records.record import Record
 from bench.verify import faults
 from models import loadgen, train
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SUMMARY = """\
 ================================================
 MLPerf Results Summary
@@ -52,7 +51,7 @@ def test_a_valid_one_needs_no_reasons_and_an_accuracy_run_has_no_verdict():
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
-    with pytest.raises(Refusal, match="pip install mlcommons-loadgen"):
+    with pytest.raises(UserError, match="pip install mlcommons-loadgen"):
         driver.library()
 
 

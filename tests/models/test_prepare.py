@@ -10,20 +10,12 @@ import time
 import lmdb
 import pytest
 
-from bench.errors import Refusal
-from models import prepare
 from models.data.charset import Charset
 from models.data.writer import Writer, check_space
 from models.dataset import DataError, Shape, open_dataset
-from tests.support.data_samples import WORDS, jpeg, make_store, make_tree
-
-
-def run(*argv):
-    """None, or the line that the program would refuse with."""
-    try:
-        return prepare.main([*map(str, argv), "--workers", "1"])
-    except Refusal as refusal:
-        return str(refusal)
+from tests.support.data_samples import WORDS, make_store, make_tree
+from tests.support.images import jpeg
+from tests.support.preparation import run
 
 
 def texts(root, split="train"):

@@ -20,7 +20,7 @@ import simplejpeg
 from fontTools.ttLib import TTFont
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import render
 from models.rendering import drawing, files, find_faces, fonts, hard, lexicon, warping
 from models.rendering import render as render_word
@@ -184,7 +184,7 @@ class TestWholeOrNothing:
             return word, b"jpeg"
 
         monkeypatch.setattr(Look, "jpeg", fail_late)
-        with pytest.raises(Refusal, match="No space left on device; nothing was left behind"):
+        with pytest.raises(UserError, match="No space left on device; nothing was left behind"):
             render.main(["--out", str(tmp_path), "--count", "50", "--workers", "1"])
         assert list(tmp_path.iterdir()) == []
 
@@ -194,7 +194,7 @@ class TestWholeOrNothing:
             raise problem
 
         monkeypatch.setattr(render, "contact_sheet", fail)
-        with pytest.raises((Refusal, SystemExit)) as ended:
+        with pytest.raises((UserError, SystemExit)) as ended:
             made(tmp_path, "--count", "5", "--sheet", str(tmp_path / "sheet.png"))
         assert "left behind" not in f"{ended.value} {capsys.readouterr().err}"
         assert len(rows(tmp_path / INSIDE)) == 5
@@ -276,27 +276,27 @@ class TestWholeOrNothing:
         before = (sample / "annotation.txt").stat().st_mtime_ns
         made(tmp_path, "--count", "5")
         assert (sample / "annotation.txt").stat().st_mtime_ns == before
-        with pytest.raises(Refusal, match=r"holds another sample \(count 5, not 6\)"):
+        with pytest.raises(UserError, match=r"holds another sample \(count 5, not 6\)"):
             render.main(["--out", str(tmp_path), "--count", "6"])
 
     def test_a_real_dataset_is_never_touched(self, tmp_path):
         (tmp_path / INSIDE).mkdir(parents=True)
         (tmp_path / INSIDE / "annotation.txt").write_text("./1/1/1_a_0.jpg 0\n")
-        with pytest.raises(Refusal, match="was not rendered"):
+        with pytest.raises(UserError, match="was not rendered"):
             render.main(["--out", str(tmp_path), "--count", "5"])
         assert (tmp_path / INSIDE / "annotation.txt").read_text() == "./1/1/1_a_0.jpg 0\n"
 
 
 BAD_OPTIONS = {
-    "no pictures": (["--count", "0"], "--count 0"),
-    "negative seed": (["--seed", "-1"], "--seed -1"),
+    "no pictures": (["--count", "0"], "--count is 1 to 10000000, not 0"),
+    "negative seed": (["--seed", "-1"], "--seed is at least 0, not -1"),
     "unknown style": (["--style", "soft"], "plain, hard, street"),
     "unknown case": (["--case", "camel"], "lower, title, upper, mixed"),
-    "two shares": (["--split", "0.9/0.1"], "like 0.9/0.05/0.05"),
+    "two shares": (["--split", "0.9/0.1"], "--split wants 3 numbers with commas, not '0.9/0.1'"),
     "no share": (["--split", "0/0/0"], "not all of them 0"),
     "no such lexicon": (["--lexicon", "nowhere.txt"], "nowhere.txt"),
     "no such font": (["--fonts", "nowhere"], "'nowhere' is no source of fonts"),
-    "more than all punctuated": (["--punctuated", "1.5"], "--punctuated 1.5"),
+    "more than all punctuated": (["--punctuated", "1.5"], "--punctuated is 0 to 1, not 1.5"),
     "misspelt option": (["--cuont", "5"], "did you mean --count?"),
 }
 BAD_LEXICONS = {
@@ -311,7 +311,7 @@ BAD_LEXICONS = {
 
 def refused(*argv: str) -> str:
     """The one line that a run says which must be refused."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(UserError) as refusal:
         render.main([*argv])
     assert len(str(refusal.value).splitlines()) == 1
     return str(refusal.value)

@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import prepare, train
 from models.network.heads import CTC
 from models.run.context import open_context
@@ -152,7 +152,7 @@ def test_a_resident_set_trains_the_very_same_weights(places, packed, tmp_path, c
 
 
 def test_a_resident_set_that_is_not_packed_is_refused_with_the_command_that_packs(places):
-    with pytest.raises(Refusal, match=r"not packed; `python -m models\.prepare --packed` first"):
+    with pytest.raises(UserError, match=r"not packed; `python -m models\.prepare --packed` first"):
         train.main([*places, *QUICK, "--steps", "1", "--input", "resident"])
 
 
@@ -180,7 +180,7 @@ def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypa
 
 def test_a_checkpoint_of_another_alphabet_is_refused_on_resume(places, capsys):
     train.main([*places, *QUICK, "--steps", "1", "--data.charset", "94"])
-    with pytest.raises(Refusal, match="another alphabet"):
+    with pytest.raises(UserError, match="another alphabet"):
         train.main([*places, *QUICK, "--steps", "1", "--resume"])
 
 

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import lmdb
-import numpy as np
-import simplejpeg
-from PIL import Image
+
+from tests.support.images import jpeg
 
 WORDS = ["alpha", "bravo", "letter", "delta", "echo", "foxtrot", "golf", "hotel"]
-
-
-def grey(height: int = 31, width: int = 90, seed: int = 0) -> np.ndarray:
-    """A smooth random picture (h, w, 1), so that JPEG and resizing change it little."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 8), np.uint8)
-    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(smooth)[:, :, None].copy()
-
-
-def jpeg(height: int = 31, width: int = 90, seed: int = 0) -> bytes:
-    return simplejpeg.encode_jpeg(grey(height, width, seed), 95, colorspace="GRAY")
-
-
-def encoded(picture: Image.Image, kind: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def make_tree(root: Path, words=WORDS, splits=("train", "val", "test")) -> Path:

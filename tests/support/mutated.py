@@ -1,4 +1,4 @@
-"""Broken and hostile images, by the thousand: `python tests/support/mutated.py [COUNT] [SEED]` prints what became of it.
+"""Broken and hostile images by the thousand: `python -m tests.support.mutated [COUNT] [SEED]` says what became of them.
 
 Each is decoded as the data set does it; the slowest and the memory that all together took are said. Nothing is kept.
 """
@@ -14,15 +14,12 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from models.data.image import MAX_PIXELS, decode, picture_size
-from models.data.source import UnreadableError
+from models.data.files import UnreadableError
+from models.data.image import MAX_PIXELS, decode, image_size
 
 KINDS = {
     "JPEG": {}, "JPEG progressive": {"progressive": True}, "PNG": {}, "PNG colours": {"colours": True}, "GIF": {},
@@ -115,7 +112,7 @@ def outcome(content: bytes) -> str:
     try:
         height, width, _ = decode(content).shape
         assert height * width <= MAX_PIXELS
-        picture_size(content)
+        image_size(content)
     except UnreadableError as error:
         assert str(error).isprintable()
         return "refused"

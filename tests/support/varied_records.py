@@ -1,6 +1,6 @@
 """Records of many kinds for looking at a report: invented numbers, and names that try to break out of the page.
 
-`python tests/support/varied_records.py FOLDER` writes them, to be looked at.
+`python -m tests.support.varied_records FOLDER` writes them, to be looked at.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from bench.machine.meter import Series  # noqa: E402
-from bench.records.record import Record  # noqa: E402
-from tests.support.records import make_record  # noqa: E402
+from bench.machine.meter import Series
+from bench.records.record import Record
+from tests.support.records import make_record
 
 NASTY = "<img src=x onerror=alert(1)>|=1+1 \"'\x1b[31m"
 CARDS = {"MLU": "Invented MLU", "GPU": "Invented GPU", "CPU": "Invented CPU"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 DOCKER = ROOT / "docker"
 MANIFESTS = sorted(DOCKER.glob("kubernetes/*.yaml"))
 SCRIPTS = [*DOCKER.glob("*.sh"), *DOCKER.glob("*.env"), *DOCKER.glob("slurm/*"), *ROOT.glob("tests/*/run.sh")]
@@ -219,6 +221,22 @@ def test_folders_may_have_any_name(docker, tmp_path):
     asked, done = docker("run_docker.sh", "true", PYTORCH_TRAIN_DATASET=str(data))
     assert done.returncode == 0, done.stderr
     assert f'type=bind,"source={data}",target=/data,readonly' in asked
+
+
+def test_a_quote_in_a_path_stays_in_it(docker, tmp_path):
+    """--mount is a line of CSV: a quote inside quotes is doubled, else what follows is another option."""
+    data = tmp_path / 'a",source=/etc,"b'
+    data.mkdir(parents=True)
+    asked, done = docker("run_docker.sh", "true", PYTORCH_TRAIN_DATASET=str(data))
+    assert done.returncode == 0, done.stderr
+    mount = next(word for word in asked if word.endswith(",target=/data,readonly"))
+    assert next(csv.reader([mount]))[1] == f"source={data}"
+
+
+@pytest.mark.parametrize("device", ["../../tmp/x", "common", "."])
+def test_a_device_is_one_of_three_names(docker, device):
+    _, done = docker("run_docker.sh", "true", DEVICE=device)
+    assert done.returncode == 2 and "is not a device; there are cpu, cuda and mlu" in done.stderr
 
 
 def test_several_hosts_get_the_network_and_their_places(docker):

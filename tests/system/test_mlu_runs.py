@@ -7,17 +7,16 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from bench.records.record import Record
 from bench.verify import faults
 from models.run.options import RECIPES
+from tests.support import ROOT
 
 torch = pytest.importorskip("torch", minversion="2.10")  # what the stand-in needs
 
-ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = str(ROOT / "tests" / "fake_mlu")
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1", "--workers", "0"]
 

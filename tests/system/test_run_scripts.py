@@ -12,8 +12,9 @@ import pytest
 from bench.records.record import Record
 from bench.records.run_name import RunName
 from bench.verify import faults
+from tests.support import ROOT
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "run_scripts"
+SCRIPTS = ROOT / "run_scripts"
 TOOLS = {"common", "setup", "quickstart", "test", "compare", "weights"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
@@ -88,7 +89,7 @@ def test_four_mlus_on_a_machine_with_none_stop_at_once(script):
 @pytest.mark.parametrize(
     ("options", "environment", "said"),
     [
-        (["--latency-rnus", "3"], {}, "did you mean --latency_runs?"),
+        (["--latency-rnus", "3"], {}, "did you mean --latency-runs?"),
         ([], {"PYTORCH_TRAIN_DATASET": "/nowhere"}, "/nowhere"),
         (["--checkpoint", "none.pt"], {}, "no checkpoint at none.pt"),
     ],

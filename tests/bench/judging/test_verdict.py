@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.judging import verdict
 from bench.judging.noise import Spread
 from bench.judging.pairs import order
@@ -111,15 +111,15 @@ def test_what_is_advertised_grows_with_the_noise():
 
 @pytest.mark.parametrize("margin", ["throughput", "throughput=x", "throughput=0", "throughput=2"])
 def test_a_margin_that_is_none_is_refused(margin):
-    with pytest.raises(Refusal, match="want METRIC=SHARE"):
+    with pytest.raises(UserError, match="want METRIC=SHARE"):
         tolerances(None, [margin])
 
 
 def test_a_margin_of_no_metric_says_which_there_are():
-    with pytest.raises(Refusal, match="no metric 'speed'; there are"):
+    with pytest.raises(UserError, match="no metric 'speed'; there are"):
         tolerances(None, ["speed=0.03"])
 
 
 def test_a_metric_that_is_none_is_refused():
-    with pytest.raises(Refusal, match="no metric 'speed'; there are throughput"):
+    with pytest.raises(UserError, match="no metric 'speed'; there are throughput"):
         tolerances(["speed"], [])

@@ -10,8 +10,9 @@ import pytest
 from bench.machine.sensors import cndev
 from bench.machine.sensors.cndev import Cndev
 from bench.machine.sensors.cnmon import Reading
+from tests.support import ROOT
 
-SOURCE = Path(__file__).resolve().parents[2] / "fake_mlu/cndev.c"
+SOURCE = ROOT / "tests/fake_mlu/cndev.c"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 

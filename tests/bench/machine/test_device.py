@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import device, discovery
 from bench.machine.device import DEVICES, Device, DeviceKind
 
@@ -24,7 +24,9 @@ def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
     monkeypatch.setattr(discovery, "count", lambda kind: here[kind.name])
     device.require("MLU", 2)
     device.require("CPU", 64)
-    with pytest.raises(Refusal, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"):
+    with pytest.raises(
+        UserError, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"
+    ):
         device.require("MLU", 4, hint="Try X")
 
 
@@ -56,7 +58,7 @@ def test_a_switch_this_torch_lacks_is_left_out():
 
 
 def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
-    with pytest.raises(Refusal, match="TF32 is a mode of GPU and MLU"):
+    with pytest.raises(UserError, match="TF32 is a mode of GPU and MLU"):
         Device.open("CPU", "TF32")
 
     class Old:
@@ -64,7 +66,7 @@ def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
         get_device_name = staticmethod(lambda i: "MLU370-X8")
 
     monkeypatch.setattr(torch, "mlu", Old, raising=False)
-    with pytest.raises(Refusal, match="MLU370-X8 has no bfloat16"):
+    with pytest.raises(UserError, match="MLU370-X8 has no bfloat16"):
         Device(DEVICES["MLU"], "BF16").check_precision()
 
 

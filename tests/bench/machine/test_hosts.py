@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.errors import Refusal, seconds
+from bench.errors import UserError, seconds
 from bench.machine import hosts, launcher
 from bench.machine.hosts import Place
 
@@ -62,17 +62,17 @@ def test_every_launcher_says_where_we_are_in_its_own_words(environment, place):
     ],
 )
 def test_a_place_that_contradicts_itself_is_refused(environment, said):
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         Place.here(environment)
 
 
 def meet_all(port: int, *facts: dict) -> list:
-    """What each host gets from meeting the others: a Meeting, or the Refusal it ended with."""
+    """What each host gets from meeting the others: a Meeting, or the UserError it ended with."""
 
     def one(rank: int):
         try:
             return hosts.meet(Place(len(facts), rank, "127.0.0.1", port), facts[rank])
-        except Refusal as refusal:
+        except UserError as refusal:
             return refusal
 
     with ThreadPoolExecutor(len(facts)) as pool:
@@ -109,7 +109,7 @@ def test_torchrun_numbers_hosts_as_we_do(port):
 def test_hosts_that_run_something_else_are_refused_on_every_host(change, said, port, patience):
     refusals = meet_all(port, FACTS, {**FACTS, **change})
     for refusal in refusals:
-        with pytest.raises(Refusal, match=said):
+        with pytest.raises(UserError, match=said):
             raise refusal
 
 
@@ -122,13 +122,13 @@ def test_other_commits_and_versions_may_be_allowed_another_program_not(monkeypat
 
 def test_a_host_that_never_joins_is_named_in_time(port, patience):
     began = time.monotonic()
-    with pytest.raises(Refusal, match="host 1, 2 of 0 to 2 has not joined within 2 s"):
+    with pytest.raises(UserError, match="host 1, 2 of 0 to 2 has not joined within 2 s"):
         hosts.meet(Place(3, 0, "127.0.0.1", port), FACTS)
     assert time.monotonic() - began < 10
 
 
 def test_a_first_host_that_is_not_there_is_named_in_time(port, patience):
-    with pytest.raises(Refusal, match=f"host 0 was not reached at 127.0.0.1:{port} within 2 s .*refused"):
+    with pytest.raises(UserError, match=f"host 0 was not reached at 127.0.0.1:{port} within 2 s .*refused"):
         hosts.meet(Place(2, 1, "127.0.0.1", port), FACTS)
 
 
@@ -136,7 +136,7 @@ def test_a_port_that_is_taken_is_named(port):
     with socket.socket(socket.AF_INET6) as other:
         other.bind(("::", port))
         other.listen()
-        with pytest.raises(Refusal, match=f"port {port} of host 0 cannot be had: set MASTER_PORT"):
+        with pytest.raises(UserError, match=f"port {port} of host 0 cannot be had: set MASTER_PORT"):
             hosts.meet(Place(2, 0, "127.0.0.1", port), FACTS)
 
 
@@ -159,7 +159,7 @@ def test_restarts_by_default_only_where_hosts_may_be_lost():
     assert launcher.restarts({}, Place()) == 0
     assert launcher.restarts({}, Place(hosts=2)) == 3
     assert launcher.restarts({"MAX_RESTARTS": "1"}, Place(hosts=2)) == 1
-    with pytest.raises(Refusal, match="MAX_RESTARTS=-1"):
+    with pytest.raises(UserError, match="MAX_RESTARTS=-1"):
         launcher.restarts({"MAX_RESTARTS": "-1"}, Place())
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import preflight
 from bench.machine.preflight import Surroundings, findings, insist, warnings
 
@@ -48,7 +48,7 @@ def test_a_quiet_machine_gives_no_warning():
 def test_what_spoils_numbers_is_a_warning_and_under_strict_an_end(check, changes, said):
     rows = found(**changes)
     assert rows[check]["level"] == "warning"
-    with pytest.raises(Refusal, match=f"{check}: .*{said}"):
+    with pytest.raises(UserError, match=f"{check}: .*{said}"):
         insist(rows.values())
 
 

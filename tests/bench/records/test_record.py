@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.record import SCHEMA_VERSION, Record
 from tests.support.records import make_record
 
@@ -35,7 +35,7 @@ def test_a_hundred_writers_leave_a_hundred_valid_records(tmp_path):
 def test_what_is_no_record_of_this_schema_is_refused(spoil, said, tmp_path):
     path = make_record().save(tmp_path)
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(UserError, match=said):
         Record.load(path)
 
 
@@ -43,7 +43,7 @@ def test_what_is_no_record_of_this_schema_is_refused(spoil, said, tmp_path):
 def test_rubbish_is_one_line_that_names_the_file(text, tmp_path):
     path = tmp_path / "bad.json"
     path.write_text(text)
-    with pytest.raises(Refusal, match=r"bad\.json: not a record"):
+    with pytest.raises(UserError, match=r"bad\.json: not a record"):
         Record.load(path)
 
 
@@ -73,7 +73,7 @@ def test_a_damaged_series_is_one_line(tmp_path):
     content = json.loads(path.read_text())
     content["series"][0]["step_s"]["packed"] = "AAAA"
     path.write_text(json.dumps(content))
-    with pytest.raises(Refusal, match="damaged series"):
+    with pytest.raises(UserError, match="damaged series"):
         Record.load(path)
 
 

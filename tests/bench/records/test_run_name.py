@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.run_name import DEVICES, PRECISIONS, RunName
 
 SPELLED = {
@@ -47,5 +47,5 @@ def test_every_name_reads_back(run):
     ],
 )
 def test_what_is_no_run_name_is_refused_by_name(name):
-    with pytest.raises(Refusal, match="is not a run name"):
+    with pytest.raises(UserError, match="is not a run name"):
         RunName.parse(name)

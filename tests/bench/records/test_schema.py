@@ -1,11 +1,8 @@
-from pathlib import Path
-
 from bench import schema as program
 from bench.records import schema
 from bench.records.record import Record
+from tests.support import ROOT
 from tests.support.records import make_record
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_page_is_current():

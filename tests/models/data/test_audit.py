@@ -7,8 +7,9 @@ from models.data.audit import Terms, audit, overlaps, report
 from models.data.charset import Charset
 from models.data.formats import open_source
 from models.data.image import Shape
-from tests.models.test_prepare import run
-from tests.support.data_samples import jpeg, make_store
+from tests.support.data_samples import make_store
+from tests.support.images import jpeg
+from tests.support.preparation import run
 
 WORDS = ["fine", "", "a-b", "committeeee", "wide", "rubbish", "fine"]
 
@@ -61,9 +62,9 @@ def test_overlap_of_train_and_test_is_an_error_unless_allowed_by_name(tmp_path, 
     write_splits(tmp_path / "in", shared=True)
     options = [tmp_path / "out" if o == "OUT" else o for o in options]
     assert "1 pictures are in train and in val" in run("--source", tmp_path / "in", *options)
-    refusal = run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val]")
-    assert "allow it by name: --allow_overlap [train+test]" in refusal
-    assert run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val,train+test]") is None
+    refusal = run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val")
+    assert "allow it by name: --allow-overlap train+test" in refusal
+    assert run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val,train+test") is None
     write_splits(tmp_path / "apart", shared=False)
     assert (
         run("--source", tmp_path / "apart", *[o if o != tmp_path / "out" else tmp_path / "out2" for o in options])

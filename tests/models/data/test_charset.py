@@ -1,5 +1,8 @@
 """Character i is class i + 1, the blank is class 0."""
 
+import string
+
+import numpy as np
 import pytest
 
 from models.data.charset import NAMED, Charset, CharsetError
@@ -55,6 +58,13 @@ def test_a_chinese_charset_is_read_as_utf8_and_as_gbk(tmp_path):
     assert charset.decode(charset.encode("\u4e2d\u4e01")) == "\u4e2d\u4e01"
 
 
+def test_the_chinese_alphabet_spells_cheques_and_has_a_space():
+    charset = Charset.named("chinese")
+    assert charset.classes == 6014 and charset.characters.startswith("\uff0c的") and charset.characters.endswith("←↑ ")
+    for text in (string.printable[:95], "壹贰叁肆伍陆柒捌玖拾佰仟萬圆整"):
+        assert charset.decode(charset.encode(text)) == text
+
+
 @pytest.mark.parametrize("content", ["a\nbc\n", "", "a\nb\na\n"])
 def test_a_file_that_is_no_alphabet_is_refused(tmp_path, content):
     with pytest.raises(CharsetError, match=r"more than one character|distinct"):
@@ -65,7 +75,7 @@ def test_rubbish_and_unknown_names_are_refused(tmp_path):
     (tmp_path / "rubbish").write_bytes(b"\xff\xff\x81")
     with pytest.raises(CharsetError, match="neither UTF-8 nor GB18030"):
         Charset.named(str(tmp_path / "rubbish"))
-    with pytest.raises(CharsetError, match="no charset '37': it is 36, 62, 94 or a file"):
+    with pytest.raises(CharsetError, match="no charset '37': it is 36, 62, 94, chinese or a file"):
         Charset.named("37")
 
 
@@ -89,3 +99,37 @@ def test_the_charsets_by_name_have_36_62_and_94_characters():
 
 def test_foreign_characters_can_be_stripped():
     assert Charset().strip("Na-ive!") == "naive" and Charset().foreign("Na-ive!") == "!-"
+
+
+def test_what_is_wrong_with_an_alphabet_is_said():
+    with pytest.raises(CharsetError, match=r"; twice: 'ab'$"):
+        Charset("abcba")
+    with pytest.raises(CharsetError, match=r"; it is empty$"):
+        Charset("")
+
+
+def test_the_line_that_is_no_character_is_numbered(tmp_path):
+    with pytest.raises(CharsetError, match=r"line 2: 'bc' is more than one character"):
+        Charset.named(str(written(tmp_path / "chars.txt", "a\nbc\n")))
+
+
+@pytest.mark.parametrize(
+    "texts", [["ab", "", "Ba1"], ["b\u00e9", "", "e\u0301a"], []], ids=["ASCII", "accents", "none"]
+)
+def test_a_batch_is_spelled_as_its_texts_are_one_by_one(texts):
+    charset = Charset("ab1\u00e9")
+    classes, lengths = charset.encode_all(texts)
+    assert classes.dtype == lengths.dtype == np.int32
+    assert classes.tolist() == [c for text in texts for c in charset.encode(text)]
+    assert lengths.tolist() == [len(charset.encode(text)) for text in texts]
+
+
+@pytest.mark.parametrize("text", ["a!", "\u00e9"])
+def test_of_a_batch_the_text_that_cannot_be_spelled_is_named(text):
+    with pytest.raises(CharsetError, match=f"label '{text}' has"):
+        Charset("ab").encode_all(["a", text, "b"])
+
+
+def test_an_alphabet_is_saved_as_utf8(tmp_path):
+    Charset("a\u4e2d").save(tmp_path / "chars.txt")
+    assert (tmp_path / "chars.txt").read_bytes() == "a\n\u4e2d\n".encode()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.data.files import UnreadableError
 from models.data.image import Shape, decode, resize
-from models.data.source import UnreadableError
-from tests.support.data_samples import encoded, grey, jpeg
+from tests.support.images import encoded, grey, jpeg
 
 
 @pytest.mark.parametrize("channels", [1, 3])

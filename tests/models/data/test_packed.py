@@ -10,8 +10,8 @@ from models.data.charset import Charset
 from models.data.packed import PackedWriter
 from models.data.resident import ResidentLoader
 from models.dataset import DataError, EpochSampler, Shape, make_loader, open_dataset
-from tests.models.test_prepare import run
 from tests.support.data_samples import WORDS, make_store, make_tree
+from tests.support.preparation import run
 
 
 @pytest.fixture(
@@ -21,7 +21,7 @@ def both(request, tmp_path):
     """The same training set encoded and packed."""
     shape = request.param
     make_tree(tmp_path)
-    options = ["--width", shape.width, "--channels", shape.channels, "--keep_ratio", str(shape.keep_ratio).lower()]
+    options = ["--width", shape.width, "--channels", shape.channels, "--keep-ratio", str(shape.keep_ratio).lower()]
     assert run("--source", tmp_path, "--out", tmp_path / "packed", "--packed=true", *options) is None
     return [open_dataset(root, "train", shape, Charset()) for root in (tmp_path, tmp_path / "packed")]
 
@@ -118,11 +118,11 @@ def test_a_killed_packing_continues_from_its_last_whole_chunk(tmp_path):
 def test_packed_rows_are_not_written_anew(tmp_path, packed):
     write(tmp_path / "in/train", WORDS)
     refusal = run("--source", tmp_path / "in", "--out", tmp_path / "out", f"--packed={packed}")
-    assert "written anew" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
+    assert "converted" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
 
 
 def test_packed_rows_are_not_mixed(tmp_path):
     write(tmp_path / "a", WORDS)
     make_store(tmp_path / "b")
-    with pytest.raises(DataError, match="packed pictures are not mixed"):
+    with pytest.raises(DataError, match="packed images cannot be mixed"):
         open_dataset(f"{tmp_path}/a:0.5,b:0.5", "train", Shape(), Charset())

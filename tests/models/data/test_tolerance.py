@@ -7,7 +7,8 @@ import pytest
 from models.data.charset import Charset
 from models.data.tolerance import Tolerance
 from models.dataset import EpochSampler, Shape, TooManyMissing, make_loader, open_dataset
-from tests.support.data_samples import jpeg, make_store
+from tests.support.data_samples import make_store
+from tests.support.images import jpeg
 
 
 def counted(tolerance: Tolerance, missing_every: int, pictures: int) -> int | None:

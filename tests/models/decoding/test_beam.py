@@ -1,6 +1,5 @@
 """Prefix beam search against all paths summed up, and against the textbook's own loop."""
 
-import itertools
 import time
 from collections import defaultdict
 
@@ -12,22 +11,9 @@ from models.data.charset import Charset
 from models.decoding import beam
 from models.decoding.beam import decode_beam
 from models.decoding.ctc import decode_greedy
+from tests.support.ctc_paths import all_texts, log_probabilities
 
 AB = Charset("ab-")
-
-
-def log_probabilities(steps, pictures, classes, seed=0, sharpness=1.0):
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(steps, pictures, classes, generator=generator) * sharpness).log_softmax(-1)
-
-
-def all_texts(logs):
-    """Every text of a picture's logs (T, C) with the log probability of all its paths."""
-    totals = defaultdict(lambda: -np.inf)
-    for path in itertools.product(range(logs.shape[1]), repeat=len(logs)):
-        text = tuple(c for c, before in zip(path, (0, *path), strict=False) if c not in (0, before))
-        totals[text] = np.logaddexp(totals[text], sum(logs[t, c].item() for t, c in enumerate(path)))
-    return totals
 
 
 def textbook(logs, width):

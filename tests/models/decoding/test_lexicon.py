@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.data.charset import Charset
 from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.ctc import decode_greedy
 from models.decoding.lexicon import Lexicon, decode_lexicon, nearest_words
 from models.network.model import Model
 from models.network.network import build
-from tests.models.decoding.test_beam import all_texts, log_probabilities
+from tests.support.ctc_paths import all_texts, log_probabilities
 
 LETTERS = Charset("abc")
 FULL = Charset()
@@ -73,7 +73,7 @@ def test_each_picture_may_have_its_own_lexicon():
     logits = logits_of(["abc", "abc"], FULL)
     lexicons = [Lexicon(["abd", "xyz"], FULL), Lexicon(["abc", "xyz"], FULL)]
     assert decode_lexicon(logits, None, FULL, lexicons).texts == ["abd", "abc"]
-    with pytest.raises(Refusal, match="1 lexicons for 2 images"):
+    with pytest.raises(UserError, match="1 lexicons for 2 images"):
         decode_lexicon(logits, None, FULL, lexicons[:1])
 
 
@@ -85,7 +85,7 @@ def test_doubled_letters_are_weighed_rightly():
 def test_words_are_folded_counted_and_refused_as_the_alphabet_demands():
     lexicon = Lexicon(["Abc", "abc", "a-b", "", "cab "], LETTERS)
     assert lexicon.words == ["abc", "cab"] and lexicon.unspellable == 1
-    with pytest.raises(Refusal, match="none that the alphabet can spell"):
+    with pytest.raises(UserError, match="none that the alphabet can spell"):
         Lexicon(["x-ray", "!"], LETTERS)
 
 

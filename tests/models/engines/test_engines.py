@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from bench.records.record import Record
 from models import test
@@ -76,7 +76,7 @@ def test_what_disagrees_is_refused(network, images, monkeypatch):
     monkeypatch.setitem(
         engines.ENGINES, "compile", lambda network, device, charset, images: lambda x, widths: network(x) + 0.01
     )
-    with pytest.raises(Refusal, match="logits differ by 0"):
+    with pytest.raises(UserError, match="logits differ by 0"):
         choose("compile", network, images)
 
 
@@ -106,20 +106,20 @@ def test_auto_never_loses_accuracy(network, images, monkeypatch):
 
 
 def test_a_missing_package_is_one_line():
-    with pytest.raises(Refusal, match="needs the package no_such_package: pip install"):
+    with pytest.raises(UserError, match="needs the package no_such_package: pip install"):
         engines.import_package("no_such_package")
 
 
 def test_padded_pictures_stay_with_torch(network, images):
     pytest.importorskip("onnxruntime")
     engine = make("onnxruntime", network, images)
-    with pytest.raises(Refusal, match="images of one width"):
+    with pytest.raises(UserError, match="images of one width"):
         engine(images, torch.tensor([100, 60, 100, 100]))
 
 
 def test_float32_only_engines_say_so(network, images):
     pytest.importorskip("onnxruntime")
-    with pytest.raises(Refusal, match="float32 on a CPU"):
+    with pytest.raises(UserError, match="float32 on a CPU"):
         make("onnxruntime", network, images, "AMP")
 
 

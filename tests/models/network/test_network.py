@@ -7,7 +7,7 @@ import typing
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.crnn import CRNN
 from models.engines.onnx_file import exporter_options
 from models.network.backbones import BACKBONES
@@ -133,7 +133,7 @@ def test_imagenet_weights_that_cannot_be_used_are_one_clear_line(name, tmp_path)
     content, reason = MISFITS[name]
     if content is not None:
         torch.save(content, tmp_path / "file.pth")
-    with pytest.raises(Refusal, match=reason) as refusal:
+    with pytest.raises(UserError, match=reason) as refusal:
         build(pretrained(tmp_path / "file.pth"), channels=3)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 500
 
@@ -142,10 +142,10 @@ def test_a_file_cut_short_is_refused_given_or_in_the_cache(tmp_path, monkeypatch
     (tmp_path / "checkpoints").mkdir()
     cut = tmp_path / "checkpoints" / "mobilenet_v2-b0353104.pth"
     cut.write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(Refusal, match="not a readable weights file"):
+    with pytest.raises(UserError, match="not a readable weights file"):
         build(pretrained(cut), channels=3)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(Refusal, match=r"b0353104.pth: not a readable weights file; delete it"):
+    with pytest.raises(UserError, match=r"b0353104.pth: not a readable weights file; delete it"):
         build(pretrained("imagenet"), channels=3)
 
 
@@ -155,7 +155,7 @@ def test_offline_imagenet_says_where_the_file_belongs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(Refusal, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
+    with pytest.raises(UserError, match=r"neither in .*checkpoints.*mobilenet_v2.* copy that file there"):
         build(pretrained("imagenet"), channels=3)
 
 

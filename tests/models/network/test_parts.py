@@ -133,6 +133,15 @@ def test_ctc_loss_forgives_a_text_too_long_for_its_columns():
     assert loss.isfinite() and (logits.grad[:, 0] == 0).all() and (logits.grad[:, 1] != 0).any()
 
 
+def test_a_head_of_low_rank_has_few_weights_and_as_many_classes():
+    whole, low = CTC(512, 6000), CTC(512, 6000, rank=96)
+    features = torch.randn(3, 2, 512)
+    assert whole(features).shape == low(features).shape == (3, 2, 6000)
+    product = features @ (low.weight @ low.squeeze.weight).T + low.bias
+    torch.testing.assert_close(low(features), product, atol=1e-4, rtol=1e-4)
+    assert sum(p.numel() for p in low.parameters()) == 96 * (512 + 6000) + 6000
+
+
 @pytest.mark.parametrize("name, theirs", [("densenet121", "densenet121"), ("mobilenetv2_cifar", "mobilenet_v2")])
 def test_torchvisions_weights_fit(name, theirs):
     from models.network.torchvision_schemas import import_torchvision

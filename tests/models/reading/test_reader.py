@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import subprocess
 import sys
@@ -13,30 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import Recogniser, convert, weights
-from models.data.charset import Charset
 from models.network.model import Model
-from models.network.network import build
 from models.reading import recogniser
 from models.weights import checkpoint
-
-ROOT = Path(__file__).resolve().parents[3]
-LETTERS = Charset("abc")
-
-
-def saved(folder, model=Model(hidden=8), **data) -> Path:  # noqa: B008 (Model is frozen)
-    """A checkpoint with the weights that a seed gives."""
-    torch.manual_seed(0)
-    content = {
-        "network": build(model, LETTERS.classes, channels=data.get("channels", 1)).state_dict(),
-        "charset": LETTERS.characters,
-        "recipe": "crnn",
-        "data": {"height": 32, "width": 100, "channels": 1, "keep_ratio": False, "charset": "x", **data},
-        "model": dataclasses.asdict(model),
-    }
-    checkpoint.write(content, folder / "best.pt")
-    return folder / "best.pt"
+from tests.support import ROOT
+from tests.support.checkpoints import LETTERS, saved
+from tests.support.images import encoded, gif, noise, wide_png
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +30,6 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def read(trained) -> Recogniser:
     return Recogniser.load(trained, device="CPU")
-
-
-def noise(height=40, width=120, channels=3, seed=0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 255, (height, width, channels), np.uint8)
-
-
-def encoded(picture: np.ndarray, kind="PNG", **options) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, kind, **options)
-    return file.getvalue()
 
 
 def test_every_kind_of_picture_is_read_alike(read, tmp_path):
@@ -167,19 +140,6 @@ def test_a_phone_turns_and_a_screen_cuts_out(read):
     assert read.prepare(file.getvalue()).shape == (32, 100, 1)
 
 
-def gif() -> bytes:
-    file = io.BytesIO()
-    frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
-    return file.getvalue()
-
-
-def wide_png() -> bytes:
-    file = io.BytesIO()
-    Image.new("1", (10_000, 10_000)).save(file, "PNG")
-    return file.getvalue()
-
-
 BAD = {
     "empty": (lambda: b"", "the file is empty"),
     "text": (lambda: b"hello", "not a picture"),
@@ -198,30 +158,31 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_picture_is_refused_in_a_line(name, read):
     make, reason = BAD[name]
-    with pytest.raises(Refusal, match=reason) as caught:
+    with pytest.raises(UserError, match=reason) as caught:
         read(make())
     assert "\n" not in str(caught.value) and "object at" not in str(caught.value)
 
 
-def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, capsys, monkeypatch):
+def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, monkeypatch):
     out = tmp_path / "crnn.safetensors"
-    convert.main([str(trained), str(out), "--half"])
-    said = capsys.readouterr().out
-    row = eval("{" + said.partition("models/weights: ")[2] + "}", {"Shipped": weights.Shipped})
-    assert row["crnn"] == weights.Shipped(out.name, weights.digest(out), "crnn", "abc", "squeezed to 100 px")
+    manifest = tmp_path / "manifest.json"
+    convert.main([str(trained), str(out), "--half", "--manifest", str(manifest)])
+    shipped = weights.read_manifest(manifest)
+    entry = weights.ShippedWeights(out.name, weights.sha256_of(out), "crnn", "abc", "squeezed to 100 px")
+    assert shipped == {"crnn": entry}
     assert out.stat().st_size < 0.6 * sum(v.nbytes for v in checkpoint.read(trained)["network"].values())
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(weights, "TABLE", row)
+    monkeypatch.setattr(weights, "SHIPPED", shipped)
     for source in (None, "crnn", out):
         found = Recogniser.load(source, device="CPU")
         assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
     out.write_bytes(out.read_bytes()[:-1] + b"x")
-    with pytest.raises(Refusal, match="damaged or replaced"):
+    with pytest.raises(UserError, match="damaged or replaced"):
         Recogniser.load()
 
 
-def test_every_shipped_file_is_what_the_table_says():
-    for name, row in weights.TABLE.items():
+def test_every_shipped_file_is_what_the_manifest_says():
+    for name, row in weights.SHIPPED.items():
         content = checkpoint.read(weights.path(name))
         assert (content["recipe"], content["charset"]) == (row.recipe, row.charset)
         kept, width = content["data"].get("keep_ratio"), content["data"]["width"]
@@ -229,9 +190,9 @@ def test_every_shipped_file_is_what_the_table_says():
 
 
 def test_an_unknown_engine_or_device_is_refused(trained):
-    with pytest.raises(Refusal, match="no engine 'quick'"):
+    with pytest.raises(UserError, match="no engine 'quick'"):
         Recogniser.load(trained, engine="quick")
-    with pytest.raises(Refusal, match="no device 'TPU'"):
+    with pytest.raises(UserError, match="no device 'TPU'"):
         Recogniser.load(trained, device="TPU")
 
 
@@ -241,7 +202,7 @@ def test_importing_models_is_light():
 
 
 def test_a_batch_of_nothing_is_refused(trained):
-    with pytest.raises(Refusal, match="batch_size is at least 1, not 0"):
+    with pytest.raises(UserError, match="batch_size is at least 1, not 0"):
         Recogniser.load(trained, device="CPU", batch_size=0)
 
 

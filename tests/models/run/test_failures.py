@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.errors import Refusal
-from models.data.source import DataError
+from bench.errors import UserError
+from models.data.files import DataError
 from models.dataset import TooManyMissing
 from models.run import failures
 from models.run.signals import Interrupted
@@ -20,7 +20,7 @@ KINDS = {
     "interrupted": [KeyboardInterrupt(), Interrupted(15)],
     "diverged": [Diverged("x")],
     "crash": [RuntimeError("x"), TooManyMissing("x"), RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")],
-    None: [Refusal("x"), DataError("x")],
+    None: [UserError("x"), DataError("x")],
 }
 
 
@@ -41,8 +41,8 @@ def test_the_status_of_a_failure(status):
 def test_a_lost_loader_process_is_named(said, status, told):
     failure = RuntimeError(said)
     assert failures.failure_status(failure) == status
-    with pytest.raises(Refusal, match=told):
-        raise Refusal(failures.failure_message(failure, 8, None, list))
+    with pytest.raises(UserError, match=told):
+        raise UserError(failures.failure_message(failure, 8, None, list))
 
 
 def test_the_batch_that_fits_is_found_by_trying():

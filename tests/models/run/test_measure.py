@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch.distributed as dist
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine import preflight
 from bench.machine.world import World
 from bench.records.record import Record
@@ -39,7 +39,7 @@ class OutOfMemoryError(RuntimeError):
 ENDINGS = {
     "oom": (
         lambda: OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore"),
-        Refusal,
+        UserError,
         "Tried to allocate",
     ),
     "crash": (lambda: RuntimeError("cuDNN error"), RuntimeError, "RuntimeError: cuDNN error"),
@@ -72,10 +72,10 @@ def test_out_of_memory_is_one_line_with_advice(places, monkeypatch):
         raise OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(Training, "train_step", full)
-    with pytest.raises(Refusal, match=r"with --batch-size 8: --batch-size 4 fits, as a trial has just shown"):
+    with pytest.raises(UserError, match=r"with --batch-size 8: --batch-size 4 fits, as a trial has just shown"):
         train.main([*places, *QUICK, "--steps", "2"])
     monkeypatch.setattr(train, "try_batch", lambda *_: full(None, None))
-    with pytest.raises(Refusal, match=r"not even a batch of 1 fits"):
+    with pytest.raises(UserError, match=r"not even a batch of 1 fits"):
         train.main([*places, *QUICK, "--steps", "2"])
 
 
@@ -99,14 +99,14 @@ def test_a_scheduler_that_ends_the_run_leaves_a_record_and_the_old_handler(place
 
 
 def test_a_mistake_of_the_user_leaves_no_record(places, tmp_path):
-    with pytest.raises(Refusal, match="no checkpoint"):
+    with pytest.raises(UserError, match="no checkpoint"):
         test.main([*places, "--device", "CPU", "--checkpoint", "none.pt"])
     assert not (tmp_path / "runs").exists()
 
 
 def test_strict_refuses_where_a_check_warns_and_otherwise_the_record_has_it(places, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(preflight.os, "getloadavg", lambda: (99.0, 0, 0))
-    with pytest.raises(Refusal, match=r"--strict.*load 99\.0"):
+    with pytest.raises(UserError, match=r"--strict.*load 99\.0"):
         train.main([*places, *QUICK, "--steps", "2", "--strict"])
     assert not (tmp_path / "runs").exists()
     train.main([*places, *QUICK, "--steps", "2"])

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.records.record import Record
 from bench.verify import faults
 from models import test, train
@@ -98,9 +98,9 @@ def test_a_set_is_called_as_it_is_asked_to_be_or_as_its_folder(tmp_path):
 
 
 def test_two_sets_of_one_name_and_a_missing_one_are_refused(sets, tmp_path, trained):
-    with pytest.raises(Refusal, match="several sets are called 'first'"):
+    with pytest.raises(UserError, match="several sets are called 'first'"):
         run_test(tmp_path, trained, "--sets", sets / "first", sets / "first")
-    with pytest.raises(Refusal, match="nowhere: no such folder"):
+    with pytest.raises(UserError, match="nowhere: no such folder"):
         run_test(tmp_path, trained, "--sets", sets / "first", sets / "nowhere")
 
 
@@ -130,7 +130,7 @@ def test_texts_are_found_as_asked(sets, tmp_path, trained, options, method):
     ],
 )
 def test_ways_to_read_that_make_no_sense_are_refused(sets, tmp_path, trained, options, reason):
-    with pytest.raises(Refusal, match=reason):
+    with pytest.raises(UserError, match=reason):
         run_test(tmp_path, trained, "--sets", sets / "first", *options)
 
 

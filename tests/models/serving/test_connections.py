@@ -18,12 +18,13 @@ pytest.importorskip("uvicorn")
 import psutil
 from fastapi import HTTPException
 
-from bench.errors import Refusal
-from models.serve import Serve, answered
+from bench.errors import UserError
+from models.serve import ServeOptions, answered
 from models.serving import requests as asked
 from models.serving.limits import Limits
-from tests.models.reading.test_reader import encoded, noise, saved
-from tests.models.serving.test_serve import HEAD, as_form, as_json, post, requests, served
+from tests.support.checkpoints import saved
+from tests.support.images import encoded, noise
+from tests.support.service import HEAD, as_form, as_json, post, requests, served
 
 PATIENCE_S = 0.5
 LIMITS = {"upload-seconds": PATIENCE_S, "answer-seconds": 1, "connections": 10, "requests": 3}
@@ -210,11 +211,11 @@ def test_a_page_elsewhere_cannot_lend_it_its_name(name, service):
 
 
 def test_who_may_call_it_what():
-    assert Serve().host == "127.0.0.1"
+    assert ServeOptions().host == "127.0.0.1"
     own = ["localhost", "127.0.0.1", "[::1]", "127.0.0.1"]
     assert answered([], "127.0.0.1") == own
     assert answered(["words.example"], "127.0.0.1") == [*own, "words.example"]
     assert answered([], "0.0.0.0") == ["*"]
     assert answered(["*.example"], "::") == ["*.example"]
-    with pytest.raises(Refusal, match="is no name"):
+    with pytest.raises(UserError, match="is no name"):
         answered(["a*b"], "0.0.0.0")

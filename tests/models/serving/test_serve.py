@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 import concurrent.futures
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models import Recogniser
 from models.serve import bound, bracketed
-from tests.models.reading.test_reader import encoded, gif, noise, saved, wide_png
+from tests.support import ROOT
+from tests.support.checkpoints import saved
 from tests.support.chromium import chromium
+from tests.support.images import encoded, gif, noise, wide_png
+from tests.support.service import HEAD, as_body, as_form, as_json, as_type, post, served
 
 requests = pytest.importorskip("requests")
-ROOT = Path(__file__).resolve().parents[3]
 LIMITS = ["--limits.megabytes", "1", "--limits.pictures", "8", "--limits.upload-seconds", "1"]
-
-
-@contextmanager
-def served(weights: Path, *options: str, said=None):
-    """A service in a process of its own, and where it is. `said`: a file for what it prints to stderr."""
-    command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", "0", "--device", "CPU"]
-    own = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, *options], stderr=said, **own) as server:
-        try:
-            yield server, server.stdout.readline().split()[-1].rstrip("/")
-        finally:
-            server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +42,6 @@ def service(weights):
 @pytest.fixture(scope="module")
 def reader(weights):
     return Recogniser.load(weights, device="CPU")
-
-
-def post(service, **request) -> requests.Response:
-    return requests.post(f"{service}/recognise", timeout=20, **request)
-
-
-def as_form(*pictures: bytes) -> dict:
-    return {"files": [("images", (f"{n}.png", picture)) for n, picture in enumerate(pictures)]}
-
-
-def as_json(*pictures: bytes) -> dict:
-    return {"json": {"images": [base64.b64encode(picture).decode() for picture in pictures]}}
-
-
-def as_type(kind: str, content: bytes) -> dict:
-    return {"data": content, "headers": {"Content-Type": kind}}
-
-
-def as_body(picture: bytes) -> dict:
-    return as_type("image/png", picture)
 
 
 def test_it_answers_what_the_recogniser_reads(service, reader):
@@ -152,9 +119,6 @@ def raw(service: str, content: bytes, wait: float = 0) -> bytes:
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(content)
         return connection.recv(4096) if wait else b""
-
-
-HEAD = b"POST /recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
 
 
 def test_a_slow_request_is_ended(service):
@@ -240,14 +204,14 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
 
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
 def test_a_port_that_is_none_is_refused(port):
-    with pytest.raises(Refusal, match=f"--port is 0 to 65535, not {port}"):
+    with pytest.raises(UserError, match=f"--port is 0 to 65535, not {port}"):
         bound("127.0.0.1", port)
 
 
 def test_a_browser_opens_the_address_that_is_printed(weights):
     try:
         bound("::1", 0).close()
-    except Refusal:
+    except UserError:
         pytest.skip("this host has no IPv6")
     with served(weights, "--host", "::1") as (_, url):
         assert url.startswith("http://[::1]:")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import DEVICES, Device
 from bench.machine.world import World
 from models.dataset import Batch
@@ -145,7 +145,7 @@ def test_a_recordable_update_reads_its_rate_where_the_schedule_writes_it():
 )
 def test_a_graph_that_cannot_be_is_refused(kind, cards, options, message):
     asked = parse(Train, ["--graph", *options], "models.train")
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(UserError, match=message):
         check_graph(asked, Device(DEVICES[kind], "FP32"), World(size=cards))
 
 

@@ -1,9 +1,11 @@
 """Another alphabet keeps all but the last layer, and says so."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from models.crnn import CRNN
 from models.data.charset import Charset
 from models.network.model import Model
@@ -54,6 +56,38 @@ def test_the_same_alphabet_keeps_everything():
     assert torch.equal(fresh.head.weight, crnn.rnn[1].embedding.weight)
 
 
-def test_weights_of_another_network_are_refused():
-    with pytest.raises(Refusal, match=r"of another network: .* and .* more"):
-        load_pretrained(build(Model(hidden=8), 4), build(Model(hidden=16), 4).state_dict(), "abc", OLD)
+OTHERS = {
+    "another hidden": (Model(hidden=16), OLD, {"backbone"}),
+    "no recurrent layer": (Model(sequence="none"), OLD, {"backbone"}),
+    "no recurrent layer, another alphabet": (Model(sequence="none", head_rank=3), NEW, {"backbone"}),
+    "another head": (Model(hidden=8, head_rank=3), OLD, {"backbone", "sequence"}),
+    "a rectifier more": (Model(hidden=8, rectifier="tps"), OLD, {"backbone", "sequence", "head"}),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_another_network_the_trunk_is_kept(name):
+    model, charset, parts = OTHERS[name]
+    trained, fresh = build(Model(hidden=8), OLD.classes), build(model, charset.classes)
+    before = {key: value.clone() for key, value in fresh.state_dict().items()}
+    said = load_pretrained(fresh, trained.state_dict(), OLD.characters, charset)
+    for key, value in fresh.state_dict().items():
+        kept = key.split(".")[0] in parts
+        assert torch.equal(value, trained.state_dict()[key] if kept else before[key]), key
+    kept, _, anew = said.partition("; the network is another one (")
+    count = sum(key.split(".")[0] in parts for key in before)
+    assert kept.startswith(f"{count} of {len(before)} weights kept: ") and anew.endswith(" anew")
+    assert all(part in kept for part in parts)
+    assert not any(part in anew.rpartition("), so ")[2] for part in parts)
+
+
+def test_the_convolutions_of_another_backbone_are_refused():
+    with pytest.raises(UserError, match=r"of another network: .* and .* more"):
+        load_pretrained(build(Model(hidden=8), 4), build(Model("vgg_separated", hidden=8), 4).state_dict(), "abc", OLD)
+
+
+def test_a_checkpoint_of_this_very_network_that_lacks_a_weight_is_refused():
+    weights, model = build(Model(hidden=8), 4).state_dict(), asdict(Model(hidden=8))
+    del weights["head.bias"], model["head_rank"]
+    with pytest.raises(UserError, match=r"not those of its network: head\.bias is missing"):
+        load_pretrained(build(Model(hidden=8), 4), weights, "abc", OLD, model)

@@ -57,9 +57,9 @@ def judged_once(monkeypatch):
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_64_pictures_are_learned_by_heart(recipe, pictures, tmp_path, judged_once):
     steps, rate = SCHEDULES[kind(recipe)]
-    schedule = ["--optimizer.name", "adamw", "--optimizer.lr_batch", str(BATCH), "--optimizer.schedule", "one_cycle"]
+    schedule = ["--optimizer.name", "adamw", "--optimizer.lr-batch", str(BATCH), "--optimizer.schedule", "one_cycle"]
     places = ["--dataset", str(pictures), "--checkpoints", str(tmp_path / "ck"), "--results", str(tmp_path / "runs")]
-    widths = ["--data.width", str(WIDTH), "--model.rectified_width", str(WIDTH)]
+    widths = ["--data.width", str(WIDTH), "--model.rectified-width", str(WIDTH)]
     options = ["--recipe", recipe, "--batch-size", str(BATCH), "--precision", "AMP", "--device", "CPU"]
     train.main([*places, *options, *widths, *schedule, "--optimizer.lr", str(rate), "--steps", str(steps)])
     [path] = (tmp_path / "runs").glob("*.json")

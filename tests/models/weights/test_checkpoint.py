@@ -2,18 +2,16 @@ import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from bench.errors import Refusal
+from bench.errors import UserError
 from bench.machine.device import Device
 from bench.records.run_name import RunName
 from models.crnn import CRNN
 from models.weights import checkpoint
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support import ROOT
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -31,7 +29,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        Refusal, match=r"No space left on device: [\d,]+ bytes are needed in .*, .* are free; the checkp"
+        UserError, match=r"No space left on device: [\d,]+ bytes are needed in .*, .* are free; the checkp"
     ):
         checkpoint.write_last({"step": 2}, tmp_path)
     assert checkpoint.read(path)["step"] == 1
@@ -54,7 +52,7 @@ def test_when_none_can_be_read_the_run_does_not_quietly_begin_again(tmp_path):
     checkpoint.write_last({"step": 1}, tmp_path)
     (tmp_path / "last.pt").write_bytes(b"")
     with pytest.raises(
-        Refusal, match=r"no checkpoint there can be read \(last.damaged\); start again without --resume"
+        UserError, match=r"no checkpoint there can be read \(last.damaged\); start again without --resume"
     ):
         checkpoint.read_last(tmp_path)
 
@@ -63,7 +61,7 @@ def test_a_folder_is_trained_in_by_one_process_and_cleared_of_what_a_killed_one_
     (tmp_path / "last.partial77").write_bytes(b"half")
     checkpoint.claim(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
-    other = f"from pathlib import Path; from models import checkpoint; checkpoint.claim(Path({str(tmp_path)!r}))"
+    other = f"import pathlib; from models.weights import checkpoint; checkpoint.claim(pathlib.Path({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", other], cwd=ROOT, capture_output=True, text=True)
     assert "another process trains there" in done.stderr
 
@@ -84,7 +82,7 @@ def test_a_truncated_checkpoint_is_one_line(tmp_path):
     path = tmp_path / "last.pt"
     checkpoint.write({"weights": torch.zeros(10_000)}, path)
     path.write_bytes(path.read_bytes()[:9_000])
-    with pytest.raises(Refusal, match="not a readable checkpoint"):
+    with pytest.raises(UserError, match="not a readable checkpoint"):
         checkpoint.read(path)
 
 
@@ -97,7 +95,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path, save in (("a.pt", torch.save), ("b.pt", lambda o, p: (tmp_path / p).write_bytes(pickle.dumps(o)))):
         save({"format": 1, "network": Payload()}, path)
-        with pytest.raises(Refusal, match="not a readable checkpoint"):
+        with pytest.raises(UserError, match="not a readable checkpoint"):
             checkpoint.read(tmp_path / path)
     assert not (tmp_path / "HACKED").exists()
 
@@ -106,11 +104,11 @@ def test_another_alphabet_and_another_network_are_refused(tmp_path):
     network = CRNN(classes=11)
     content = {"network": network.state_dict(), "charset": "0123456789", "recipe": "crnn"}
     checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "crnn")
-    with pytest.raises(Refusal, match="trained with the recipe 'crnn', not 'rare'"):
+    with pytest.raises(UserError, match="trained with the recipe 'crnn', not 'rare'"):
         checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "rare")
-    with pytest.raises(Refusal, match="trained for another alphabet"):
+    with pytest.raises(UserError, match="trained for another alphabet"):
         checkpoint.load_network(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz", "crnn")
-    with pytest.raises(Refusal, match=r"of another network.*rnn\.0"):
+    with pytest.raises(UserError, match=r"of another network.*rnn\.0"):
         checkpoint.load_network(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789", "crnn")
 
 

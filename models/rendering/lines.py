@@ -1,0 +1,154 @@
+"""Lines of text, Chinese above all: as a printer sets them, as a page is scanned or faxed, as a photograph shows them.
+
+Written for labels that are read as they are: nothing readable is drawn that the label does not have, but for halves of
+the lines above and below. Contrast has a floor, since a character of twenty strokes is lost in noise sooner than a
+letter is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from models.rendering.drawing import EM, draw
+from models.rendering.fonts import Face
+from models.rendering.hard import away, dilate, paint
+from models.rendering.street import among_others, turned, turned_back, without
+from models.rendering.texture import crop
+from models.rendering.warping import View, bend, project
+
+HEIGHT = 32  # pixels
+NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top, the right, the bottom
+
+
+def lines(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
+    """A line as it is printed, scanned or photographed: (32, W) uint8."""
+    face, kind = faces[rng.integers(len(faces))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
+    mask = ruled(set_type(text, rng, face, kind), rng)
+    mask, cut = neighboured(mask, text, rng, face)
+    if kind == "page" and rng.random() < 0.08:
+        mask = dotted(mask, rng)
+    height = round(HEIGHT / (1 - cut[1] - cut[3]))
+    seen = without(project(Image.fromarray(mask), view(mask, rng, kind, any(cut)), height), cut)
+    seen = np.asarray(Image.fromarray(seen).resize((seen.shape[1], HEIGHT), Image.Resampling.BILINEAR))
+    return seen_by_camera(seen, rng, kind)
+
+
+def set_type(text: str, rng: np.random.Generator, face: Face, kind: str) -> np.ndarray:
+    """The line's mask: spacing, weight and, on photographs, a curve."""
+    chance = rng.random()
+    spacing = rng.normal(0, 0.02) if chance < 0.7 else rng.uniform(0, 0.25)
+    if chance > 0.94 and len(text) < 9:
+        spacing = rng.uniform(0.25, 0.8)
+    mask = draw(text, face, spacing * EM, box=True)
+    if rng.random() < 0.15:
+        mask = dilate(mask, 1)
+    if kind == "photo" and rng.random() < 0.15 and len(text) > 2:
+        mask = bend(mask, rng.normal(0, 0.15) * EM)
+    return mask
+
+
+def ruled(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Now and then a rule under or over the line, or the sides of a table's cell."""
+    if rng.random() < 0.12:
+        side = 3 if rng.random() < 0.7 else 1
+        mask = turned_back(with_bar(turned(mask, side), rng), side)
+    for side in (0, 2):
+        if rng.random() < 0.05:
+            mask = turned_back(with_bar(turned(mask, side), rng, least=4), side)
+    return mask
+
+
+def with_bar(mask: np.ndarray, rng: np.random.Generator, least: int = 1) -> np.ndarray:
+    """The mask with a bar at its right."""
+    gap, bar = int(rng.integers(least, least + 5)), int(rng.integers(1, 4))
+    return np.pad(np.pad(mask, ((0, 0), (0, gap))), ((0, 0), (0, bar)), constant_values=255)
+
+
+def neighboured(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, tuple]:
+    """The mask with parts of the lines above and below, of which most is cut off; their text is this one's, mixed."""
+
+    def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndarray:
+        return draw("".join(rng.permutation(list(word * 2))).strip() or word, face)
+
+    return among_others(mask, text, rng, face, NEIGHBOURS, other, (0.65, 0.95))
+
+
+def dotted(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As a dot-matrix printer prints: rows, now and then columns too, of gaps."""
+    mask, period = mask.copy(), int(rng.integers(3, 5))
+    mask[rng.integers(period) :: period] //= 3
+    if rng.random() < 0.4:
+        mask[:, rng.integers(period) :: period] //= 3
+    return mask
+
+
+def view(mask: np.ndarray, rng: np.random.Generator, kind: str, close: bool) -> View:
+    """From where the line is seen: its ends rise or fall by a few pixels, however long it is."""
+    width = HEIGHT * mask.shape[1] / mask.shape[0]
+    strong = 2.0 if kind == "photo" else 0.7
+    turn = np.clip(rng.normal(0, strong) / max(width, HEIGHT), -0.08, 0.08)
+    stretch = np.exp(rng.normal(-0.05, 0.1) if rng.random() < 0.75 else rng.uniform(-0.6, 0.3))
+    slant = rng.normal(0, 0.04 * strong) + (0.2 if rng.random() < 0.04 else 0)
+    left, right = rng.uniform(0, 8, 2)
+    if rng.random() < 0.15:
+        right += rng.uniform(0, 60)
+    top, bottom = (0, 0) if close else rng.uniform(-0.5, 5, 2)
+    return View(stretch, slant, np.exp(rng.normal(0, 0.015 * strong)), turn, (left, top, right, bottom))
+
+
+def seen_by_camera(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Grey levels, blur, few pixels and noise."""
+    ground, text = levels(rng, kind)
+    contrast = abs(text - ground)
+    picture = np.full(seen.shape, ground, np.float32)
+    if kind != "page" or rng.random() < 0.2:
+        surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
+        picture += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
+    paint(picture, seen * np.float32(1 / 255), text)
+    picture = coarse(blurred(picture, rng, kind), rng, kind)
+    most = contrast / 7
+    strength = min(rng.exponential(1.2) if rng.random() < 0.8 else rng.uniform(3, 10), most)
+    picture += crop("grain", picture.shape, rng) * np.float32(strength)
+    if kind == "page" and rng.random() < 0.12:
+        picture = faxed(picture, ground, text, rng)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
+    """Grey levels of ground and text."""
+    if kind == "page":
+        ground, text = rng.uniform(215, 255), rng.uniform(0, 120)
+        return (text, ground) if rng.random() < 0.1 else (ground, text)
+    ground = rng.uniform(60, 255) if rng.random() < 0.8 else rng.uniform(0, 255)
+    least = 55 if kind == "print" else 65
+    contrast = rng.uniform(least, 220)
+    text = away(ground, contrast, rng) if rng.random() < 0.25 or ground < contrast else ground - contrast
+    return (ground, text) if abs(text - ground) >= least else (max(ground, 255 - ground), 40.0)
+
+
+def blurred(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+    if rng.random() < 0.35:
+        return picture
+    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    radius = rng.uniform(0.2, {"print": 1.0, "page": 0.7, "photo": 1.15}[kind])
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+
+
+def coarse(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """With fewer pixels, and those enlarged: a crop of 18 px is common."""
+    if rng.random() > 0.3:
+        return picture
+    image, share = Image.fromarray(picture), rng.uniform(0.5, 0.9)
+    small = image.resize([max(round(size * share), 1) for size in image.size], Image.Resampling.BILINEAR)
+    way = Image.Resampling.NEAREST if kind == "page" and rng.random() < 0.1 else Image.Resampling.BICUBIC
+    return np.array(small.resize(image.size, way))
+
+
+def faxed(picture: np.ndarray, ground: float, text: float, rng: np.random.Generator) -> np.ndarray:
+    """Black and white alone, with a few specks."""
+    black = np.abs(picture - text) < np.abs(picture - ground) * rng.uniform(0.95, 1.6)  # thin strokes stay
+    specks = rng.random(picture.shape) < rng.uniform(0, 0.012)
+    return np.where(black ^ specks, np.float32(text), np.float32(ground))
