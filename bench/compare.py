@@ -18,105 +18,90 @@ from pathlib import Path
 from typing import Annotated
 
 from bench.errors import UserError, run_cli
+from bench.files import ROOT
 from bench.judging import ci, noise, verdict
 from bench.judging.outcome import Outcome
-from bench.judging.pairs import ROOT, Build, RunFailed, image, revision
+from bench.judging.pairs import Build, RunFailed, check_out, container_image
 from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, tolerances
-from bench.judging.sitting import Sitting
-from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, Finding
+from bench.judging.session import PairedSession
+from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL
 from bench.machine.processes import last_line
 from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
-from bench.records.record import Record
 from bench.records.run_name import RunName
 
+# An image has a canary of its own, where it was when the image was built.
+IN_IMAGE = (
+    "for name in bench.canary bench.machine.canary bench.judging.canary; do"
+    ' [[ ! -f ${name//.//}.py ]] || exec python -m $name "$0"; done'
+)
 
-def canary(build: Build, run: str, folder: Path) -> dict[str, float]:
-    """Milliseconds of the fixed works, on the device of the run."""
+
+def time_canary(build: Build, run: str, folder: Path) -> dict[str, float]:
+    """Milliseconds of the fixed works on the device of the run: this checkout's canary, in a container the image's."""
     device = os.environ.get("DEVICE") or RunName.parse(run).device or "best"
-    command = [*build.python, "-m", "bench.machine.canary", device]
-    done = subprocess.run(command, cwd=ROOT, env=build.environment(run, folder), capture_output=True, text=True)
+    environment = build.environment(run, folder)
+    command = build.shell("bash", "-c", IN_IMAGE, device)
+    if not build.image:
+        command, environment["PYTHONPATH"] = [sys.executable, "-m", "bench.canary", device], str(ROOT)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"the canary did not run: {last_line(done.stderr)}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    times: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return times
 
 
-def moved(before: dict[str, float], after: dict[str, float]) -> tuple[float, str]:
+def largest_shift(before: dict[str, float], after: dict[str, float]) -> tuple[float, str]:
     """The largest relative change of a work's time, positive is slower, and which work it was."""
     return max(((after[name] / before[name] - 1, name) for name in before), key=lambda change: abs(change[0]))
 
 
-def sit(sitting: Sitting, looks: tuple[int, ...]) -> list[Finding]:
-    """Pairs until every verdict is closed, or one has failed, or the last look is over."""
-    done = 0
-    for look in looks:
-        sitting.extend(done, look - done)
-        done = look
-        findings = verdict.judge(sitting.evidence(), len(looks))
-        if verdict.overall(findings) != AMBIGUOUS:
-            break
-    return findings
-
-
-def calibrate(sitting: Sitting, folder: Path) -> None:
-    """Keep what this A/A sitting says of the noise, and print what the gate can see with it."""
-    evidence = sitting.evidence()
-    for run, sides in sitting.records.items():
+def calibrate(session: PairedSession, folder: Path) -> None:
+    """Keep what this A/A session shows of the noise, and print what the gate can see with it."""
+    evidence = session.evidence()
+    for run, sides in session.records.items():
         first = sides["base"][0]
         mine = {e.metric: e for e in evidence if e.cell == run}
         spreads = {name: noise.Spread(e.error * e.n**0.5, e.n) for name, e in mine.items()}
-        path = noise.store(first.cell["card"], cells.key(first), run, spreads, folder)
+        path = noise.store_noise(first.cell["card"], cells.key(first), run, spreads, folder)
         for name, spread in spreads.items():
             size = spread.detects(mine[name].tolerance, len(evidence))
-            print(f"  {run} {name}: pairs spread by {spread.sd:.2%}; a loss of {size:.2%} is found in 9 of 10 sittings")
+            print(f"  {run} {name}: pairs spread by {spread.sd:.2%}; a loss of {size:.2%} is found in 9 of 10 sessions")
     print(f"noise model: {path}")
 
 
-def advertise(sitting: Sitting) -> list[str]:
+def advertise(session: PairedSession) -> list[str]:
     """What the stored noise model of this card promises for these cells."""
-    lines, tests = [], len(sitting.runs) * len(sitting.chosen)
-    for run, sides in sitting.records.items():
+    lines, tests = [], len(session.runs) * len(session.chosen)
+    for run, sides in session.records.items():
         first = sides["base"][0]
-        known = noise.load(first.cell["card"]).get(cells.key(first), {})
+        known = noise.load_noise(first.cell["card"]).get(cells.key(first), {})
         lines += [
-            f"{run} {name}: detects {spread.detects(sitting.chosen[name], tests):.2%}"
+            f"{run} {name}: detects {spread.detects(session.chosen[name], tests):.2%}"
             for name, spread in known.items()
-            if name in sitting.chosen
+            if name in session.chosen
         ]
     return lines or ["this card and cell were never calibrated: compare.sh --calibrate says what can be detected"]
 
 
-def judged(sitting: Sitting, looks: tuple[int, ...]) -> Outcome:
-    """The whole sitting: canary, pairs, canary, verdict."""
-    base, run = sitting.builds["base"], sitting.runs[0]
-    before = canary(base, run, sitting.folder)
+def judge_session(session: PairedSession, looks: tuple[int, ...]) -> Outcome:
+    """The whole session: canary, pairs, canary, verdict."""
+    base, run = session.builds["base"], session.runs[0]
+    before = time_canary(base, run, session.folder)
     try:
-        findings = sit(sitting, looks)
+        findings = session.run_pairs(looks)
     except RunFailed as failure:
-        return Outcome(title(sitting), FAIL, [], [f"the candidate does not run: {failure}"])
-    shift, work = moved(before, canary(base, run, sitting.folder))
-    notes = [f"the canary moved by {shift:+.1%} ({work})", *advertise(sitting)]
-    if count := sitting.unsteady():
-        notes.append(f"{count} of {sum(map(len, both(sitting)))} runs did not end with status ok; they are counted")
+        return Outcome(session.title, FAIL, [], [f"the candidate does not run: {failure}"])
+    shift, work = largest_shift(before, time_canary(base, run, session.folder))
+    notes = [f"the canary moved by {shift:+.1%} ({work})", *advertise(session)]
+    records = session.every_record
+    if unsteady := sum(record.status != "ok" for record in records):
+        notes.append(f"{unsteady} of {len(records)} runs did not end with status ok; they are counted")
     outcome = verdict.overall(findings)
     if abs(shift) > CANARY_MOVED:
-        notes[0] += f", more than {CANARY_MOVED:.0%}: the host or the card changed, whatever the code did"
+        notes[0] += f", more than {CANARY_MOVED:.0%}: the host or the card changed, not (only) the code"
         outcome = AMBIGUOUS
-    return Outcome(title(sitting), outcome, findings, notes)
-
-
-def both(sitting: Sitting) -> list[list[Record]]:
-    return [records for sides in sitting.records.values() for records in sides.values()]
-
-
-def title(sitting: Sitting) -> str:
-    return " against ".join(called(sitting.builds[side]) for side in ("candidate", "base"))
-
-
-def called(build: Build) -> str:
-    """A build by the name it was given and what that was; a bare commit once."""
-    commit = build.commit.removeprefix("sha256:")[:9]
-    return commit if build.name.startswith(commit) else f"{build.name} ({commit})"
+    return Outcome(session.title, outcome, findings, notes)
 
 
 @dataclass
@@ -173,17 +158,17 @@ def main(argv: list[str] | None = None) -> None:
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--keep {folder}: it holds another sitting's records; name an empty folder")
-    build = image if options.images else revision
+        raise UserError(f"--keep {folder}: it holds another session's records; name an empty folder")
+    build = container_image if options.images else check_out
     with ExitStack() as stack:
         builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}
-        sitting = Sitting(builds, runs, chosen, folder, passed_on, options.timeout)
-        outcome = judged(sitting, LOOKS[-1:] if options.calibrate else LOOKS)
+        session = PairedSession(builds, runs, chosen, folder, passed_on, options.timeout)
+        outcome = judge_session(session, LOOKS[-1:] if options.calibrate else LOOKS)
     print(outcome.console())
     if options.calibrate and outcome.findings:
-        calibrate(sitting, noise.BASELINES)
+        calibrate(session, noise.BASELINES)
     print(f"records: {folder}")
-    ci.tell(outcome, options)
+    ci.publish(outcome, options)
     sys.exit(EXIT[outcome.verdict])
 
 

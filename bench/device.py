@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from bench.machine.device import best, inventory
+from bench.machine.discovery import best, inventory
 from bench.options import Command
 from bench.records.provenance import cpu_name
 

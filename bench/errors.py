@@ -33,7 +33,8 @@ def run_cli(main: Callable[[], object], program: str) -> None:
     Of several ranks on a host the first speaks; another has its turn only when the first has nothing to say. The
     launcher is told, because starting again would not help.
     """
-    faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
+    if sys.__stderr__:
+        faulthandler.enable(sys.__stderr__)  # a bus error (a file cut short under its map) is not silent
     try:
         main()
     except UserError as refusal:
@@ -45,7 +46,7 @@ def run_cli(main: Callable[[], object], program: str) -> None:
         sys.exit(2)
 
 
-def seconds(variable: str, default: str) -> float:
+def seconds_setting(variable: str, default: str) -> float:
     """A time that the environment sets. A module reads it before its program can answer, so this ends the process."""
     value = os.environ.get(variable) or default
     with suppress(ValueError):  # which is said below
@@ -70,13 +71,13 @@ def one_line(text: object) -> str:
     return re.sub("[\n\u2028\u2029]", " ", plain(text))
 
 
-def markdown(text: object) -> str:
+def escape_markdown(text: object) -> str:
     """For a cell of a Markdown table: no pipe ends it, no tag, link (a bare address is one) or emphasis begins."""
     escaped = re.sub(r"([\\`*_~\[\]|#]|:(?=//)|(?<=www)\.)", r"\\\1", one_line(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def spreadsheet(text: object) -> str:
+def escape_csv(text: object) -> str:
     """For CSV: a spreadsheet would run a cell that begins like a formula (OWASP, CSV injection); a number is none."""
     line = one_line(text)
     is_number = re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", line)

@@ -1,4 +1,4 @@
-"""Writing where there may be no room: what is said, and what goes on without it. No torch here."""
+"""Writing files whole, log lines that stop no run, and messages for a disk that is full. No torch here."""
 
 from __future__ import annotations
 
@@ -11,24 +11,44 @@ from pathlib import Path
 
 from bench.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[1]  # of the checkout
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def size(bytes_: int) -> str:
+def format_bytes(bytes_: int) -> str:
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if bytes_ >= unit / 10:
             return f"{bytes_ / unit:,.1f} {name}"
     return f"{bytes_:,} bytes"
 
 
-def lacking(error: OSError, needed: int, folder: Path) -> str:
-    """The reason of a failed write of so many bytes; where room is what lacks, how much of it."""
+def write_file(path: Path, content: str | bytes) -> Path:
+    """Write a file so that a reader sees all of it or none; folders are made. Text is UTF-8. Raises OSError."""
+    data = content.encode("utf8") if isinstance(content, str) else content
+    if path.exists() and not path.is_file():  # /dev/stdout, a pipe
+        path.write_bytes(data)
+        return path
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def write_error_reason(error: OSError, needed: int, folder: Path) -> str:
+    """Why writing `needed` bytes to a folder failed; on a full disk also how much room there is."""
     reason = error.strerror or str(error)
     if error.errno == errno.EFBIG:
-        return f"{reason}: {size(needed)} are needed in {folder}, and `ulimit -f` or the file system allows less"
+        return (
+            f"{reason}: {format_bytes(needed)} are needed in {folder}, and `ulimit -f` or the file system allows less"
+        )
     if error.errno not in FULL:
         return reason
-    return f"{reason}: {size(needed)} are needed in {folder}, {size(shutil.disk_usage(folder).free)} are free"
+    free = format_bytes(shutil.disk_usage(folder).free)
+    return f"{reason}: {format_bytes(needed)} are needed in {folder}, {free} are free"
 
 
 def refuse_unwritable(folder: Path, option: str) -> None:
@@ -38,8 +58,8 @@ def refuse_unwritable(folder: Path, option: str) -> None:
         raise UserError(f"{folder}: cannot be written to; choose another {option}")
 
 
-def say(*words) -> None:
-    """Print a line of the log. A log that cannot be written (its disk is full, its reader is gone) stops no run."""
+def say(*words: object) -> None:
+    """Print a line of the log. A log that cannot be written (full disk, closed pipe) stops no run."""
     try:
         print(*words, flush=True)
     except OSError as error:
@@ -49,6 +69,6 @@ def say(*words) -> None:
 
 
 def warn(sentence: str) -> None:
-    """Say it on stderr; when that cannot be written either, nobody can be told."""
+    """A warning on stderr; dropped when stderr cannot be written either."""
     with suppress(OSError):
         print(f"warning: {sentence}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """Is a record worse than the committed baseline of the same card and key? `python -m bench.gate RECORD...`.
 
 Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS or new (no baseline of this card and key), 2 misuse. A cheap screen: builds
-compared in one sitting (run_scripts/compare.sh) see much smaller changes. No torch here.
+compared in one session (run_scripts/compare.sh) see much smaller changes. No torch here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -22,25 +22,29 @@ from bench.judging.verdict import EXIT, NEW, Evidence, Finding
 from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
 from bench.records.record import RUNS, Record
-from bench.report import believed, record_files
+from bench.reporting.load import find_records, load_valid
 
 
-def against(base: dict, group: list[Record], chosen: dict[str, Tolerance], folder: Path) -> list[Evidence]:
-    """Evidence on each metric that both sides measured: two samples of runs from different sittings."""
-    known = noise.load(group[0].cell["card"], folder).get(cells.key(group[0]), {})
+def compare_with_baseline(
+    base: dict[str, Any], group: list[Record], chosen: dict[str, Tolerance], folder: Path
+) -> list[Evidence]:
+    """Evidence on each metric that both sides measured: two samples of runs from different sessions."""
+    known = noise.load_noise(group[0].cell["card"], folder).get(cells.key(group[0]), {})
     found = []
     for name, tolerance in chosen.items():
         old = base["values"].get(name) or []
         new = [value for value in map(tolerance.read, group) if value is not None]
         if old and new:
-            found.append(unpaired(group[0].run, name, old, new, tolerance, known.get(name)))
+            found.append(unpaired_evidence(group[0].run, name, old, new, tolerance, known.get(name)))
     return found
 
 
-def unpaired(cell: str, metric: str, old: list[float], new: list[float], tolerance: Tolerance, known) -> Evidence:
+def unpaired_evidence(
+    cell: str, metric: str, old: list[float], new: list[float], tolerance: Tolerance, known: noise.Spread | None
+) -> Evidence:
     """The change between two samples. Their own spread tells the noise; with one run a side, the calibration does."""
     zero = [1.0] if not tolerance.absolute else [0.0]
-    a, b = (verdict.signed(zero * len(side), side, tolerance) for side in (old, new))
+    a, b = (verdict.signed_changes(zero * len(side), side, tolerance) for side in (old, new))
     df = len(a) + len(b) - 2
     if df:
         variance = (a.var() * len(a) + b.var() * len(b)) / df
@@ -52,16 +56,16 @@ def unpaired(cell: str, metric: str, old: list[float], new: list[float], toleran
     return Evidence(cell, metric, float(b.mean() - a.mean()), error, df, len(b), tolerance)
 
 
-def judged(records: list[Record], chosen: dict[str, Tolerance], folder: Path) -> Outcome:
+def judge_records(records: list[Record], chosen: dict[str, Tolerance], folder: Path) -> Outcome:
     evidence, findings, notes = [], [], []
-    for group in cells.grouped(records):
+    for group in cells.group_repeats(records):
         first = group[0]
-        base = baselines.load(first, folder)
+        base = baselines.load_baseline(first, folder)
         if base is None:
             notes.append(f"{first.run} on {first.cell['card']}: {baselines.why_new(first, folder)}")
-            findings.append(new(first, chosen))
+            findings.append(no_baseline(first, chosen))
         else:
-            evidence += against(base, group, chosen, folder)
+            evidence += compare_with_baseline(base, group, chosen, folder)
     findings += verdict.judge(evidence, looks=1) if evidence else []
     if any(one.df is None for one in evidence):
         notes.append("one run a side says nothing of the noise: repeat the run, or calibrate (compare.sh --calibrate)")
@@ -70,20 +74,20 @@ def judged(records: list[Record], chosen: dict[str, Tolerance], folder: Path) ->
     return Outcome("records against their baselines", verdict.overall(findings), findings, notes)
 
 
-def new(record: Record, chosen: dict[str, Tolerance]) -> Finding:
+def no_baseline(record: Record, chosen: dict[str, Tolerance]) -> Finding:
     metric = next(iter(chosen))
     return Finding(Evidence(record.run, metric, 0.0, 0.0, None, 0, chosen[metric]), NEW, 0.0, 0.0, "no baseline")
 
 
-def self_test(sittings: int) -> None:
+def self_test(sessions: int) -> None:
     """Print the rates on hosts whose truth is known; exit 1 where they are not what the policy promises."""
-    from bench.judging.power import HOSTS, trial
+    from bench.judging.power import HOSTS, run_trials
 
-    frame = pd.DataFrame([trial(host, sittings) for host in HOSTS])
-    print(f"{sittings} sittings each; promised: false alarms <= {FALSE_ALARM:.0%}, found >= {POWER:.0%}")
+    frame = pd.DataFrame([run_trials(host, sessions) for host in HOSTS])
+    print(f"{sessions} sessions each; promised: false alarms <= {FALSE_ALARM:.0%}, found >= {POWER:.0%}")
     print(frame.to_markdown(index=False, floatfmt=".2f"))
     # Rates of so few trials scatter: 3 standard errors are allowed.
-    slack = 3 * np.sqrt(FALSE_ALARM / sittings) * 100, 3 * np.sqrt(POWER * (1 - POWER) / sittings) * 100
+    slack = 3 * np.sqrt(FALSE_ALARM / sessions) * 100, 3 * np.sqrt(POWER * (1 - POWER) / sessions) * 100
     alarms, found = frame["false alarms %"].max(), frame["found %"].min()
     sys.exit(int(alarms > FALSE_ALARM * 100 + slack[0] or found < POWER * 100 - slack[1]))
 
@@ -105,7 +109,7 @@ class GateOptions(ci.CiOptions):
     margin: Annotated[list[str], Metavar("METRIC=SHARE")] = field(default_factory=list)
     """A loss that is accepted"""
     self_test: bool = False
-    """Try the gate on synthetic sittings and print its rates"""
+    """Try the gate on synthetic sessions and print its rates"""
     sittings: Annotated[int, Bounds(1)] = 2000
     """Of the self-test, for each host"""
 
@@ -118,16 +122,16 @@ def main(argv: list[str] | None = None) -> None:
     if options.self_test:
         self_test(options.sittings)
     chosen = tolerances(options.metrics, options.margin)
-    records = believed(record_files(options.places))
+    records = load_valid(find_records(options.places))
     if not records:
         raise UserError("no record is left to judge")
     if options.promote:
-        for group in cells.grouped(records):
-            print(f"baseline: {baselines.store(group, options.baselines)}")
+        for group in cells.group_repeats(records):
+            print(f"baseline: {baselines.store_baseline(group, options.baselines)}")
         return
-    outcome = judged(records, chosen, options.baselines)
+    outcome = judge_records(records, chosen, options.baselines)
     print(outcome.console())
-    ci.tell(outcome, options)
+    ci.publish(outcome, options)
     sys.exit(EXIT[outcome.verdict])
 
 

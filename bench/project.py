@@ -2,7 +2,7 @@
 
 Data parallel training: every card computes its step and the gradients go round a ring, bucket by bucket, as the
 backward pass makes them (Patarasuk and Yuan 2009; Li et al. 2020 for torch's buckets). docs/performance.md has the
-model beside measurements over links limited on purpose. No torch here.
+model next to measurements over links limited on purpose. No torch here.
 
 Not in the model: cards that wait for the slowest of them, other traffic on the link, and a loader that falls behind.
 """
@@ -24,30 +24,6 @@ CARDS = (8, 16, 32, 64, 128, 256, 512, 1024)
 PARAMETERS = 8_331_301  # of CRNN with 37 classes
 BACKWARD = 2 / 3  # of a step's computing: the gradients of inputs and of weights, each as much as the forward pass
 FIRST_BUCKET_MB, BUCKET_MB = 1, 25  # MiB, of torch's DistributedDataParallel
-
-
-@dataclass
-class ProjectOptions:
-    """Predict what many cards would do from the record of one."""
-
-    records: Annotated[list[Path], Positional("RECORD")]
-    """Of training runs on one card"""
-    bandwidth_gbit: Annotated[float, Bounds(above=0)]
-    """Gbit/s of a card's link, one way"""
-    latency_us: Annotated[float, Bounds(above=0)] = 5.0
-    """Of a message to the next card"""
-    cards: Annotated[tuple[int, ...], Bounds(1, 1 << 20)] = CARDS
-    parameters: Annotated[int, Bounds(1)] = PARAMETERS
-    """Default: CRNN's"""
-    gradient_bytes: Literal[2, 4] = 4
-    """2 when sent as bfloat16"""
-    bucket_mb: Annotated[float, Bounds(above=0)] = BUCKET_MB
-    """MiB; the default is torch's"""
-    backward: Annotated[float, Bounds(above=0, most=1)] = BACKWARD
-    """Share of computing"""
-
-
-COMMAND = Command("bench.project", ProjectOptions, "results/runs/CRNN_AMP_30E_1GPU_Train.*.json --bandwidth-gbit 400")
 
 
 @dataclass(frozen=True)
@@ -93,9 +69,9 @@ class Work:
         return self.compute_s / self.step_s(cards, link)
 
 
-def measured(record: Record) -> float:
-    """Seconds of computing in a step of this record. Raises UserError where it tells nothing of that."""
-    if record.task != "Train" or record.cell.get("cards") != 1:
+def compute_seconds(record: Record) -> float:
+    """Seconds of computing in a step of this record. Raises UserError for a record that does not hold it."""
+    if record.task != "Train" or record.cell["cards"] != 1:
         raise UserError(f"{record.run}: want the record of a training run on one card, which exchanges nothing")
     mean_ms, wait = record.throughput.get("step_mean_ms"), record.throughput.get("data_wait_share") or 0.0
     if not mean_ms:
@@ -103,27 +79,51 @@ def measured(record: Record) -> float:
     return mean_ms / 1e3 * (1 - wait)
 
 
-def projection(record: Record, options: ProjectOptions) -> str:
-    compute_s, batch = measured(record), record.cell["batch_per_card"]
+def projection_table(record: Record, options: ProjectOptions) -> str:
+    seconds, batch = compute_seconds(record), record.cell["batch_per_card"]
     size = options.parameters * options.gradient_bytes
     scale = options.bucket_mb * 2**20
-    work = Work(compute_s, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
+    work = Work(seconds, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
     link = Link(options.bandwidth_gbit * 1e9 / 8, options.latency_us / 1e6)
     rows = []
     for cards in (1, *options.cards):
         step_s = work.step_s(cards, link)
         rows.append([cards, step_s * 1e3, work.efficiency(cards, link), cards * batch / step_s])
     title = (
-        f"{record.run} on {record.cell['card']}: {compute_s * 1e3:.2f} ms of computing a step of {batch} pictures, "
+        f"{record.run} on {record.cell['card']}: {seconds * 1e3:.2f} ms of computing a step of {batch} images, "
         f"{size / 1e6:.1f} MB of gradients; {options.bandwidth_gbit:g} Gbit/s one way, {options.latency_us:g} us"
     )
     headers = ["cards", "ms a step", "efficiency", "images/s"]
     return f"{title}\n\n{tabulate(rows, headers, 'github', floatfmt=('', '.2f', '.3f', ',.0f'))}"
 
 
+@dataclass
+class ProjectOptions:
+    """Predict what many cards would do from the record of one."""
+
+    records: Annotated[list[Path], Positional("RECORD")]
+    """Of training runs on one card"""
+    bandwidth_gbit: Annotated[float, Bounds(above=0)]
+    """Gbit/s of a card's link, one way"""
+    latency_us: Annotated[float, Bounds(above=0)] = 5.0
+    """Of a message to the next card"""
+    cards: Annotated[tuple[int, ...], Bounds(1, 1 << 20)] = CARDS
+    parameters: Annotated[int, Bounds(1)] = PARAMETERS
+    """Default: CRNN's"""
+    gradient_bytes: Literal[2, 4] = 4
+    """2 when sent as bfloat16"""
+    bucket_mb: Annotated[float, Bounds(above=0)] = BUCKET_MB
+    """MiB; the default is torch's"""
+    backward: Annotated[float, Bounds(above=0, most=1)] = BACKWARD
+    """Share of computing"""
+
+
+COMMAND = Command("bench.project", ProjectOptions, "results/runs/CRNN_AMP_30E_1GPU_Train.*.json --bandwidth-gbit 400")
+
+
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    print("\n\n".join(projection(Record.load(path), options) for path in options.records))
+    print("\n\n".join(projection_table(Record.load(path), options) for path in options.records))
 
 
 if __name__ == "__main__":

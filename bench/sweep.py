@@ -18,17 +18,134 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from bench.errors import UserError, one_line, run_cli
+from bench.files import ROOT
 from bench.machine import processes
-from bench.machine.processes import Ended, classified
+from bench.machine.processes import RUN_SCRIPT, Ended, classify_end, this_python
 from bench.options import Bounds, Command, Metavar, Positional
 from bench.records.record import RUNS
 from bench.records.run_name import RunName
 from bench.reporting.rows import Failure
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def expand_braces(pattern: str) -> list[str]:
+    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. UserError for a broken one."""
+    pieces = re.split(r"\{([^{}]*)\}", pattern)
+    if any(mark in piece for piece in pieces[::2] for mark in "{}"):
+        raise UserError(f"'{pattern}': a brace is not closed, or braces are nested")
+    choices = [alternatives(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    return ["".join(words) for words in product(*choices)]
+
+
+def alternatives(text: str) -> list[str]:
+    if span := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+        return [str(number) for number in range(int(span[1]), int(span[2]) + 1)]
+    return text.split(",")
+
+
+def expand_runs(patterns: list[str]) -> list[str]:
+    """Every run once, in order, spelled as the house spells it (2CPU is 2CPUs)."""
+    return list(dict.fromkeys(str(RunName.parse(name)) for pattern in patterns for name in expand_braces(pattern)))
+
+
+def start_run(run: str, options: list[str], results: Path, timeout_s: float) -> Ended:
+    """One run, and how it ended."""
+    before = set(results.glob("*.json"))
+    command = ["bash", str(RUN_SCRIPT), run, *options, "--results", str(results)]
+    try:
+        code, output = processes.run_process(command, ROOT, timeout_s, this_python())
+    except subprocess.TimeoutExpired:
+        return Ended("timeout", f"no end after {timeout_s:g} s")
+    return classify_end(code, output, sorted(set(results.glob("*.json")) - before))
+
+
+def largest_batch(fits: Callable[[int], bool], most: int) -> int:
+    """The largest batch up to `most` that fits, doubling from 1 and then halving the gap to within an eighth.
+
+    Allocators keep pieces and kernels change with the shape, so the very edge is not worth finding. 0: not even 1 fits.
+    """
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, high * 2
+    high = min(high, most + 1)
+    while high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def fits_in_memory(run: str, options: list[str], timeout_s: float) -> Callable[[int], bool]:
+    """Whether three steps of `run` at a batch fit in memory. Raises UserError when a run fails for another reason."""
+
+    def fits(batch: int) -> bool:
+        few = ["--steps", "3"] if run.endswith("_Train") else ["--latency-runs", "0"]
+        with tempfile.TemporaryDirectory() as folder:
+            places = ["--checkpoints", folder] if run.endswith("_Train") else []
+            words = [*options, *places, "--batch-size", str(batch), *few, "--warmup-steps", "1"]
+            ended = start_run(run, words, Path(folder), timeout_s)
+        print(f"  batch {batch}: {ended.status}", flush=True)
+        if ended.status not in ("ok", "oom"):
+            raise UserError(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
+        return ended.status == "ok"
+
+    return fits
+
+
+def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[tuple[str, Ended]]:
+    """Every run that is not done yet; what happened is kept after each, so that a stop loses one run at most."""
+    options.results.mkdir(parents=True, exist_ok=True)
+    state = options.results / "sweep.jsonl"
+    asked = json.dumps([passed_on, options.auto_batch])
+    done = {line["run"]: Ended(**line["ended"]) for line in finished_runs(state) if line["asked"] == asked}
+    for i, run in enumerate(runs, 1):
+        if run in done and not (options.retry and done[run].status != "ok"):
+            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done before", flush=True)
+            continue
+        print(f"[{i}/{len(runs)}] {run}", flush=True)
+        began = time.monotonic()
+        done[run] = ended = run_one(run, options, passed_on)
+        with state.open("a", encoding="utf8") as lines:
+            lines.write(json.dumps({"run": run, "asked": asked, "ended": asdict(ended)}) + "\n")
+        print(f"  {ended.status} after {time.monotonic() - began:.0f} s {one_line(ended.reason)}", flush=True)
+    return [(run, done[run]) for run in runs]
+
+
+def finished_runs(state: Path) -> list[dict[str, Any]]:
+    """What earlier sweeps into this folder did; a line cut short by a stop is left out."""
+    lines = state.read_text(encoding="utf8").splitlines() if state.exists() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            print(f"{state}: a line is cut short; that run is made again", file=sys.stderr)
+    return found
+
+
+def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
+    """One run of the matrix; its failure is written where bench.report finds it."""
+    words = list(passed_on)
+    try:
+        if options.auto_batch:
+            batch = largest_batch(fits_in_memory(run, passed_on, options.timeout), options.auto_batch)
+            if not batch:
+                return note_failure(run, Ended("oom", "not even a batch of 1 fits"), options.results)
+            words += ["--batch-size", str(batch)]
+        return note_failure(run, start_run(run, words, options.results, options.timeout), options.results)
+    except UserError as refusal:
+        return note_failure(run, Ended("crash", str(refusal)), options.results)
+
+
+def note_failure(run: str, ended: Ended, results: Path) -> Ended:
+    """Beside the records, the note of a run that left none; a success takes an older note away."""
+    path = results / f"{run}.failure"
+    path.unlink(missing_ok=True)
+    if ended.status != "ok" and not ended.record:
+        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        path.write_text(json.dumps(asdict(Failure(run, ended.status, ended.reason, when))) + "\n", encoding="utf8")
+    return ended
 
 
 @dataclass
@@ -54,128 +171,10 @@ class SweepOptions:
 COMMAND = Command("bench.sweep", SweepOptions, "'CRNN_{FP32,AMP}_{1,2}CPU_Train' -- --steps 50", rest="--")
 
 
-def expanded(pattern: str) -> list[str]:
-    """The names of a pattern, as bash expands braces: {a,b} and {1..4}; no nesting. UserError for a broken one."""
-    pieces = re.split(r"\{([^{}]*)\}", pattern)
-    if any(mark in piece for piece in pieces[::2] for mark in "{}"):
-        raise UserError(f"'{pattern}': a brace is not closed, or braces are nested")
-    choices = [alternatives(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
-    return ["".join(words) for words in product(*choices)]
-
-
-def alternatives(text: str) -> list[str]:
-    if span := re.fullmatch(r"(\d+)\.\.(\d+)", text):
-        return [str(number) for number in range(int(span[1]), int(span[2]) + 1)]
-    return text.split(",")
-
-
-def names(patterns: list[str]) -> list[str]:
-    """Every run once, in order, spelled as the house spells it (2CPU is 2CPUs)."""
-    return list(dict.fromkeys(str(RunName.parse(name)) for pattern in patterns for name in expanded(pattern)))
-
-
-def start(run: str, options: list[str], results: Path, timeout_s: float) -> Ended:
-    """One run, and how it ended."""
-    before = set(results.glob("*.json"))
-    command = [sys.executable, "-m", "models.launch", run, *options, "--results", str(results)]
-    try:
-        code, said = processes.run(command, ROOT, timeout_s)
-    except subprocess.TimeoutExpired:
-        return Ended("timeout", f"no end after {timeout_s:g} s")
-    return classified(code, said, sorted(set(results.glob("*.json")) - before))
-
-
-def largest_batch(fits: Callable[[int], bool], most: int) -> int:
-    """The largest batch up to `most` that fits, doubling from 1 and then halving the gap to within an eighth.
-
-    Allocators keep pieces and kernels change with the shape, so the very edge is not worth finding. 0: not even 1 fits.
-    """
-    low, high = 0, 1
-    while high <= most and fits(high):
-        low, high = high, high * 2
-    high = min(high, most + 1)
-    while high - low > max(1, low // 8):
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
-def probe(run: str, options: list[str], timeout_s: float) -> Callable[[int], bool]:
-    """Whether three steps of `run` at a batch fit in memory. Raises UserError when a run fails for another reason."""
-
-    def fits(batch: int) -> bool:
-        few = ["--steps", "3"] if run.endswith("_Train") else ["--latency-runs", "0"]
-        with tempfile.TemporaryDirectory() as folder:
-            places = ["--checkpoints", folder] if run.endswith("_Train") else []
-            words = [*options, *places, "--batch-size", str(batch), *few, "--warmup-steps", "1"]
-            ended = start(run, words, Path(folder), timeout_s)
-        print(f"  batch {batch}: {ended.status}", flush=True)
-        if ended.status not in ("ok", "oom"):
-            raise UserError(f"{run} at batch {batch}: {ended.status}: {one_line(ended.reason)}")
-        return ended.status == "ok"
-
-    return fits
-
-
-def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[tuple[str, Ended]]:
-    """Every run that is not done yet; what happened is kept after each, so that a stop loses one run at most."""
-    options.results.mkdir(parents=True, exist_ok=True)
-    state = options.results / "sweep.jsonl"
-    asked = json.dumps([passed_on, options.auto_batch])
-    done = {line["run"]: Ended(**line["ended"]) for line in past(state) if line["asked"] == asked}
-    for i, run in enumerate(runs, 1):
-        if run in done and not (options.retry and done[run].status != "ok"):
-            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done before", flush=True)
-            continue
-        print(f"[{i}/{len(runs)}] {run}", flush=True)
-        began = time.monotonic()
-        done[run] = ended = measured(run, options, passed_on)
-        with state.open("a", encoding="utf8") as lines:
-            lines.write(json.dumps({"run": run, "asked": asked, "ended": asdict(ended)}) + "\n")
-        print(f"  {ended.status} after {time.monotonic() - began:.0f} s {one_line(ended.reason)}", flush=True)
-    return [(run, done[run]) for run in runs]
-
-
-def past(state: Path) -> list[dict]:
-    """What earlier sweeps into this folder did; a line cut short by a stop is left out."""
-    lines = state.read_text(encoding="utf8").splitlines() if state.exists() else []
-    found = []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            print(f"{state}: a line is cut short; that run is made again", file=sys.stderr)
-    return found
-
-
-def measured(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
-    """One run of the matrix; its failure is written where bench.report finds it."""
-    words = list(passed_on)
-    try:
-        if options.auto_batch:
-            batch = largest_batch(probe(run, passed_on, options.timeout), options.auto_batch)
-            if not batch:
-                return noted(run, Ended("oom", "not even a batch of 1 fits"), options.results)
-            words += ["--batch-size", str(batch)]
-        return noted(run, start(run, words, options.results, options.timeout), options.results)
-    except UserError as refusal:
-        return noted(run, Ended("crash", str(refusal)), options.results)
-
-
-def noted(run: str, ended: Ended, results: Path) -> Ended:
-    """Beside the records, the note of a run that left none; a success takes an older note away."""
-    path = results / f"{run}.failure"
-    path.unlink(missing_ok=True)
-    if ended.status != "ok" and not ended.record:
-        when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        path.write_text(json.dumps(asdict(Failure(run, ended.status, ended.reason, when))) + "\n", encoding="utf8")
-    return ended
-
-
 def main(argv: list[str] | None = None) -> None:
     options, passed_on = COMMAND.parse_known(argv)
     options.results = options.results.resolve()
-    runs = names(options.patterns)
+    runs = expand_runs(options.patterns)
     if options.dry_run:
         print(*runs, sep="\n")
         return

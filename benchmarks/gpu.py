@@ -25,7 +25,7 @@ from tabulate import tabulate
 
 from bench import sweep
 from bench.errors import UserError, run_cli
-from bench.machine import device
+from bench.machine import discovery
 from bench.options import Bounds, Command
 from bench.records.record import Record
 from models.data.image import Shape
@@ -123,7 +123,9 @@ class Sitting:
         if case.expected_s > self.left_s:
             return f"left out: {self.left_s:.0f} s are left and it takes about {case.expected_s:.0f} s"
         records = self.options.out / "runs"
-        ended = sweep.start(self.run_name(case), self.words(case, data), records, min(self.left_s, 4 * case.expected_s))
+        ended = sweep.start_run(
+            self.run_name(case), self.words(case, data), records, min(self.left_s, 4 * case.expected_s)
+        )
         if ended.status not in ("ok", "too_short", "not_steady") or not ended.record:
             return f"{ended.status}: {ended.reason}"
         self.rows.append(row(case, Record.load(Path(ended.record))))
@@ -206,8 +208,8 @@ def attributed(sitting: Sitting, data: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    if options.device != "CPU" and not device.present(options.device):
-        raise UserError(f"no {options.device} here: torch {torch.__version__} sees {device.inventory()}")
+    if options.device != "CPU" and not discovery.present(options.device):
+        raise UserError(f"no {options.device} here: torch {torch.__version__} sees {discovery.inventory()}")
     options.out = options.out.resolve()
     sitting = Sitting(options)
     (options.out / "runs").mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bench.errors import UserError, run_cli
-from bench.machine import device
+from bench.machine import discovery
 from bench.machine.hosts import Place
 from bench.options import Command, Positional
 from bench.records.run_name import DEVICES, PRECISIONS, RunName
@@ -62,11 +62,11 @@ def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
 def checked(run: RunName, script: str) -> RunName:
     """The run on a device that is here; UserError with the command that would run when its cards are not."""
     if run.device is None:
-        for sentence in device.overlooked():
+        for sentence in discovery.missing_devices():
             print(f"note: {sentence}", file=sys.stderr, flush=True)
-        return replace(run, device=device.best())
-    here = f"DEVICE={device.best()} CARDS={device.present(device.best())} bash run_scripts/{script}.sh"
-    device.require(run.device, run.cards, hint=f"The same recipe runs here as: {here}")
+        return replace(run, device=discovery.best())
+    here = f"DEVICE={discovery.best()} CARDS={discovery.present(discovery.best())} bash run_scripts/{script}.sh"
+    discovery.require(run.device, run.cards, hint=f"The same recipe runs here as: {here}")
     return run
 
 
@@ -142,7 +142,7 @@ def main() -> None:
     else:
         from bench.machine import launcher  # torchrun takes a while to import
 
-        launcher.run(program, run.cards, words, place)
+        launcher.launch(program, run.cards, words, place)
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def drive(system: SystemUnderTest, load: loadgen.Load, folder: Path) -> None:
         lg, library, total = system.lg, system.library, len(system.library.dataset)
         sut = lg.ConstructSUT(system.issue, system.flush)
         qsl = lg.ConstructQSL(total, min(total, HELD), library.load, library.unload)
-        lg.StartTestWithLogSettings(sut, qsl, loadgen.settings(lg, load), loadgen.log_settings(lg, folder))
+        lg.StartTestWithLogSettings(sut, qsl, loadgen.make_test_settings(lg, load), loadgen.log_settings(lg, folder))
         lg.DestroyQSL(qsl)
         lg.DestroySUT(sut)
         system.queries.put(None)
@@ -191,7 +191,7 @@ def exit_with(thread: threading.Thread) -> None:
 def read_answers(folder: Path, dataset: WordDataset) -> list[Prediction]:
     """From LoadGen's own log of every answer: the whole split, the exact denominator."""
     predictions = []
-    for index, text in sorted(loadgen.answers(folder).items()):
+    for index, text in sorted(loadgen.read_answers(folder).items()):
         sample = dataset[index]
         if sample.weight:  # an image that cannot be read is not counted, as in models.test
             predictions.append(Prediction(sample.numbers[0], sample.texts[0], text.decode(), math.nan))
@@ -202,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     with open_context(options) as context:
         device, instruments = context.device, Instruments.open(context)
-        lg, record_id = loadgen.library(), uuid.uuid4().hex
+        lg, record_id = loadgen.import_loadgen(), uuid.uuid4().hex
         if context.world.size > 1:
             raise UserError(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
         charset = Charset.named(options.data.charset)
@@ -224,7 +224,7 @@ def main(argv: list[str] | None = None) -> None:
             load = plan_load(options, dataset, recognise_batch, device)
             folder.mkdir(parents=True)
             drive(SystemUnderTest(lg, recognise_batch, SampleLibrary(dataset), meter, options.batch_size), load, folder)
-            section, accuracy = loadgen.section(folder, load), None
+            section, accuracy = loadgen.loadgen_section(folder, load), None
             context.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {folder}")
             if options.test == "accuracy" and weights:
                 predictions = read_answers(folder, dataset)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import run_cli
-from bench.machine.profile import profiled
+from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.record import Record
 from models import test
@@ -209,7 +209,7 @@ class Training:
         """Which kinds of operation a step is made of. A replayed graph does not say which launched a kernel."""
         batches = iter(RepeatBatches(self.batches))
         next(batches)
-        return profiled(lambda: self.train_step(next(batches)), self.options.profile_steps, self.device, KINDS)
+        return profile_shares(lambda: self.train_step(next(batches)), self.options.profile_steps, self.device, KINDS)
 
     def evidence(self) -> dict:
         """How far training came, as far as this rank alone knows: others of a failed run may be gone."""

@@ -8,4 +8,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 # torch warns of every name it cannot resolve backwards; the launcher says in words when hosts do not find each other.
 export TORCH_CPP_LOG_LEVEL=${TORCH_CPP_LOG_LEVEL:-ERROR}
-exec "$PYTHON" "$ROOT/run_scripts/module.py" models.launch "$(basename "$0" .sh)" "$@"
+name=$(basename "$0" .sh)
+[[ $name == run ]] || set -- "$name" "$@" # run.sh is given the name
+exec "$PYTHON" "$ROOT/run_scripts/module.py" models.launch "$@"

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
+from bench.files import write_file
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
 from bench.records import cells
 from bench.records.record import Record
 
 
-def path_of(record: Record, folder: Path) -> Path:
+def baseline_path(record: Record, folder: Path) -> Path:
     return folder / f"{record.run}.{slug(record.cell['card'])}.{cells.key(record)}.json"
 
 
-def load(record: Record, folder: Path) -> dict | None:
+def load_baseline(record: Record, folder: Path) -> dict[str, Any] | None:
     """The baseline of this record's card and key; None where there is none. Raises UserError for a broken file."""
-    path = path_of(record, folder)
+    path = baseline_path(record, folder)
     if not path.exists():
         return None
     try:
@@ -34,9 +36,9 @@ def load(record: Record, folder: Path) -> dict | None:
     return {**content, "values": values}
 
 
-def store(group: list[Record], folder: Path) -> Path:
+def store_baseline(group: list[Record], folder: Path) -> Path:
     """Repeats of one cell become its baseline."""
-    first, path = group[0], path_of(group[0], folder)
+    first, path = group[0], baseline_path(group[0], folder)
     values = {name: [v for v in map(t.read, group) if v is not None] for name, t in TOLERANCES.items()}
     content = {
         "run": first.run,
@@ -48,9 +50,7 @@ def store(group: list[Record], folder: Path) -> Path:
         "measured_utc": first.started_utc,
         "values": {name: numbers for name, numbers in values.items() if numbers},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf8")
-    return path
+    return write_file(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def why_new(record: Record, folder: Path) -> str:
@@ -58,17 +58,17 @@ def why_new(record: Record, folder: Path) -> str:
     others = sorted(folder.glob(f"{record.run}.*.json"))
     same_card = [path for path in others if path.name.startswith(f"{record.run}.{slug(record.cell['card'])}.")]
     if same_card:
-        return f"new: {same_card[0].name} is of other settings ({differing(record, same_card[0])})"
+        return f"new: {same_card[0].name} is of other settings ({differing_settings(record, same_card[0])})"
     if others:
         return f"new: the baseline {others[0].name} is of another card, and cards are not compared"
     return "new: no baseline of this run; bench.gate --promote makes one"
 
 
-def differing(record: Record, path: Path) -> str:
+def differing_settings(record: Record, path: Path) -> str:
     """Names of the coordinates in which the record and a baseline differ."""
     try:
         theirs = json.loads(path.read_text(encoding="utf8"))["coordinates"]
         mine = json.loads(json.dumps(cells.coordinates(record), default=str))
-        return ", ".join(cells.differing(mine, theirs))
+        return ", ".join(cells.differing_coordinates(mine, theirs))
     except (ValueError, KeyError, TypeError, AttributeError):
         return "unreadable"

@@ -9,7 +9,7 @@ from typing import Annotated
 from xml.etree import ElementTree
 
 from bench.errors import plain
-from bench.judging.outcome import Outcome, row
+from bench.judging.outcome import Outcome, finding_row
 from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
 from bench.options import Metavar
 
@@ -18,7 +18,7 @@ LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
 
 @dataclass(kw_only=True)
 class CiOptions:
-    """Where a verdict is told."""
+    """Where a verdict is written."""
 
     github: bool = False
     """Write GitHub's step summary and annotations"""
@@ -28,7 +28,7 @@ class CiOptions:
     """Write the verdict as Markdown"""
 
 
-def tell(outcome: Outcome, options: CiOptions) -> None:
+def publish(outcome: Outcome, options: CiOptions) -> None:
     """Write what the options ask for."""
     if options.github:
         github(outcome)
@@ -45,7 +45,7 @@ def github(outcome: Outcome) -> None:
             summary.write(outcome.markdown())
     for found in outcome.findings:
         if found.verdict != PASS:
-            cells = row(found)
+            cells = finding_row(found)
             said = f"{cells['better by']} ({cells['95 % interval']}), accepted {cells['accepted loss']}"
             print(annotation(LEVEL[found.verdict], f"{cells['cell']} {cells['metric']}: {found.verdict}", said))
     if outcome.verdict != PASS and not outcome.findings:
@@ -66,7 +66,7 @@ def junit(outcome: Outcome, path: Path) -> None:
         case = ElementTree.SubElement(
             suite, "testcase", classname=plain(found.evidence.cell), name=found.evidence.metric
         )
-        mark(case, found.verdict, ", ".join(f"{name} {value}" for name, value in row(found).items()))
+        mark(case, found.verdict, ", ".join(f"{name} {value}" for name, value in finding_row(found).items()))
     if not outcome.findings:
         mark(
             ElementTree.SubElement(suite, "testcase", name=plain(outcome.title)),

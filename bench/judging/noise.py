@@ -1,6 +1,6 @@
 """What A/A runs taught about a card: the spread between pairs of identical runs, by cell and metric. No torch.
 
-Kept beside the baselines, one JSON file a card, so that a gate knows beforehand what it can see there.
+Kept with the baselines, one JSON file a card, so that a gate knows beforehand what it can detect there.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import UserError
+from bench.files import ROOT, write_file
 from bench.judging.policy import Tolerance
 from bench.judging.statistics import sd_upper_bound
 from bench.judging.verdict import detectable
 
-BASELINES = Path(__file__).resolve().parent.parent.parent / "results" / "baselines"
+BASELINES = ROOT / "results" / "baselines"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Spread:
     pairs: int
 
     @classmethod
-    def of(cls, changes: np.ndarray) -> Spread:
+    def of(cls, changes: NDArray[np.float64]) -> Spread:
         return cls(float(changes.std(ddof=1)), len(changes))
 
     @property
@@ -49,13 +52,13 @@ def slug(card: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", card).strip("-").lower() or "unnamed"
 
 
-def path_of(card: str, folder: Path = BASELINES) -> Path:
+def noise_path(card: str, folder: Path = BASELINES) -> Path:
     return folder / f"noise.{slug(card)}.json"
 
 
-def load(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
+def load_noise(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
     """Cell key -> metric -> Spread; empty where this card was never calibrated. Raises UserError for a broken file."""
-    path = path_of(card, folder)
+    path = noise_path(card, folder)
     if not path.exists():
         return {}
     try:
@@ -65,16 +68,16 @@ def load(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Spread]]:
         raise UserError(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
 
 
-def store(card: str, key: str, run: str, spreads: dict[str, Spread], folder: Path = BASELINES) -> Path:
+def store_noise(card: str, key: str, run: str, spreads: dict[str, Spread], folder: Path = BASELINES) -> Path:
     """Put one cell into the card's file; other cells stay as they are."""
-    load(card, folder)  # refuse to overwrite what cannot be read
-    path = path_of(card, folder)
-    content = json.loads(path.read_text(encoding="utf8")) if path.exists() else {"card": card, "cells": {}}
+    load_noise(card, folder)  # refuse to overwrite what cannot be read
+    path = noise_path(card, folder)
+    content: dict[str, Any] = {"card": card, "cells": {}}
+    if path.exists():
+        content = json.loads(path.read_text(encoding="utf8"))
     content["cells"][key] = {
         "run": run,
         "calibrated_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "metrics": {name: {"sd": spread.sd, "pairs": spread.pairs} for name, spread in spreads.items()},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-    return path
+    return write_file(path, json.dumps(content, indent=1) + "\n")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.errors import markdown, plain
+from bench.errors import escape_markdown, plain
 from bench.judging.verdict import Evidence, Finding
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict on a sitting, with the finding on each cell and metric, and what else a reader must know."""
+    """The verdict on a session, with the finding on each cell and metric, and what else a reader must know."""
 
     title: str
     verdict: str
@@ -21,7 +21,7 @@ class Outcome:
     notes: list[str]
 
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame([row(found) for found in self.findings])
+        return pd.DataFrame([finding_row(found) for found in self.findings])
 
     def console(self) -> str:
         lines = [f"{self.title}: {self.verdict}"]
@@ -30,28 +30,28 @@ class Outcome:
         return plain("\n".join([*lines, *(f"- {note}" for note in self.notes)]))
 
     def markdown(self) -> str:
-        parts = [f"### {markdown(self.title)}: {self.verdict}"]
+        parts = [f"### {escape_markdown(self.title)}: {self.verdict}"]
         if self.findings:
-            parts.append(self.frame().map(markdown).to_markdown(index=False, disable_numparse=True))
-        return "\n\n".join([*parts, "\n".join(f"- {markdown(note)}" for note in self.notes)]) + "\n"
+            parts.append(self.frame().map(escape_markdown).to_markdown(index=False, disable_numparse=True))
+        return "\n\n".join([*parts, "\n".join(f"- {escape_markdown(note)}" for note in self.notes)]) + "\n"
 
 
-def row(found: Finding) -> dict[str, str]:
+def finding_row(found: Finding) -> dict[str, str]:
     """Changes for people: a share of the value, or points; positive is always better."""
     one = found.evidence
-    between = "" if one.df is None else f"{shown(found.low, one)} to {shown(found.high, one)}"
+    between = "" if one.df is None else f"{format_change(found.low, one)} to {format_change(found.high, one)}"
     return {
         "cell": one.cell,
         "metric": one.metric,
         "n": str(one.n) if one.n else "",
-        "better by": shown(one.estimate, one) if one.n else "",
+        "better by": format_change(one.estimate, one) if one.n else "",
         "95 % interval": between,
         "accepted loss": f"{one.tolerance.margin * 100:g}" + (" points" if one.tolerance.absolute else " %"),
         "verdict": found.verdict + (f" ({found.reason})" if found.reason else ""),
     }
 
 
-def shown(change: float, one: Evidence) -> str:
+def format_change(change: float, one: Evidence) -> str:
     """A change as it is kept (a logarithm, or a share) as people read it."""
     if one.tolerance.absolute:
         return f"{change * 100:+.2f} points"

@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files import ROOT
 from bench.machine import processes
 from bench.records.record import Record
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+# What `bash run_scripts/run.sh` does, in words that builds older than run.sh understand, too: the run name becomes $0,
+# as when a script of that name is run.
+RUN = ("bash", "-c", "source run_scripts/common.sh")
 
 
 class RunFailed(Exception):
@@ -37,14 +40,19 @@ class Build:
     image: str | None = None
 
     @property
-    def python(self) -> list[str]:
-        """How this build's Python is started."""
-        return ["bash", str(ROOT / "docker" / "run_docker.sh"), "python"] if self.image else [sys.executable]
+    def title(self) -> str:
+        """The name it was given and what that was; a bare commit once."""
+        commit = self.commit.removeprefix("sha256:")[:9]
+        return commit if self.name.startswith(commit) else f"{self.name} ({commit})"
+
+    def shell(self, *words: str) -> list[str]:
+        """A command line run in this build: in its container, or in its folder."""
+        return ["bash", str(ROOT / "docker" / "run_docker.sh"), *words] if self.image else list(words)
 
     def command(self, run: str, results: Path, seed: int, options: Sequence[str]) -> list[str]:
         """The command line of one run. The same seed on both sides of a pair, another one for the next pair."""
-        words = [*self.python, "-m", "models.launch", run, *options, "--seed", str(seed)]
-        return words if self.image else [*words, "--results", str(results)]
+        own = ["--seed", str(seed)] if self.image else ["--seed", str(seed), "--results", str(results)]
+        return self.shell(*RUN, run, *options, *own)
 
     def environment(self, run: str, results: Path) -> dict[str, str]:
         """Where a run of this build finds and leaves things; training never touches the user's own checkpoints.
@@ -57,20 +65,20 @@ class Build:
             own["PYTORCH_TRAIN_CHECKPOINT"] = str(results / "checkpoints")
         if self.image:
             return {**os.environ, **own, "IMAGE_NAME": self.image, "RESULTS": str(results)}
-        return {**os.environ, **own, "PYTHONPATH": str(self.folder)}
+        return {**os.environ, **own, "PYTHONPATH": str(self.folder), "CRNN_PYTHON": sys.executable}
 
     def measure(self, run: str, results: Path, seed: int, options: Sequence[str], timeout_s: float) -> Record:
         """One run in a fresh process. Raises RunFailed when it leaves no record."""
         results.mkdir(parents=True, exist_ok=True)
         try:
             command = self.command(run, results, seed, options)
-            code, said = processes.run(command, self.folder, timeout_s, self.environment(run, results))
+            code, output = processes.run_process(command, self.folder, timeout_s, self.environment(run, results))
         except subprocess.TimeoutExpired:
             raise RunFailed(f"no end after {timeout_s:g} s") from None
         shutil.rmtree(results / "checkpoints", ignore_errors=True)
         files = sorted(results.glob("*.json"))
         if code or len(files) != 1:
-            raise RunFailed(f"exit code {code}: {processes.last_line(said)}")
+            raise RunFailed(f"exit code {code}: {processes.last_line(output)}")
         return Record.load(files[0])
 
 
@@ -83,7 +91,7 @@ def git(*arguments: str) -> str:
 
 
 @contextmanager
-def revision(name: str) -> Iterator[Build]:
+def check_out(name: str) -> Iterator[Build]:
     """A revision checked out in a folder of its own, for as long as the block lasts; `.` is this checkout."""
     if name == ".":
         yield Build(name, git("rev-parse", "HEAD"), ROOT)
@@ -102,7 +110,7 @@ def revision(name: str) -> Iterator[Build]:
 
 
 @contextmanager
-def image(name: str) -> Iterator[Build]:
+def container_image(name: str) -> Iterator[Build]:
     """A container image, as docker/run_docker.sh starts it."""
     try:
         done = subprocess.run(["docker", "image", "inspect", "-f", "{{.Id}}", name], capture_output=True, text=True)
@@ -113,7 +121,7 @@ def image(name: str) -> Iterator[Build]:
     yield Build(name, done.stdout.strip(), ROOT, image=name)
 
 
-def order(first: int, count: int) -> list[tuple[int, str]]:
+def run_order(first: int, count: int) -> list[tuple[int, str]]:
     """(pair, side) in the order in which runs happen: AB BA AB BA, from pair `first` on."""
     sides = (("base", "candidate"), ("candidate", "base"))
     return [(pair, side) for pair in range(first, first + count) for side in sides[pair % 2]]

@@ -10,26 +10,26 @@ from bench.errors import UserError
 from bench.records.record import Record
 
 
-def throughput(record: Record) -> float | None:
+def read_throughput(record: Record) -> float | None:
     return record.throughput.get("images_per_s")
 
 
-def step(record: Record) -> float | None:
+def read_step(record: Record) -> float | None:
     return record.throughput.get("step_p50_ms")
 
 
-def latency(record: Record) -> float | None:
+def read_latency(record: Record) -> float | None:
     """Median of the smallest batch measured."""
     rows = sorted(record.latency, key=lambda row: row["batch"])
     return rows[0]["p50_ms"] if rows else None
 
 
-def memory(record: Record) -> float | None:
+def read_memory(record: Record) -> float | None:
     """Bytes of the rank that took most."""
     return max((bytes_ for bytes_ in record.memory.get("peak_bytes") or [] if bytes_), default=None)
 
 
-def accuracy(record: Record) -> float | None:
+def read_accuracy(record: Record) -> float | None:
     return record.accuracy.get("word_accuracy") if record.accuracy else None
 
 
@@ -49,18 +49,18 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "throughput": Tolerance(throughput, +1, 0.02),
-    "latency": Tolerance(latency, -1, 0.02),
-    "memory": Tolerance(memory, -1, 0.03),
-    "accuracy": Tolerance(accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
-    "step": Tolerance(step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
+    "throughput": Tolerance(read_throughput, +1, 0.02),
+    "latency": Tolerance(read_latency, -1, 0.02),
+    "memory": Tolerance(read_memory, -1, 0.03),
+    "accuracy": Tolerance(read_accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
+    "step": Tolerance(read_step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
 }
 GATED = ("throughput", "latency", "memory", "accuracy")  # unless --metrics says otherwise
 
 # Pairs after which a verdict is sought. Even, so that the orders AB and BA are equally many and a drift of the host
 # falls out of the mean.
 LOOKS = (6, 10, 16)
-FALSE_ALARM = 0.01  # of a whole sitting: all looks, all metrics, all cells
+FALSE_ALARM = 0.01  # of a whole session: all looks, all metrics, all cells
 MISSED = 0.05  # of passing something that is worse by its margin
 POWER = 0.90  # at the size that is advertised
 CANARY_MOVED = 0.05  # a fixed workload that changed by more than this says that the host did, not the code
@@ -70,24 +70,24 @@ HISTORY_WINDOW = 50
 
 def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Tolerance]:
     """The rows of TOLERANCES asked for, margins changed as in `throughput=0.05`. UserError for a name that is none."""
-    chosen = {name: row(name) for name in metrics or GATED}
+    chosen = {name: tolerance_of(name) for name in metrics or GATED}
     for text in margins:
         name, _, value = text.partition("=")
-        before = chosen.get(name) or row(name)
+        before = chosen.get(name) or tolerance_of(name)
         try:
-            chosen[name] = replace(before, margin=positive(value))
+            chosen[name] = replace(before, margin=parse_share(value))
         except ValueError:
             raise UserError(f"--margin {text}: want METRIC=SHARE, such as throughput=0.03") from None
     return chosen
 
 
-def row(name: str) -> Tolerance:
+def tolerance_of(name: str) -> Tolerance:
     if name not in TOLERANCES:
         raise UserError(f"no metric '{name}'; there are {', '.join(TOLERANCES)}")
     return TOLERANCES[name]
 
 
-def positive(text: str) -> float:
+def parse_share(text: str) -> float:
     value = float(text)
     if not 0 < value < 1:
         raise ValueError(text)

@@ -12,6 +12,9 @@ from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 NORMAL = NormalDist()
 
@@ -85,7 +88,7 @@ def log_sd(values: Sequence[float]) -> float:
     return float(np.log(np.asarray(values, float)).std(ddof=1))
 
 
-def detectable(values: Sequence[float], alpha: float = 0.05, power: float = 0.90) -> float | None:
+def detectable_change(values: Sequence[float], alpha: float = 0.05, power: float = 0.90) -> float | None:
     """The smallest relative change between two cells of n runs each that a t-test finds with this power.
 
     (t_{1-alpha/2} + t_power) x sd x sqrt(2/n) on 2n - 2 degrees of freedom. None for fewer than two runs.
@@ -98,7 +101,7 @@ def detectable(values: Sequence[float], alpha: float = 0.05, power: float = 0.90
     return math.expm1(factor * log_sd(values) * math.sqrt(2 / n))
 
 
-def t_test(left: np.ndarray, right: np.ndarray) -> float:
+def t_test(left: Floats, right: Floats) -> float:
     """Two-sided p of Student's test that two samples have one mean; 1 where either is a single value."""
     m, n = len(left), len(right)
     if min(m, n) < 2:

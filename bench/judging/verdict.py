@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.judging.policy import FALSE_ALARM, LOOKS, MISSED, POWER, Tolerance
-from bench.judging.statistics import benjamini_hochberg, t_cdf, t_quantile
+from bench.judging.statistics import Floats, benjamini_hochberg, t_cdf, t_quantile
 
 PASS, FAIL, AMBIGUOUS, NEW = "PASS", "FAIL", "AMBIGUOUS", "new"
 EXIT = {PASS: 0, FAIL: 1, AMBIGUOUS: 3, NEW: 3}  # 2 is misuse
@@ -60,13 +60,14 @@ class Finding:
     reason: str = ""
 
 
-def signed(base: Sequence[float], candidate: Sequence[float], tolerance: Tolerance) -> np.ndarray:
+def signed_changes(base: Sequence[float], candidate: Sequence[float], tolerance: Tolerance) -> Floats:
     """Changes from base to candidate, pairwise; negative is worse."""
     old, new = np.asarray(base, float), np.asarray(candidate, float)
-    return tolerance.better * (new - old if tolerance.absolute else np.log(new / old))
+    change: Floats = new - old if tolerance.absolute else np.log(new / old)
+    return tolerance.better * change
 
 
-def paired(cell: str, metric: str, changes: np.ndarray, tolerance: Tolerance) -> Evidence:
+def paired_evidence(cell: str, metric: str, changes: Floats, tolerance: Tolerance) -> Evidence:
     n = len(changes)
     error = float(changes.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     # Equal changes differ by rounding only: exactly repeatable values (accuracy, memory of an allocator) have no noise.
@@ -75,12 +76,12 @@ def paired(cell: str, metric: str, changes: np.ndarray, tolerance: Tolerance) ->
 
 
 def judge(evidence: Sequence[Evidence], looks: int = len(LOOKS)) -> list[Finding]:
-    """A verdict on each, all of one sitting together. `looks`: how often in all verdicts are sought on growing data."""
+    """A verdict on each, all of one session together. `looks`: how often in all verdicts are sought on growing data."""
     worse = benjamini_hochberg([min(1.0, one.p_worse * looks) for one in evidence], FALSE_ALARM)
-    return [finding(one, fallen, looks) for one, fallen in zip(evidence, worse, strict=True)]
+    return [judge_one(one, fallen, looks) for one, fallen in zip(evidence, worse, strict=True)]
 
 
-def finding(one: Evidence, worse: bool, looks: int) -> Finding:
+def judge_one(one: Evidence, worse: bool, looks: int) -> Finding:
     loss, half = one.tolerance.loss, one.bound(0.975)
     verdict = AMBIGUOUS
     if worse and one.estimate <= -loss:

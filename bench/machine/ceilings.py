@@ -7,60 +7,77 @@ at the heat it left behind, is one that the run could have reached.
 from __future__ import annotations
 
 import copy
+import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.machine.device import Device
+from bench.records.sections import Ceilings
 
 SLICE_S = 0.02  # a timed call takes at least this long, so that launching it costs nothing
 ROUNDS = 5  # the best of them counts: a ceiling, not a mean
 LARGEST = 8192  # n of the n x n product: 268 MB a matrix in float32
-COPY_BYTES = {"cpu": 1 << 26}  # well beyond a processor's caches; cards get four times that
-COPY_BYTES_CARD = 1 << 28
+COPY_BYTES, COPY_BYTES_CARD = 1 << 26, 1 << 28  # well beyond a processor's caches; four times that on a card
+Clock = Callable[[], float]
 
 
-def measure(device: Device) -> dict:
+@dataclass(frozen=True)
+class Timing:
+    """Repeats of one call: seconds of the fastest, and (median - fastest) / fastest, how uncertain that is."""
+
+    best_s: float
+    spread_share: float
+
+
+def measure_ceilings(device: Device) -> Ceilings:
     """The GEMM and copy ceiling, as a record keeps them. Memory is given back before it returns."""
     dtype = device.compute_dtype or torch.float32
+    flops, product = time_gemm(device, dtype, time.perf_counter if device.kind.is_card else cpu_seconds_per_thread)
+    size, copying = time_copy(device, time.perf_counter)
     return {
         "dtype": str(dtype).removeprefix("torch."),
-        "gemm_flops_per_s": gemm(device, dtype, time.perf_counter if device.kind.type != "cpu" else busy),
-        "copy_bytes_per_s": copied(device, time.perf_counter),
+        "gemm_flops_per_s": flops / product.best_s,
+        "gemm_spread_share": product.spread_share,
+        "copy_bytes_per_s": size / copying.best_s,
+        "copy_spread_share": copying.spread_share,
     }
 
 
-def busy() -> float:
+def cpu_seconds_per_thread() -> float:
     """Seconds that this process's threads were given, each: what others take from a shared CPU lowers no ceiling."""
     return time.process_time() / torch.get_num_threads()
 
 
-def gemm(device: Device, dtype: torch.dtype, clock) -> float:
-    """Operations a second of the best square product, a multiply-add being two."""
-    n, seconds = 256, 0.0
+def time_gemm(device: Device, dtype: torch.dtype, clock: Clock) -> tuple[int, Timing]:
+    """Operations of a square product that is large enough to be timed, a multiply-add being two, and its timing."""
+    n = 256
     while True:
         a = torch.ones(n, n, device=device.torch, dtype=dtype)
         b, out = torch.ones_like(a), torch.empty_like(a)
         with torch.inference_mode():
-            seconds = best(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device, clock)
-        if seconds >= SLICE_S or n == LARGEST:
-            return 2 * n**3 / seconds
+            timing = time_repeats(partial(torch.mm, a, b, out=out), device, clock)
+        if timing.best_s >= SLICE_S or n == LARGEST:
+            return 2 * n**3, timing
         n *= 2
 
 
-def copied(device: Device, clock) -> float:
-    """Bytes read and written a second."""
-    size = COPY_BYTES.get(device.kind.type, COPY_BYTES_CARD)
+def time_copy(device: Device, clock: Clock) -> tuple[int, Timing]:
+    """Bytes read and written by a copy inside the device's memory, and its timing."""
+    size = COPY_BYTES_CARD if device.kind.is_card else COPY_BYTES
     source = torch.ones(size, dtype=torch.uint8, device=device.torch)
     target = torch.empty_like(source)
-    return 2 * size / best(lambda: target.copy_(source), device, clock)
+    return 2 * size, time_repeats(lambda: target.copy_(source), device, clock)
 
 
-def best(work: Callable[[], object], device: Device, clock) -> float:
-    """Seconds of the fastest of a few drained calls; the first, which finds kernels and memory, does not count."""
+def time_repeats(work: Callable[[], object], device: Device, clock: Clock) -> Timing:
+    """A few drained calls; the first, which finds kernels and memory, does not count."""
     took = []
     for _ in range(ROUNDS + 1):
         device.synchronize()
@@ -68,31 +85,34 @@ def best(work: Callable[[], object], device: Device, clock) -> float:
         work()
         device.synchronize()
         took.append(clock() - began)
-    return min(took[1:])
+    best_s = min(took[1:])
+    return Timing(best_s, statistics.median(took[1:]) / best_s - 1)
 
 
-def forward_flops(network: nn.Module, pictures: tuple[int, ...], device: str = "meta") -> int:
-    """Operations of one forward pass over pictures (N, C, H, W), a multiply-add being two: torch's own count.
+def forward_flops(network: nn.Module, images: tuple[int, ...], device: str = "meta") -> int:
+    """Operations of one forward pass over images (N, C, H, W), a multiply-add being two: torch's own count.
 
     Counted on a copy without storage ("meta"), where recurrent layers fall apart into products that the counter sees;
     on a device they are one call that it does not know. A version of torch that counts them nowhere gets them added.
     """
     shadow = copy.deepcopy(network).to(device).eval()
-    counter, missed = FlopCounterMode(display=False), []
+    missed: list[int] = []
+    counter = FlopCounterMode(display=False)
     for module in shadow.modules():
         if isinstance(module, nn.LSTM | nn.GRU):
-            watch(module, counter, missed)
+            count_missed_flops(module, counter, missed)
     with torch.no_grad(), counter:
-        shadow(torch.zeros(pictures, device=device))
-    return counter.get_total_flops() + sum(missed)
+        shadow(torch.zeros(images, device=device))
+    total: int = counter.get_total_flops() + sum(missed)
+    return total
 
 
-def watch(module: nn.RNNBase, counter: FlopCounterMode, missed: list[int]) -> None:
+def count_missed_flops(module: nn.RNNBase, counter: FlopCounterMode, missed: list[int]) -> None:
     """Note what the counter leaves out of one recurrent layer."""
-    before = []
+    before: list[int] = []
     module.register_forward_pre_hook(lambda *_: before.append(counter.get_total_flops()))
 
-    def after(layer, inputs, _) -> None:
+    def after(layer: nn.RNNBase, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
         counted = counter.get_total_flops() - before.pop()
         missed.append(max(0, recurrent_flops(layer, inputs[0]) - counted))
 

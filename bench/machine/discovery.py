@@ -1,12 +1,19 @@
-"""How many cards of a kind answer, and why not more. bench/machine/device.py has the table of kinds."""
+"""The kinds of device a run may use, as rows of a table; how many cards of each answer here, and why not more.
+
+Vendor names appear in this file only. `torch_mlu` registers `torch.mlu` with the functions of `torch.cuda`, so that one
+code path serves both; everything in which devices differ is a column. Facts about Cambricon's backend:
+Cambricon/torch_mlu r2.4 (see docs/mlu.md).
+"""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
 
 # Count cards through the driver's management library: plain is_available() would start a context and poison fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -14,8 +21,75 @@ os.environ.setdefault("PYTORCH_CNDEV_BASED_MLU_CHECK", "1")
 
 import torch
 
-if TYPE_CHECKING:
-    from bench.machine.device import DeviceKind
+from bench.errors import UserError
+from bench.records.run_name import DEVICES as ORDER
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """A row of the table: everything in which one kind of device differs from another."""
+
+    name: str  # as a run name spells it
+    type: str  # torch's device type
+    backend: str  # torch.distributed's backend
+    amp: torch.dtype  # what AMP computes in
+    scaled: bool  # AMP needs loss scaling
+    extension: str | None = None  # a package to import before torch knows the type
+    tf32: tuple[str, ...] = ()  # switches under `torch.` that must be off for FP32 to mean FP32
+    visible: tuple[str, ...] = ()  # environment variables that pick cards; the first that is set counts
+    monitor: str = ""  # the vendor's program that shows the driver and who holds a card
+    nodes: str = ""  # pattern of the names in /dev of the cards themselves, not of their controls
+    profiler: tuple[str, ...] = ()  # torch.profiler activities that trace its kernels, the first that torch has counts
+    bf16_recurrent: bool = True  # recurrent layers have bfloat16 kernels
+    uuid_prefix: str = ""  # what its driver writes before the UUID that torch tells
+    has_cudnn: bool = False
+
+    @property
+    def is_card(self) -> bool:
+        """A device with a memory, a queue and a clock of its own: not the host itself."""
+        return self.type != "cpu"
+
+
+DEVICES = {
+    kind.name: kind
+    for kind in (
+        DeviceKind(
+            "MLU",
+            "mlu",
+            "cncl",
+            torch.float16,
+            scaled=True,
+            extension="torch_mlu",
+            # Convolutions default to TF32 on MLU: an "FP32" row that leaves the first switch alone is not FP32.
+            tf32=(
+                "backends.cnnl.allow_tf32",
+                "backends.mlu.matmul.allow_tf32",
+                "backends.mlu.custom.allow_tf32",
+            ),
+            # torch_mlu obeys CUDA's variable, too, where its own are not set: a stray one hides every card.
+            visible=("CN_VISIBLE_DEVICES", "MLU_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+            monitor="cnmon",
+            nodes=r"cambricon_dev\d+",
+            profiler=("MLU", "PrivateUse1"),  # torch_mlu adds its own; without it PrivateUse1 is the same slot
+            bf16_recurrent=False,  # a bfloat16 LSTM falls back to single steps (torch_mlu r2.4, rnn.cpp)
+        ),
+        DeviceKind(
+            "GPU",
+            "cuda",
+            "nccl",
+            torch.float16,
+            scaled=True,
+            tf32=("backends.cuda.matmul.allow_tf32", "backends.cudnn.allow_tf32"),
+            visible=("CUDA_VISIBLE_DEVICES",),
+            monitor="nvidia-smi",
+            nodes=r"nvidia\d+",
+            profiler=("CUDA",),
+            uuid_prefix="GPU-",
+            has_cudnn=True,
+        ),
+        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False),
+    )
+}
 
 
 def visibility(kind: DeviceKind, environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
@@ -23,15 +97,15 @@ def visibility(kind: DeviceKind, environment: Mapping[str, str] = os.environ) ->
     return next(((name, environment[name]) for name in kind.visible if name in environment), None)
 
 
-def installed(kind: DeviceKind) -> bool:
+def is_installed(kind: DeviceKind) -> bool:
     return kind.extension is None or importlib.util.find_spec(kind.extension) is not None
 
 
-def count(kind: DeviceKind) -> tuple[int, str]:
+def count_cards(kind: DeviceKind) -> tuple[int, str]:
     """How many cards answer, and why not more. The number of processes on a CPU has no such limit: 1."""
-    if kind.type == "cpu":
+    if not kind.is_card:
         return 1, ""
-    if not installed(kind):
+    if not is_installed(kind):
         return 0, f"{kind.extension} is not installed"
     try:
         if kind.extension:
@@ -41,10 +115,10 @@ def count(kind: DeviceKind) -> tuple[int, str]:
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         # The wheel without its driver fails in all these ways.
         return 0, f"{kind.extension or 'torch'} does not load here: {first_line(error)}"
-    return found, limits(kind, found)
+    return found, why_so_few(kind, found)
 
 
-def limits(kind: DeviceKind, found: int) -> str:
+def why_so_few(kind: DeviceKind, found: int) -> str:
     """Why a library that loads shows so few cards; empty where that is what there is."""
     if chosen := visibility(kind):
         name, value = chosen
@@ -54,3 +128,44 @@ def limits(kind: DeviceKind, found: int) -> str:
 
 def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
+
+
+def present(name: str) -> int:
+    """How many cards of this kind are here. A process count is not limited by the machine, so CPU answers 1."""
+    return count_cards(DEVICES[name])[0]
+
+
+def inventory() -> dict[str, int]:
+    return {name: present(name) for name in ORDER}
+
+
+def best() -> str:
+    """The best device present: MLU, then GPU, then CPU."""
+    return next(name for name in ORDER if present(name))
+
+
+def missing_devices() -> list[str]:
+    """A sentence for each vendor whose library is installed here and shows no card: a run would pass it over."""
+    found = {name: count_cards(kind) for name, kind in DEVICES.items() if kind.extension and is_installed(kind)}
+    return [f"no {name} is used: {why}" for name, (cards, why) in found.items() if not cards]
+
+
+def require(name: str, cards: int, hint: str = "") -> None:
+    """Raises UserError, saying what was found and why not more, when `cards` devices of this kind are not here."""
+    found = inventory()
+    if name == "CPU" or found[name] >= cards:
+        return
+    here = ", ".join(f"{count} {kind}" for kind, count in found.items() if kind != "CPU")
+    why = count_cards(DEVICES[name])[1]
+    parts = (f"{cards} {name} asked for; found {here} and {os.cpu_count()} CPU cores", why, hint)
+    raise UserError(". ".join(filter(None, parts)))
+
+
+def silent_nodes(folder: Path = Path("/dev")) -> list[str]:
+    """One line for each kind of card of which fewer answer than there are device nodes."""
+    found = []
+    for kind in DEVICES.values():
+        nodes = sorted(path.name for path in folder.iterdir() if kind.nodes and re.fullmatch(kind.nodes, path.name))
+        if visibility(kind) is None and (answering := present(kind.name)) < len(nodes):
+            found.append(f"{answering} of {len(nodes)} {kind.name} answer ({', '.join(nodes)} in {folder})")
+    return found

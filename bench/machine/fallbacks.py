@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import TextIO
 
 SENTENCE = r"The operator '([\w:.]+)' is not currently supported on the \w+ backend and will fall back"
 
 
-def watch(names: list[str]) -> None:
+def record_fallbacks(names: list[str]) -> None:
     """From now on add to `names` each operator that torch warns of. The first warning of each is shown as ever."""
     show = warnings.showwarning
 
-    def listen(message, category, filename, lineno, file=None, line=None) -> None:
+    def listen(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         found = re.match(SENTENCE, str(message))
         if found and found[1] in names:
             return

@@ -15,17 +15,19 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import psutil
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch exports it without saying so
 
-from bench.errors import UserError, seconds
+from bench.errors import UserError, seconds_setting
 from bench.records import provenance
 
 # How long hosts wait for each other: at the start, where images are still being pulled, and after a failure, where a
 # host may have to be replaced. torchrun's own default for a rendezvous is the same.
-JOIN_TIMEOUT_S = seconds("CRNN_JOIN_TIMEOUT_S", "600")
+JOIN_TIMEOUT_S = seconds_setting("CRNN_JOIN_TIMEOUT_S", "600")
 PROBE_S = 5.0
+SignIn = dict[str, Any]  # what a host signs in with
 PORT = "29500"
 
 # Who started this process says it in variables of its own; the first that is set counts. By hand, srun, Kubeflow's
@@ -45,14 +47,14 @@ def mixed_allowed(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("CRNN_MIXED_HOSTS") == "1"
 
 
-def said(environment: Mapping[str, str], what: str, default: str) -> tuple[str, str]:
+def first_set(environment: Mapping[str, str], what: str, default: str) -> tuple[str, str]:
     """(variable, value) of the first variable that is set."""
     names = VARIABLES[what]
     return next(((name, environment[name]) for name in names if environment.get(name)), (names[0], default))
 
 
-def number(environment: Mapping[str, str], what: str, default: str, least: int, most: int) -> int:
-    name, value = said(environment, what, default)
+def integer_setting(environment: Mapping[str, str], what: str, default: str, least: int, most: int) -> int:
+    name, value = first_set(environment, what, default)
     if not value.isdecimal() or not least <= int(value) <= most:
         raise UserError(f"{name}={value} is not a number from {least} to {most}")
     return int(value)
@@ -70,22 +72,25 @@ class Place:
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Place:
         """As the environment says. Raises UserError where it contradicts itself."""
-        hosts = number(environment, "hosts", "1", 1, 100_000)
+        hosts = integer_setting(environment, "hosts", "1", 1, 100_000)
         if hosts == 1:
             return cls()
         if environment.get("SLURM_STEP_NUM_TASKS", str(hosts)) != str(hosts) and "NNODES" not in environment:
             raise UserError(
                 "srun must start one task a host (--ntasks-per-node=1): the cards of a host are started here"
             )
-        address = said(environment, "address", "")[1]
+        address = first_set(environment, "address", "")[1]
         if not address:
             raise UserError(f"{hosts} hosts, but MASTER_ADDR is not set: it is the address of host 0, on every host")
         if address.count(":") == 1:  # more of them are an IPv6 address
             raise UserError(f"MASTER_ADDR={address} has a port in it: that belongs into MASTER_PORT")
-        if not said(environment, "rank", "")[1]:
+        if not first_set(environment, "rank", "")[1]:
             raise UserError(f"{hosts} hosts, but NODE_RANK is not set: it is 0 to {hosts - 1}, another on every host")
         return cls(
-            hosts, number(environment, "rank", "0", 0, hosts - 1), address, number(environment, "port", PORT, 1, 65535)
+            hosts,
+            integer_setting(environment, "rank", "0", 0, hosts - 1),
+            address,
+            integer_setting(environment, "port", PORT, 1, 65535),
         )
 
     @property
@@ -98,7 +103,7 @@ class Place:
         return f"{'localhost' if self.leads else self.address}:{self.port}"
 
 
-def reach(place: Place, timeout_s: float) -> tuple[str, str]:
+def connect_to_first_host(place: Place, timeout_s: float) -> tuple[str, str]:
     """(this host's address, host 0's address) as their connection has them. Raises UserError after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -143,12 +148,13 @@ class Meeting:
     place: Place
     store: TCPStore
     job: str  # a name no other job has
-    hosts: list[dict]  # what each host signed in with, in the order of their ranks
+    hosts: list[SignIn]  # what each host signed in with, in the order of their ranks
 
     @property
     def address(self) -> str:
         """This host's address as the others reach it. Host 0 cannot know its own: host 1 has told."""
-        return self.hosts[1]["host_0_address"] if self.place.leads else self.hosts[self.place.rank]["address"]
+        address: str = self.hosts[1]["host_0_address"] if self.place.leads else self.hosts[self.place.rank]["address"]
+        return address
 
     @property
     def interface(self) -> str | None:
@@ -157,16 +163,16 @@ class Meeting:
         return next((name for name, all_ in found if any(one.address == self.address for one in all_)), None)
 
     def others(self) -> str:
-        return ", ".join(name(host) for host in self.hosts if host["rank"] != self.place.rank)
+        return ", ".join(host_name(host) for host in self.hosts if host["rank"] != self.place.rank)
 
 
-def name(host: dict) -> str:
+def host_name(host: SignIn) -> str:
     return f"host {host['rank']} ({host['host']})"
 
 
-def meet(place: Place, facts: dict) -> Meeting:
+def meet(place: Place, facts: SignIn) -> Meeting:
     """Sign in and wait for all. Raises UserError, naming who is missing or what differs."""
-    mine, first = ("", "") if place.leads else reach(place, JOIN_TIMEOUT_S)
+    mine, first = ("", "") if place.leads else connect_to_first_host(place, JOIN_TIMEOUT_S)
     store = open_store(place)
     signed = {"rank": place.rank, "address": mine, "host_0_address": first, **facts}
     try:
@@ -177,17 +183,17 @@ def meet(place: Place, facts: dict) -> Meeting:
         await_all(place, store)
         hosts = [json.loads(store.get(f"crnn/host/{rank}")) for rank in range(place.hosts)]
         job = store.get("crnn/job").decode()
-        part(place, store)
+        leave_together(place, store)
     except RuntimeError as error:  # host 0 has gone, and the store with it
         raise UserError(
             f"host 0 ended before all hosts had met; its own output says why ({str(error)[:100]})"
         ) from None
-    if differences := unlike(hosts):
+    if differences := host_differences(hosts):
         raise UserError(f"the hosts do not run the same: {'; '.join(differences)}")
     return Meeting(place, store, job, hosts)
 
 
-def marked(store: TCPStore, key: str) -> bool:
+def is_marked(store: TCPStore, key: str) -> bool:
     """Whether somebody added 1 to a key. torch 2.1's store answers no other question without waiting (no `check`; its
     `compare_set` crashes beside other threads)."""
     return store.add(key, 0) > 0
@@ -196,7 +202,7 @@ def marked(store: TCPStore, key: str) -> bool:
 def await_all(place: Place, store: TCPStore) -> None:
     """Wait until every host has signed in, saying for whom. Raises UserError after JOIN_TIMEOUT_S."""
     began, spoken = time.monotonic(), False
-    while missing := [r for r in range(place.hosts) if not marked(store, f"crnn/signed/{r}")]:
+    while missing := [r for r in range(place.hosts) if not is_marked(store, f"crnn/signed/{r}")]:
         waited, names = time.monotonic() - began, ", ".join(map(str, missing))
         if waited > JOIN_TIMEOUT_S:
             raise UserError(
@@ -209,16 +215,16 @@ def await_all(place: Place, store: TCPStore) -> None:
         time.sleep(0.1)
 
 
-def part(place: Place, store: TCPStore) -> None:
+def leave_together(place: Place, store: TCPStore) -> None:
     """Host 0 goes on when all have read what all have signed: it might end, and the store with it."""
     store.add(f"crnn/read/{place.rank}", 1)
     everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S
-    while place.leads and not all(marked(store, key) for key in everyone) and time.monotonic() < deadline:
+    while place.leads and not all(is_marked(store, key) for key in everyone) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-def facts(program: list[str], cards: int) -> dict:
+def sign_in_facts(program: list[str], cards: int) -> SignIn:
     """What a host signs in with."""
     collected = provenance.collect()
     commit = f"{collected['commit']}{' with changes' if collected['dirty'] else ''}"
@@ -226,7 +232,7 @@ def facts(program: list[str], cards: int) -> dict:
     return {"host": collected["host"], "commit": commit, "versions": versions, "program": program, "cards": cards}
 
 
-def unlike(hosts: list[dict]) -> list[str]:
+def host_differences(hosts: list[SignIn]) -> list[str]:
     """One text for each way in which a host differs from host 0 without leave."""
     asked = [key for key in ALIKE if not (mixed_allowed() and key in MIXED_ALLOWED)]
     found = []
@@ -234,21 +240,23 @@ def unlike(hosts: list[dict]) -> list[str]:
         for key in asked:
             if hosts[0][key] == other[key]:
                 continue
-            here, there = differing(hosts[0][key], other[key])
+            here, there = differing_values(hosts[0][key], other[key])
             hint = " (CRNN_MIXED_HOSTS=1 allows it)" if key in MIXED_ALLOWED else ""
-            found.append(f"{key} is {here} on {name(hosts[0])} and {there} on {name(other)}{hint}")
+            found.append(f"{key} is {here} on {host_name(hosts[0])} and {there} on {host_name(other)}{hint}")
     return found
 
 
-def differing(one, other) -> tuple[str, str]:
+def differing_values(one: Any, other: Any) -> tuple[str, str]:
     """The two values, of dictionaries only the keys in which they differ."""
     if not isinstance(one, dict):
-        return tuple(" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (one, other))
+        here, there = (" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (one, other))
+        return here, there
     keys = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
-    return tuple(", ".join(f"{key} {values.get(key)}" for key in keys) for values in (one, other))
+    here, there = (", ".join(f"{key} {values.get(key)}" for key in keys) for values in (one, other))
+    return here, there
 
 
-def watch(place: Place, lost: Callable[[str], object]) -> None:
+def watch_first_host(place: Place, lost: Callable[[str], object]) -> None:
     """From now on call `lost` with a sentence when host 0 has not answered for JOIN_TIMEOUT_S.
 
     A link that is cut sends no farewell: torchrun's next word to the store would wait for the kernel to give up, which

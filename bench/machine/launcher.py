@@ -6,8 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, MutableMapping
 
 import psutil
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -21,11 +20,12 @@ from torch.distributed.elastic.rendezvous.api import (
 from torch.distributed.run import main as torchrun
 
 from bench.errors import UserError
+from bench.files import ROOT
 from bench.machine import hosts
 from bench.machine.hosts import Meeting, Place
 
 # As `python -m`, without the working folder on sys.path, which Python 3.10 cannot leave out by itself.
-RUN_MODULE = str(Path(__file__).resolve().parents[2] / "run_scripts" / "module.py")
+RUN_MODULE = str(ROOT / "run_scripts" / "module.py")
 RESTARTS_OF_MANY_HOSTS = 3
 # What torchrun raises when hosts lose each other, and what that means to a person.
 LOST = (
@@ -37,7 +37,7 @@ LOST = (
 GO_ON = "start every host again with --resume to go on from the last checkpoint"
 
 
-def restarts(environment: Mapping[str, str], place: Place) -> int:
+def restarts_allowed(environment: Mapping[str, str], place: Place) -> int:
     """How often failed processes are started again: MAX_RESTARTS, else never on one host, 3 times on several."""
     value = environment.get("MAX_RESTARTS") or str(RESTARTS_OF_MANY_HOSTS if place.hosts > 1 else 0)
     if not value.isdecimal():
@@ -45,12 +45,12 @@ def restarts(environment: Mapping[str, str], place: Place) -> int:
     return int(value)
 
 
-def alone() -> list[str]:
+def standalone_arguments() -> list[str]:
     """torchrun's arguments for one host. The address needs no name service: a container may have none."""
     return ["--standalone", "--local-addr=localhost"]
 
 
-def meeting_point(meeting: Meeting) -> list[str]:
+def rendezvous_arguments(meeting: Meeting) -> list[str]:
     """torchrun's arguments for hosts that have met.
 
     Its c10d rendezvous numbers hosts by sorting their addresses, and uses only the first one's as an address: the
@@ -68,7 +68,7 @@ def meeting_point(meeting: Meeting) -> list[str]:
     ]
 
 
-def prepare(environment, meeting: Meeting | None, cards: int) -> None:
+def set_environment(environment: MutableMapping[str, str], meeting: Meeting | None, cards: int) -> None:
     """Settings that the processes inherit."""
     # torchrun would set one thread a process; the cores are shared out instead.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // cards)))
@@ -88,45 +88,45 @@ def give_up(sentence: str) -> None:
     os._exit(1)
 
 
-def refuse(*_) -> None:
+def exit_refused(*_: object) -> None:
     """A rank has refused and said why: starting it again would not mend that."""
     sys.exit(2)
 
 
-def explain(failure: ChildFailedError, place: Place) -> int:
+def explain_failure(failure: ChildFailedError, place: Place) -> int:
     """Say which rank failed; the exit code to end with."""
     rank, first = failure.get_first_failure()
     if first.exitcode == 2:  # a refusal has said its line already
         return 2
     where = f" on host {place.rank}" if place.hosts > 1 else ""
     print(
-        f"rank {rank}{where} {ending(first.exitcode)}; the run is over; start it again with --resume to go on",
+        f"rank {rank}{where} {describe_exit(first.exitcode)}; the run is over; start it again with --resume to go on",
         file=sys.stderr,
     )
     return first.exitcode if first.exitcode > 0 else 1
 
 
-def ending(code: int) -> str:
+def describe_exit(code: int) -> str:
     if code == -signal.SIGKILL:
         return "was killed (SIGKILL): by hand, or by the kernel when memory runs out, as `dmesg` tells"
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def run(program: str, cards: int, words: list[str], place: Place) -> None:
+def launch(program: str, cards: int, words: list[str], place: Place) -> None:
     """Run `python -m program words...` in `cards` processes on each host. Returns when all have ended well."""
-    times = restarts(os.environ, place)
-    meeting = hosts.meet(place, hosts.facts([program, *words], cards)) if place.hosts > 1 else None
-    prepare(os.environ, meeting, cards)
-    signal.signal(signal.SIGUSR1, refuse)
+    times = restarts_allowed(os.environ, place)
+    meeting = hosts.meet(place, hosts.sign_in_facts([program, *words], cards)) if place.hosts > 1 else None
+    set_environment(os.environ, meeting, cards)
+    signal.signal(signal.SIGUSR1, exit_refused)
     if meeting:
-        hosts.watch(place, give_up)
+        hosts.watch_first_host(place, give_up)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the lines below say it better
-    where = meeting_point(meeting) if meeting else alone()
+    where = rendezvous_arguments(meeting) if meeting else standalone_arguments()
     try:
         # Without the "--" torchrun would take --run for an abbreviation of its own --run-path.
         torchrun([*where, f"--max-restarts={times}", f"--nproc-per-node={cards}", "--", RUN_MODULE, program, *words])
     except ChildFailedError as failure:
-        sys.exit(explain(failure, place))
+        sys.exit(explain_failure(failure, place))
     except SignalException as stop:
         print(f"stopped by {stop.sigval.name}", file=sys.stderr)
         sys.exit(128 + stop.sigval)

@@ -10,16 +10,17 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.errors import UserError
+from bench.records.sections import LoadGen
 
 Scenario = Literal["Offline", "SingleStream", "MultiStream", "Server"]
 MODES = {"performance": "PerformanceOnly", "accuracy": "AccuracyOnly"}
 SUMMARY, ACCURACY = "mlperf_log_summary.txt", "mlperf_log_accuracy.json"
 
 
-def library():
+def import_loadgen() -> Any:
     """The module mlperf_loadgen. Raises UserError where it is not installed."""
     try:
         import mlperf_loadgen
@@ -42,7 +43,7 @@ class Load:
     samples_per_query: int = 8  # MultiStream, as in MLPerf
 
 
-def settings(lg, load: Load):
+def make_test_settings(lg: Any, load: Load) -> Any:
     """LoadGen's TestSettings."""
     made = lg.TestSettings()
     made.scenario = getattr(lg.TestScenario, load.scenario)
@@ -58,7 +59,7 @@ def settings(lg, load: Load):
     return made
 
 
-def log_settings(lg, folder: Path):
+def log_settings(lg: Any, folder: Path) -> Any:
     """LoadGen's files go to `folder` and nothing to the terminal."""
     made = lg.LogSettings()
     made.enable_trace = False
@@ -67,7 +68,7 @@ def log_settings(lg, folder: Path):
     return made
 
 
-def section(folder: Path, load: Load) -> dict:
+def loadgen_section(folder: Path, load: Load) -> LoadGen:
     """The record's section about a test whose files lie in `folder`."""
     return {
         "scenario": load.scenario,
@@ -78,7 +79,7 @@ def section(folder: Path, load: Load) -> dict:
     }
 
 
-def read_summary(text: str) -> dict:
+def read_summary(text: str) -> LoadGen:
     """Verdict, reasons and numbers of mlperf_log_summary.txt. No verdict (an accuracy run): None."""
     pairs = dict(re.findall(r"^ *([^:\n]+?) *: *(\S.*?) *$", text, re.M))
     verdict = pairs.pop("Result is", None)
@@ -86,18 +87,18 @@ def read_summary(text: str) -> dict:
     return {
         "verdict": verdict,
         "reasons": advice if verdict == "INVALID" else [],
-        "metrics": {name: number(value) for name, value in pairs.items()},
+        "metrics": {name: number_or_text(value) for name, value in pairs.items()},
     }
 
 
-def number(value: str) -> float | str:
+def number_or_text(value: str) -> float | str:
     try:
         return float(value)
     except ValueError:
         return value
 
 
-def answers(folder: Path) -> dict[int, bytes]:
+def read_answers(folder: Path) -> dict[int, bytes]:
     """What was answered for each sample in accuracy mode: sample number -> bytes."""
     logged = json.loads((folder / ACCURACY).read_text(encoding="utf8"))
     return {entry["qsl_idx"]: bytes.fromhex(entry["data"]) for entry in logged}

@@ -7,33 +7,16 @@ what it measures. Clock, drain and device events are passed in, so that tests us
 from __future__ import annotations
 
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from bench.records.packing import ticks
+from bench.records.series import Series
 
-
-def doubles() -> array:
-    """30 epochs of Synth90k are millions of steps: 8 bytes a value, not 32."""
-    return array("d")
-
-
-@dataclass
-class Series:
-    """What one rank measured, a value a step."""
-
-    step_s: list[float] | array = field(default_factory=doubles)  # wall time from the end of the last to this one's
-    wait_s: list[float] | array = field(default_factory=doubles)  # the part of it spent waiting for the batch
-    images: list[int] | array = field(default_factory=lambda: array("q"))
-    device_s: list[float] | array = field(default_factory=doubles)  # by the device's own events; empty without them
-
-    def kept(self) -> dict[str, list]:
-        """As a record keeps it."""
-        times = {name: ticks(getattr(self, name)) for name in ("step_s", "wait_s", "device_s")}
-        return {**times, "images": list(self.images)}
+Batch = TypeVar("Batch")
 
 
 @dataclass
@@ -43,21 +26,24 @@ class Meter:
     synchronize: Callable[[], None]
     warmup_steps: int = 0
     clock: Callable[[], float] = time.perf_counter
-    event: Callable[[], object] | None = None  # makes an event with record(), query() and elapsed_time(other) in ms
+    event: Callable[[], Any] | None = None  # makes an event with record(), query() and elapsed_time(other) in ms
     series: Series = field(default_factory=Series)
     phases_s: dict[str, float] = field(default_factory=dict)
     windows: list[list[float]] = field(default_factory=list)  # clock times between which steps were measured
     first_s: float | None = None  # clock time at which the first batch was asked for
-    _began_s: float | None = None  # of the step that is open
+    _began_s: float = 0.0  # of the step that is open
+    _is_open: bool = False  # whether a step is
     _paused_s: float = 0.0  # what phases inside it took; it does not count them
-    _work: object = None  # event at the start of the device's work on it
-    _pending: deque = field(default_factory=deque)  # pairs of events that the device has not reached yet
+    _work: Any = None  # event at the start of the device's work on it
+    _pending: deque[tuple[Any, Any]] = field(
+        default_factory=deque
+    )  # pairs of events that the device has not reached yet
 
-    def steps(self, batches: Iterable, images: Callable[[object], int] = len) -> Iterator:
+    def steps(self, batches: Iterable[Batch], images: Callable[[Batch], int] = len) -> Iterator[Batch]:  # type: ignore[assignment]  # for batches with a length
         """Yield the batches, timing the wait for each and the work done on it until the next is asked for."""
         source = iter(batches)
         self.synchronize()
-        self._began_s = self.clock()
+        self._began_s, self._is_open = self.clock(), True
         self.first_s = self._began_s if self.first_s is None else self.first_s
         self._open_window()
         for batch in source:
@@ -83,13 +69,13 @@ class Meter:
 
     def stop(self) -> None:
         """End the span; for a loop that was left early, too."""
-        if self._began_s is not None:
+        if self._is_open:
             self._close_window(self.clock())
             self._read_events()
-        self._began_s = None
+        self._is_open = False
 
     @contextmanager
-    def phase(self, name: str):
+    def phase(self, name: str) -> Iterator[None]:
         """Add the drained wall time of the block to `phases_s[name]`; a step that is open does not count it."""
         self._end_work()
         self.synchronize()
@@ -99,7 +85,7 @@ class Meter:
         self.synchronize()
         ended = self.clock()
         self.phases_s[name] = self.phases_s.get(name, 0.0) + ended - began
-        if self._began_s is not None:
+        if self._is_open:
             self._paused_s += ended - began
         if reopen:
             self.windows.append([ended])
@@ -123,7 +109,7 @@ class Meter:
 
     def _end_work(self) -> None:
         """Mark the end of the device's work on the step that is open, if it is not marked yet."""
-        if self._work is None:
+        if self._work is None or self.event is None:
             return
         ended = self.event()
         ended.record()
@@ -150,7 +136,13 @@ class Meter:
         return sum(self.series.step_s[self.warmup_steps :])
 
 
-def latencies(work: Callable[[], object], synchronize, n: int, warmup: int, clock=time.perf_counter) -> list[float]:
+def latencies(
+    work: Callable[[], object],
+    synchronize: Callable[[], None],
+    n: int,
+    warmup: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
     """Seconds of each of the last `n` of `warmup + n` calls of `work`, the device drained around each."""
     seconds = []
     for _ in range(warmup + n):

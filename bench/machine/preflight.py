@@ -7,11 +7,16 @@ A check is a function from `Surroundings` to (level, what was found) in a table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from bench.errors import UserError
+from bench.machine.telemetry import Sensor
+from bench.records.sections import PreflightCheck
 
 OK, WARNING, UNKNOWN = "ok", "warning", "unknown"
 NETWORK = {
@@ -33,21 +38,14 @@ BUSY_BYTES = 1 << 30  # memory of a card that nobody should use: a driver alone 
 Verdict = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Finding:
-    check: str
-    level: str
-    said: str
-
-
 @dataclass
 class Surroundings:
     """What the checks look at. `here` fills it in; tests do it by hand."""
 
     card: str  # as messages call it
-    facts: dict = field(default_factory=dict)  # of the card's sensor
+    facts: dict[str, Any] = field(default_factory=dict)  # of the card's sensor
     users: list[int] | None = None  # process numbers on the card, None where it does not tell
-    sample: dict = field(default_factory=dict)  # of the card's sensor, before the run uses it
+    sample: Mapping[str, float | None] = field(default_factory=dict)  # of the card's sensor, before the run uses it
     own: set[int] = field(default_factory=set)  # process numbers of this run
     shared: bool = False  # a host: others always use it
     governors: set[str] = field(default_factory=set)
@@ -58,13 +56,13 @@ class Surroundings:
     mounts: list[tuple[str, str]] = field(default_factory=list)  # (where, file system)
 
 
-def others(at: Surroundings) -> Verdict:
+def check_others(at: Surroundings) -> Verdict:
     """Somebody else on the card."""
     if at.shared:
         return UNKNOWN, "a host is shared; see load"
     if at.users is not None:
-        foreign = sorted(set(at.users) - at.own)
-        return (WARNING, f"processes {foreign} use {at.card}") if foreign else (OK, "nobody else is on it")
+        strangers = sorted(set(at.users) - at.own)
+        return (WARNING, f"processes {strangers} use {at.card}") if strangers else (OK, "nobody else is on it")
     use, memory = at.sample.get("utilisation_percent"), at.sample.get("memory_bytes")
     if use is None and memory is None:
         return UNKNOWN, f"{at.card} does not tell who uses it"
@@ -73,26 +71,26 @@ def others(at: Surroundings) -> Verdict:
     return (WARNING if busy else OK), said
 
 
-def governor(at: Surroundings) -> Verdict:
+def check_governor(at: Surroundings) -> Verdict:
     if not at.governors:
         return UNKNOWN, "this kernel names no clock governor"
     slow = at.governors - {"performance"}
     return (WARNING, f"clock governor {', '.join(sorted(slow))}, not performance") if slow else (OK, "performance")
 
 
-def throttling(at: Surroundings) -> Verdict:
+def check_throttling(at: Surroundings) -> Verdict:
     slowed = at.sample.get("throttled")
     if slowed is None:
         return UNKNOWN, f"{at.card} does not tell"
     return (WARNING, f"{at.card} is slowed for heat or power already") if slowed else (OK, "no reason to slow down")
 
 
-def threads(at: Surroundings) -> Verdict:
+def check_threads(at: Surroundings) -> Verdict:
     said = f"{at.threads} threads and loader processes on {at.cores} cores"
     return (WARNING if at.threads > at.cores else OK), said
 
 
-def load(at: Surroundings) -> Verdict:
+def check_load(at: Surroundings) -> Verdict:
     """Others on the host. A run that has not begun adds next to nothing to a one-minute mean."""
     if at.load is None:
         return UNKNOWN, "this system has no load average"
@@ -100,7 +98,7 @@ def load(at: Surroundings) -> Verdict:
     return (WARNING if busy else OK), f"load {at.load:.1f} on {at.cores} cores before the run"
 
 
-def network_files(at: Surroundings) -> Verdict:
+def check_network_files(at: Surroundings) -> Verdict:
     if at.dataset is None or not at.mounts:
         return UNKNOWN, "no path of a data set to look at"
     place = at.dataset.resolve()
@@ -109,7 +107,7 @@ def network_files(at: Surroundings) -> Verdict:
     return (WARNING, f"the data set lies on {kind}, a network file system") if kind in NETWORK else (OK, kind)
 
 
-def memory_errors(at: Surroundings) -> Verdict:
+def check_memory_errors(at: Surroundings) -> Verdict:
     errors, mode = at.sample.get("ecc_errors"), at.facts.get("ecc")
     if errors:
         return WARNING, f"{errors:.0f} uncorrected memory errors on {at.card}"
@@ -118,7 +116,7 @@ def memory_errors(at: Surroundings) -> Verdict:
     return OK, f"ECC is {'on' if mode else 'off'}, no errors"
 
 
-def link(at: Surroundings) -> Verdict:
+def check_link(at: Surroundings) -> Verdict:
     """Width only: the generation of an idle link drops to save power."""
     now, most = at.facts.get("link_width"), at.facts.get("link_width_maximum")
     if not now or not most:
@@ -127,33 +125,47 @@ def link(at: Surroundings) -> Verdict:
 
 
 Checks = dict[str, Callable[[Surroundings], Verdict]]
-HOST: Checks = {"governor": governor, "threads": threads, "load": load, "network_files": network_files}
-CARD: Checks = {"others": others, "throttling": throttling, "memory_errors": memory_errors, "link": link}
+HOST: Checks = {
+    "governor": check_governor,
+    "threads": check_threads,
+    "load": check_load,
+    "network_files": check_network_files,
+}
+CARD: Checks = {
+    "others": check_others,
+    "throttling": check_throttling,
+    "memory_errors": check_memory_errors,
+    "link": check_link,
+}
 
 
-def findings(at: Surroundings, host: bool = True) -> list[dict]:
+def make_check(check: str, level: str, said: str) -> PreflightCheck:
+    return {"check": check, "level": level, "said": said}
+
+
+def run_checks(at: Surroundings, host: bool = True) -> list[PreflightCheck]:
     """One for each check, as a record keeps them. `host`: this rank speaks for its host, and not for its card alone."""
-    return [asdict(Finding(name, *check(at))) for name, check in ((HOST if host else {}) | CARD).items()]
+    return [make_check(name, *check(at)) for name, check in ((HOST if host else {}) | CARD).items()]
 
 
-def warnings(found: Iterable[dict]) -> list[str]:
+def list_warnings(found: Iterable[PreflightCheck]) -> list[str]:
     return list(dict.fromkeys(f"{one['check']}: {one['said']}" for one in found if one["level"] == WARNING))
 
 
-def insist(found: Iterable[dict]) -> None:
+def require_clean(found: Iterable[PreflightCheck]) -> None:
     """Raises UserError naming every warning: what --strict does."""
-    if said := warnings(found):
-        raise UserError(f"--strict, and this machine is not as it should be: {'; '.join(said)}")
+    if found_warnings := list_warnings(found):
+        raise UserError(f"--strict, and this machine is not as it should be: {'; '.join(found_warnings)}")
 
 
-def here(card: str, sensor, threads: int, dataset: Path | None, shared: bool) -> Surroundings:
+def look_around(card: str, sensor: Sensor | None, threads: int, dataset: Path | None, shared: bool) -> Surroundings:
     """This machine, as the checks see it. `sensor` is one of bench.machine.telemetry's, or None."""
     return Surroundings(
         card=card,
         facts=sensor.facts() if sensor else {},
         users=sensor.users() if sensor else None,
         sample=(sensor.sample() if sensor else None) or {},
-        own=family(),
+        own=own_processes(),
         shared=shared,
         governors=governors(),
         threads=threads,
@@ -164,10 +176,8 @@ def here(card: str, sensor, threads: int, dataset: Path | None, shared: bool) ->
     )
 
 
-def family() -> set[int]:
+def own_processes() -> set[int]:
     """This process and those that its parent started: the other ranks of a run."""
-    import psutil
-
     parent = psutil.Process().parent()
     return {os.getpid(), *(child.pid for child in (parent.children(recursive=True) if parent else []))}
 

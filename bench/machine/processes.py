@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.files import ROOT
 from bench.records.record import FAILURES, Record
 
 # What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
@@ -22,7 +24,13 @@ OUT_OF_MEMORY = (
     "bad_alloc",
 )
 NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
+RUN_SCRIPT = ROOT / "run_scripts" / "run.sh"  # runs any run name
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
+
+
+def this_python() -> dict[str, str]:
+    """An environment in which run scripts use the Python that runs now, and set up nothing."""
+    return {**os.environ, "CRNN_PYTHON": sys.executable}
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,10 @@ class Ended:
     record: str | None = None  # file
 
 
-def run(
+def run_process(
     command: Sequence[str], cwd: Path, timeout_s: float, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """(exit code, what it said). In a process group of its own, which is ended whole. Raises TimeoutExpired."""
+    """(exit code, output). In a process group of its own, which is ended whole. Raises TimeoutExpired."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -45,12 +53,12 @@ def run(
         try:
             code = process.wait(timeout_s)
         finally:
-            end_group(process)
+            kill_group(process)
         log.seek(0)
         return code, log.read()
 
 
-def end_group(process: subprocess.Popen) -> None:
+def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Workers must not outlive their run: they would slow the next one."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
@@ -59,14 +67,14 @@ def end_group(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def last_line(said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+def last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1] if lines else "it printed nothing"
 
 
-def classified(code: int, said: str, new: list[Path]) -> Ended:
-    """The kind of end, from the exit code, the last words and the record that came."""
-    last, all_said = last_line(said), said.lower()
+def classify_end(code: int, output: str, new: list[Path]) -> Ended:
+    """How a run ended, from its exit code, its output and the records it left."""
+    last, lower = last_line(output), output.lower()
     if new:
         record = Record.load(new[-1])
         if record.status in FAILURES:
@@ -74,9 +82,9 @@ def classified(code: int, said: str, new: list[Path]) -> Ended:
             return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
         if code == 0:
             return Ended("ok", record=str(new[-1]))
-    if code in KILLED or any(words in all_said for words in OUT_OF_MEMORY):
-        telling = [line for line in said.splitlines() if any(words in line.lower() for words in OUT_OF_MEMORY)]
+    if code in KILLED or any(words in lower for words in OUT_OF_MEMORY):
+        telling = [line for line in output.splitlines() if any(words in line.lower() for words in OUT_OF_MEMORY)]
         return Ended("oom", telling[-1].strip() if telling else "killed")
-    if any(words in all_said for words in NOT_A_NUMBER):
+    if any(words in lower for words in NOT_A_NUMBER):
         return Ended("nan", last)
     return Ended("crash", f"exit code {code}: {last}")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
 from bench.machine.device import Device
+from bench.records.sections import Breakdown
 
 OTHER = "other"
 
 
-def profiled(work: Callable[[], object], steps: int, device: Device, kinds: dict[str, str]) -> dict:
+def profile_shares(work: Callable[[], object], steps: int, device: Device, kinds: dict[str, str]) -> Breakdown:
     """Run `work` that many times. `kinds` is a pattern of operations' names for each kind, the first match counts.
 
     Times are those of the device's kernels, booked to the operation that launched them; of the host's operations where
@@ -25,28 +26,29 @@ def profiled(work: Callable[[], object], steps: int, device: Device, kinds: dict
         device.synchronize()
     operations = trace.key_averages()
     on_device = {one.key: device_us(one) for one in operations}
-    source = "device" if device.kind.type != "cpu" and any(on_device.values()) else "host"
+    source = "device" if device.kind.is_card and any(on_device.values()) else "host"
     times = on_device if source == "device" else {one.key: one.self_cpu_time_total for one in operations}
-    return {"shares": shares(times, kinds), "source": source, "steps": steps}
+    return {"shares": shares_by_kind(times, kinds), "source": source, "steps": steps}
 
 
 def activities(device: Device) -> list[ProfilerActivity]:
-    names = {"cuda": "CUDA", "mlu": "MLU"}  # torch_mlu adds its own; without it PrivateUse1 is the same slot
-    wanted = names.get(device.kind.type)
-    found = wanted and (getattr(ProfilerActivity, wanted, None) or getattr(ProfilerActivity, "PrivateUse1", None))
-    return [ProfilerActivity.CPU, *([found] if found else [])]
+    found = [getattr(ProfilerActivity, name) for name in device.kind.profiler if hasattr(ProfilerActivity, name)]
+    return [ProfilerActivity.CPU, *found[:1]]
 
 
-def device_us(operation) -> float:
+def device_us(operation: Any) -> float:
     """Self time on the device; torch before 2.4 called every device cuda."""
-    new = getattr(operation, "self_device_time_total", None)
-    return getattr(operation, "self_cuda_time_total", 0.0) if new is None else new
+    for name in ("self_device_time_total", "self_cuda_time_total"):
+        if (time := getattr(operation, name, None)) is not None:
+            return float(time)
+    return 0.0
 
 
-def shares(times: dict[str, float], kinds: dict[str, str]) -> dict[str, float]:
+def shares_by_kind(times: dict[str, float], kinds: dict[str, str]) -> dict[str, float]:
     """Share of each kind, the largest first. Operations of no kind are "other"."""
-    sums = Counter(dict.fromkeys(kinds, 0.0))
+    sums = {**dict.fromkeys(kinds, 0.0), OTHER: 0.0}
     for name, time in times.items():
         sums[next((kind for kind, pattern in kinds.items() if re.search(pattern, name, re.I)), OTHER)] += time
     whole = sum(sums.values())
-    return {kind: time / whole for kind, time in sums.most_common() if time} if whole else {}
+    largest_first = sorted(sums.items(), key=lambda item: -item[1])
+    return {kind: time / whole for kind, time in largest_first if time} if whole else {}

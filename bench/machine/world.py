@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from bench.errors import UserError, seconds
+from bench.errors import UserError, seconds_setting
 from bench.machine.device import Device
 
 # A rank that has said nothing for this long is lost. gloo's own default is 30 minutes; the longest silence of a run is
 # the leader writing a checkpoint, seconds, or a host reading a data set's labels slower than another, a minute or two.
-TIMEOUT = timedelta(seconds=seconds("CRNN_TIMEOUT_S", "300"))
+TIMEOUT = timedelta(seconds=seconds_setting("CRNN_TIMEOUT_S", "300"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class World:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def gather(self, value) -> list:
+    def gather(self, value: Any) -> list[Any]:
         """Every rank's value, on every rank, in rank order."""
         if self.size == 1:
             return [value]
@@ -75,7 +76,7 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def share(self, value):
+    def share(self, value: Any) -> Any:
         """The leader's value, on every rank; what the others pass is not looked at."""
         if self.size == 1:
             return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 from bench.records import provenance
 from bench.records.record import Record
@@ -20,7 +21,7 @@ NOT_COORDINATES = (
 )  # fmt: skip
 
 
-def coordinates(record: Record) -> dict:
+def coordinates(record: Record) -> dict[str, Any]:
     """What must agree before two numbers may be compared as repeats of each other."""
     return {
         "run": record.run,
@@ -37,34 +38,34 @@ def key(record: Record) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def flat(tree: dict, prefix: str = "") -> dict:
+def flatten_names(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{'cell': {'cards': 2}} -> {'cell.cards': 2}"""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        found |= flatten_names(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return found
 
 
-def differing(mine: dict, theirs: dict) -> list[str]:
+def differing_coordinates(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Names of the coordinates in which two cells differ."""
-    mine, theirs = flat(mine), flat(theirs)
+    mine, theirs = flatten_names(mine), flatten_names(theirs)
     return sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
 
 
-def code(record: Record) -> tuple[str | None, bool | None]:
+def code_version(record: Record) -> tuple[str | None, bool | None]:
     """The commit a record was made at, and whether the tree differed from it."""
     return record.provenance.get("commit"), record.provenance.get("dirty")
 
 
-def grouped(records: list[Record], by_code: bool = True) -> list[list[Record]]:
+def group_repeats(records: list[Record], by_code: bool = True) -> list[list[Record]]:
     """Repeats together, in order of their first record; oldest first within. With `by_code` a commit is a group."""
-    groups: dict[tuple, list[Record]] = {}
+    groups: dict[tuple[object, ...], list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.started_utc, r.record_id)):
-        groups.setdefault((key(record), code(record) if by_code else None), []).append(record)
+        groups.setdefault((key(record), code_version(record) if by_code else None), []).append(record)
     return list(groups.values())
 
 
-def simulated(record: Record) -> bool:
+def is_simulated_card(record: Record) -> bool:
     """Whether a stand-in played the card (tests/fake_mlu): such a record is no measurement of hardware."""
     versions = record.provenance.get("device_versions") or {}
-    return bool(record.cell.get("simulated")) or provenance.simulated(versions)
+    return bool(record.cell.get("simulated")) or provenance.is_simulated(versions)

@@ -4,103 +4,103 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
-from bench.machine.meter import Series
-from bench.records.rates import Latency, rank_share, ratio, throughput
+from bench.records.rates import latency_percentiles, rank_share, ratio, throughput
 from bench.records.record import FAILURES, Record
-from bench.records.steady import Steady, steady
+from bench.records.sections import Accuracy, CardTelemetry, Efficiency, Phases, Power, Steady, Throughput
+from bench.records.series import Series
+from bench.records.steady import steady, steady_reasons, too_short
 from bench.records.telemetry_summary import card_telemetry
 
 # Work of a step in forward passes: the backward pass computes a gradient for each input and each weight.
 PASSES = {"Train": 3, "Infer": 1}
 
 
-def completed(record: Record) -> Record:
+def with_derived(record: Record) -> Record:
     """The record with every derived number filled in."""
-    return dataclasses.replace(record, **derived(record))
+    return dataclasses.replace(record, **derived_sections(record))
 
 
-def derived(record: Record) -> dict:
+def derived_sections(record: Record) -> dict[str, Any]:
     """The derived sections, by field name of Record; of mixed sections, everything."""
-    ranks = [Series(**rank) for rank in record.series]
-    rates = throughput(ranks, record.warmup_steps, record.phases_s.get("total_s"))
-    telemetry = [asdict(card_telemetry(one)) for one in record.samples]
-    proof = proof_of(ranks, rates.slowest_rank, record.warmup_steps)
-    status, reasons = judged(record, rates, proof)
+    ranks, warmup_steps = [Series(**rank) for rank in record.series], record.warmup_steps
+    rates = throughput(ranks, warmup_steps, record.phases_s.get("total_s"))
+    telemetry = [card_telemetry(one) for one in record.samples]
+    pace = ranks[rates["slowest_rank"] or 0] if ranks else None  # the rank that decides
+    proof = too_short()
+    if pace:
+        proof = steady(np.asarray(pace.step_s)[warmup_steps:], np.asarray(pace.images)[warmup_steps:])
+    status, reasons = decide_status(record, rates, proof)
     return {
-        "throughput": asdict(rates),
-        "ranks": [asdict(rank_share(i, rank, record.warmup_steps)) for i, rank in enumerate(ranks)],
-        "steady": asdict(proof),
-        "phases_s": record.phases_s | step_phases(ranks, rates.slowest_rank, record.warmup_steps),
-        "latency": [row | asdict(Latency.of(row["batch"], row["seconds"])) for row in record.latency],
+        "throughput": rates,
+        "ranks": [rank_share(i, rank, warmup_steps) for i, rank in enumerate(ranks)],
+        "steady": proof,
+        "phases_s": {**record.phases_s, **step_phases(pace, warmup_steps)},
+        "latency": [{**row, **latency_percentiles(row["batch"], row["seconds"])} for row in record.latency],
         "telemetry": telemetry,
-        "power": power(record, telemetry, rates.images_per_s),
-        "efficiency": efficiency(record, rates.images_per_s),
-        "accuracy": record.accuracy and record.accuracy | shares(record.accuracy),
+        "power": total_power(record, telemetry, rates["images_per_s"]),
+        "efficiency": share_of_ceiling(record, rates["images_per_s"]),
+        "accuracy": record.accuracy and {**record.accuracy, **word_accuracy(record.accuracy)},
         "status": status,
         "status_reasons": reasons,
     }
 
 
-def proof_of(ranks: list[Series], slowest: int | None, warmup_steps: int) -> Steady:
-    if not ranks:
-        return Steady("too_short")
-    one = ranks[slowest or 0]
-    return steady(np.asarray(one.step_s)[warmup_steps:], np.asarray(one.images)[warmup_steps:])
-
-
-def step_phases(ranks: list[Series], slowest: int | None, warmup_steps: int) -> dict:
+def step_phases(pace: Series | None, warmup_steps: int) -> Phases:
     """The parts of a run that are made of steps, on the slowest rank."""
-    if not ranks or not len(ranks[0].step_s):
+    if not pace or not len(pace.step_s):
         return {"first_batch_s": None, "first_step_s": None, "warmup_s": None, "measured_s": None}
-    one = ranks[slowest or 0]
     return {
-        "first_batch_s": one.wait_s[0],
-        "first_step_s": one.step_s[0] - one.wait_s[0],
-        "warmup_s": float(np.sum(one.step_s[:warmup_steps])),
-        "measured_s": float(np.sum(one.step_s[warmup_steps:])),
+        "first_batch_s": pace.wait_s[0],
+        "first_step_s": pace.step_s[0] - pace.wait_s[0],
+        "warmup_s": float(np.sum(pace.step_s[:warmup_steps])),
+        "measured_s": float(np.sum(pace.step_s[warmup_steps:])),
     }
 
 
-def judged(record: Record, rates, proof: Steady) -> tuple[str, list[str]]:
-    """Status and reasons. What ended a run early is no matter of arithmetic and stands as it was written."""
+def decide_status(record: Record, rates: Throughput, proof: Steady) -> tuple[str, list[str]]:
+    """Status and reasons. What ended a run early does not follow from arithmetic and stands as it was written."""
     if record.status in FAILURES:
         return record.status, record.status_reasons
-    measured_s = rates.measured_steps * (rates.step_mean_ms or 0) / 1e3
+    measured_s = rates["measured_steps"] * (rates["step_mean_ms"] or 0) / 1e3
     short = [
         f"{got:.3g} {unit} were measured, {least:g} are the minimum"
         for unit, got, least in (
-            ("steps", rates.measured_steps, record.minimum["steps"]),
+            ("steps", rates["measured_steps"], record.minimum["steps"]),
             ("seconds", measured_s, record.minimum["seconds"]),
         )
         if got < least
     ]
-    if rates.images_per_s is None:
+    if rates["images_per_s"] is None:
         short = ["no step is left after the warm-up"]
-    if short or proof.verdict == "too_short":
-        return "too_short", [*short, *proof.reasons]
-    return ("ok", []) if proof.verdict == "steady" else ("not_steady", proof.reasons)
+    if short or proof["verdict"] == "too_short":
+        return "too_short", [*short, *steady_reasons(proof)]
+    return ("ok", []) if proof["verdict"] == "steady" else ("not_steady", steady_reasons(proof))
 
 
-def power(record: Record, telemetry: list[dict], images_per_s: float | None) -> dict | None:
+def total_power(record: Record, telemetry: list[CardTelemetry], images_per_s: float | None) -> Power | None:
     """Of all cards together; None unless every card (on a CPU: every host) has a valid reading."""
-    wanted = record.cell["hosts" if record.cell["device"] == "CPU" else "cards"]
-    known = [card for card in telemetry if card["valid"] and card["energy_j"] is not None]
+    wanted = record.cell["hosts"] if record.cell["device"] == "CPU" else record.cell["cards"]
+    known = [
+        (card, energy_j, mean_w)
+        for card in telemetry
+        if card["valid"] and (energy_j := card["energy_j"]) is not None and (mean_w := card["power_mean_w"]) is not None
+    ]
     if len(known) < wanted or images_per_s is None:
         return None
-    watts = sum(card["power_mean_w"] for card in known)
+    watts = sum(mean_w for _, _, mean_w in known)
     return {
         "mean_w": watts,
-        "energy_j": sum(card["energy_j"] for card in known),
-        "energy_source": "/".join(sorted({card["energy_source"] for card in known})),
+        "energy_j": sum(energy_j for _, energy_j, _ in known),
+        "energy_source": "/".join(sorted({card["energy_source"] or "" for card, _, _ in known})),
         "j_per_1k_images": watts / images_per_s * 1e3,
     }
 
 
-def efficiency(record: Record, images_per_s: float | None) -> dict | None:
+def share_of_ceiling(record: Record, images_per_s: float | None) -> Efficiency | None:
     """How near the run came to what its own cards were measured to do. None where that was not measured."""
     if not record.limits:
         return None
@@ -116,5 +116,5 @@ def efficiency(record: Record, images_per_s: float | None) -> dict | None:
     }
 
 
-def shares(accuracy: dict) -> dict:
+def word_accuracy(accuracy: Accuracy) -> Accuracy:
     return {"word_accuracy": ratio(accuracy["correct"], accuracy["n"])} if "correct" in accuracy else {}

@@ -9,20 +9,31 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
+
+Json = Any  # a JSON value: its dictionaries and lists hold the same
+Numbers = NDArray[Any]
 
 TICKS_PER_S = 10_000_000  # times are kept to 0.1 us: the steps measured here take 1 ms and more
 SHORTEST = 64  # shorter lists stay readable
 LONGEST = 1 << 24  # longer ones are no series: 30 epochs of Synth90k are 7 million steps at batch 32
 
 
-def ticks(seconds) -> float | list[float]:
+@overload
+def ticks(seconds: float) -> float: ...
+@overload
+def ticks(seconds: Sequence[float]) -> list[float]: ...
+def ticks(seconds: float | Sequence[float]) -> float | list[float]:
     """Seconds, one or many, rounded to whole ticks: what is derived from them can be derived again to the bit."""
-    return (np.rint(np.asarray(seconds, float) * TICKS_PER_S) / TICKS_PER_S).tolist()
+    rounded: float | list[float] = (np.rint(np.asarray(seconds, float) * TICKS_PER_S) / TICKS_PER_S).tolist()
+    return rounded
 
 
-def pack(values: list) -> dict:
+def pack(values: list[Any]) -> dict[str, Any]:
     """`values` are numbers, all int or all float. The smallest of the types that keeps every bit is used."""
     array = np.asarray(values)
     kept, scale = (narrowed(array) if array.dtype.kind == "f" else array.astype("<i8")), 1
@@ -34,7 +45,7 @@ def pack(values: list) -> dict:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def whole_ticks(array: np.ndarray) -> np.ndarray | None:
+def whole_ticks(array: Numbers) -> Numbers | None:
     """Floats as int64 ticks, or None where that would lose a bit (or the sign of a zero)."""
     counted = np.rint(array * TICKS_PER_S)
     exact = np.abs(counted) < 2**53
@@ -43,13 +54,13 @@ def whole_ticks(array: np.ndarray) -> np.ndarray | None:
 
 
 @np.errstate(over="ignore")
-def narrowed(array: np.ndarray) -> np.ndarray:
+def narrowed(array: Numbers) -> Numbers:
     """As float32 where that keeps every bit, else as float64."""
     single = array.astype("<f4")
     return single if np.array_equal(single, array, equal_nan=True) else array.astype("<f8")
 
 
-def unpack(packed: dict) -> list:
+def unpack(packed: dict[str, Any]) -> list[Any]:
     """The list that `pack` was given. Raises ValueError (also KeyError, TypeError) for what `pack` did not write."""
     if packed["as"] not in ("int64", "float32", "float64"):
         raise ValueError(f"a series packed as {packed['as']!r}")
@@ -63,15 +74,16 @@ def unpack(packed: dict) -> list:
     except zlib.error as error:
         raise ValueError(f"a damaged series ({error})") from None
     kept = np.frombuffer(planes, np.uint8).reshape(kind.itemsize, count).T.copy().view(kind)[:, 0]
-    return (kept / packed["scale"] if packed["scale"] != 1 else kept).tolist()
+    values: list[Any] = (kept / packed["scale"] if packed["scale"] != 1 else kept).tolist()
+    return values
 
 
-def packable(value) -> bool:
+def packable(value: Json) -> bool:
     """A long list of numbers of one kind."""
     return isinstance(value, list) and len(value) >= SHORTEST and {type(v) for v in value} in ({int}, {float})
 
 
-def packed_tree(value):
+def packed_tree(value: Json) -> Json:
     """A JSON value with its long lists packed, and what JSON cannot say (NaN, infinity) null."""
     if packable(value):
         return pack(value)
@@ -84,14 +96,14 @@ def packed_tree(value):
     return value
 
 
-def numbers(value) -> int:
+def count_packed(value: Json) -> int:
     """How many numbers the packed lists of a JSON value say they hold."""
     if isinstance(value, dict):
-        return value["n"] if "packed" in value else sum(map(numbers, value.values()))
-    return sum(map(numbers, value)) if isinstance(value, list) else 0
+        return value["n"] if "packed" in value else sum(map(count_packed, value.values()))
+    return sum(map(count_packed, value)) if isinstance(value, list) else 0
 
 
-def unpacked_tree(value):
+def unpacked_tree(value: Json) -> Json:
     if isinstance(value, dict):
         if "packed" in value:
             return unpack(value)

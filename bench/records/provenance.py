@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.files import ROOT
+from bench.records.sections import Provenance
+
 PACKAGES = ("torch", "torchvision", "torch_mlu", "numpy", "lmdb", "simplejpeg", "pillow", "pandas")
 VARIABLES = (  # settings that change numbers
     "OMP_NUM_THREADS",
@@ -31,7 +33,7 @@ VARIABLES = (  # settings that change numbers
 )
 
 
-def git(*arguments: str) -> str | None:
+def git_output(*arguments: str) -> str | None:
     """Output of a git command in this checkout, or None where there is no git or no checkout."""
     try:
         done = subprocess.run(
@@ -42,29 +44,29 @@ def git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def commit() -> dict:
+def checkout_state() -> Provenance:
     """The commit and whether the tree differs from it. An image carries both in HARNESS_COMMIT (docker/build.sh)."""
-    changes = git("status", "--porcelain")
+    changes = git_output("status", "--porcelain")
     if changes is not None:
-        return {"commit": git("rev-parse", "HEAD") or None, "dirty": bool(changes)}
+        return {"commit": git_output("rev-parse", "HEAD") or None, "dirty": bool(changes)}
     built = os.environ.get("HARNESS_COMMIT") or None
-    return {"commit": built and built.removesuffix("-dirty"), "dirty": built and built.endswith("-dirty")}
+    return {"commit": built and built.removesuffix("-dirty"), "dirty": built.endswith("-dirty") if built else None}
 
 
 def diff_sha256() -> str | None:
     """Of what tracked files have more than the commit, so that two dirty trees can be told apart; None when clean."""
-    difference = git("diff", "HEAD")
+    difference = git_output("diff", "HEAD")
     return hashlib.sha256(difference.encode()).hexdigest() if difference else None
 
 
-def simulated(versions: Mapping[str, str | None]) -> bool:
+def is_simulated(versions: Mapping[str, str | None]) -> bool:
     """Whether a device's libraries call themselves a stand-in, by the local part of their version (PEP 440)."""
     local = [(version or "").partition("+")[2] for version in versions.values()]
     return any(re.search(r"fake|simulat|emulat|mock|stub", part) for part in local)
@@ -76,10 +78,10 @@ def command(argv: Sequence[str]) -> list[str]:
     return [str(program.relative_to(ROOT) if program.is_relative_to(ROOT) else program), *argv[1:]]
 
 
-def collect() -> dict:
+def collect() -> Provenance:
     memory = psutil.virtual_memory()
     return {
-        **commit(),
+        **checkout_state(),
         "diff_sha256": diff_sha256(),
         "argv": command(sys.argv),
         "image_digest": os.environ.get("IMAGE_DIGEST") or None,
@@ -91,7 +93,7 @@ def collect() -> dict:
         "cpu": cpu_name(),
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": memory.total,
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: package_version(package) for package in PACKAGES},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 

@@ -2,74 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.machine.meter import Series
+from bench.records.sections import Latency, RankShare, Throughput
+from bench.records.series import Series
 
-
-@dataclass(frozen=True)
-class Throughput:
-    """Derived from the raw series of all ranks; every value None when nothing is left after the warm-up."""
-
-    images_per_s: float | None = None  # with data: images of all ranks / wall time of the slowest
-    images_per_s_per_card: float | None = None
-    images_per_s_core: float | None = None  # without the wait for data
-    images_per_s_end_to_end: float | None = None  # of the whole run, from the start of the process
-    step_mean_ms: float | None = None
-    step_sd_ms: float | None = None
-    step_p50_ms: float | None = None
-    step_p90_ms: float | None = None
-    step_p99_ms: float | None = None
-    step_max_ms: float | None = None
-    device_step_mean_ms: float | None = None  # by the device's own events
-    data_wait_share: float | None = None  # of the slowest rank's measured wall time
-    measured_steps: int = 0
-    slowest_rank: int | None = None
-    slowest_share: float | None = None  # of the measured steps, those in which it was the slowest rank
-    skew_share: float | None = None  # (slowest - fastest rank's wall time) / slowest
+Measured = dict[str, NDArray[Any]]  # the series of a rank by name, without its warm-up
 
 
 def throughput(ranks: list[Series], warmup_steps: int, total_s: float | None = None) -> Throughput:
     """Images of all ranks / wall time of the slowest rank, over the steps after the warm-up."""
-    if not ranks:
-        return Throughput()
-    measured = [after(rank, warmup_steps) for rank in ranks]
+    measured = [after_warmup(rank, warmup_steps) for rank in ranks]
     walls = [float(np.sum(rank["step_s"])) for rank in measured]
-    slowest = int(np.argmax(walls))
+    slowest = int(np.argmax(walls)) if ranks else 0
+    if not ranks or not measured[slowest]["step_s"].size or not walls[slowest]:
+        return nothing_measured()
     one, images = measured[slowest], sum(int(np.sum(rank["images"])) for rank in measured)
-    if not one["step_s"].size or not walls[slowest]:
-        return Throughput()
     steps, rate = one["step_s"] * 1e3, images / walls[slowest]
     p50, p90, p99 = np.percentile(steps, (50, 90, 99))
     everything = sum(int(np.sum(rank.images)) for rank in ranks)
-    return Throughput(
-        images_per_s=rate,
-        images_per_s_per_card=rate / len(ranks),
-        images_per_s_core=ratio(images, max(core_s(rank) for rank in measured)),
-        images_per_s_end_to_end=ratio(everything, total_s),
-        step_mean_ms=float(steps.mean()),
-        step_sd_ms=float(steps.std()),
-        step_p50_ms=float(p50),
-        step_p90_ms=float(p90),
-        step_p99_ms=float(p99),
-        step_max_ms=float(steps.max()),
-        device_step_mean_ms=float(one["device_s"].mean() * 1e3) if one["device_s"].size else None,
-        data_wait_share=float(one["wait_s"].sum()) / walls[slowest],
-        measured_steps=int(steps.size),
-        slowest_rank=slowest,
-        slowest_share=slowest_share(measured, slowest),
-        skew_share=(walls[slowest] - min(walls)) / walls[slowest],
-    )
+    return {
+        "images_per_s": rate,
+        "images_per_s_per_card": rate / len(ranks),
+        "images_per_s_core": ratio(images, max(core_s(rank) for rank in measured)),
+        "images_per_s_end_to_end": ratio(everything, total_s),
+        "step_mean_ms": float(steps.mean()),
+        "step_sd_ms": float(steps.std()),
+        "step_p50_ms": float(p50),
+        "step_p90_ms": float(p90),
+        "step_p99_ms": float(p99),
+        "step_max_ms": float(steps.max()),
+        "device_step_mean_ms": float(one["device_s"].mean() * 1e3) if one["device_s"].size else None,
+        "data_wait_share": float(one["wait_s"].sum()) / walls[slowest],
+        "measured_steps": int(steps.size),
+        "slowest_rank": slowest,
+        "slowest_share": slowest_share(measured, slowest),
+        "skew_share": (walls[slowest] - min(walls)) / walls[slowest],
+    }
 
 
-def after(rank: Series, warmup_steps: int) -> dict[str, np.ndarray]:
+def nothing_measured() -> Throughput:
+    """Of a run without a step after the warm-up: no number, which is not 0."""
+    names = Throughput.__annotations__
+    return Throughput(**{**dict.fromkeys(names), "measured_steps": 0})  # type: ignore[typeddict-item]  # names are its own
+
+
+def after_warmup(rank: Series, warmup_steps: int) -> Measured:
     """The series of a rank without its warm-up."""
     return {name: np.asarray(values)[warmup_steps:] for name, values in vars(rank).items()}
 
 
-def core_s(measured: dict[str, np.ndarray]) -> float:
+def core_s(measured: Measured) -> float:
     """Time spent on the work itself: by the device's events where it has them, else what is not waiting for data.
 
     The host's wait says little about a device that still has work queued, hence the events.
@@ -83,51 +70,35 @@ def ratio(above: float, below: float | None) -> float | None:
     return above / below if below else None
 
 
-def slowest_share(measured: list[dict[str, np.ndarray]], slowest: int) -> float:
+def slowest_share(measured: list[Measured], slowest: int) -> float:
     """The share of steps in which rank `slowest` took the longest. Even luck gives 1 / ranks; near 1 is a straggler."""
     length = min(rank["step_s"].size for rank in measured)
     times = np.stack([rank["step_s"][:length] for rank in measured])
     return float((times.argmax(axis=0) == slowest).mean()) if length else 0.0
 
 
-@dataclass(frozen=True)
-class RankShare:
-    """What one rank's own series says."""
-
-    rank: int
-    wall_s: float
-    step_p50_ms: float | None
-    step_p99_ms: float | None
-    data_wait_share: float | None
-    images: int
-
-
 def rank_share(number: int, rank: Series, warmup_steps: int) -> RankShare:
-    measured = after(rank, warmup_steps)
+    measured = after_warmup(rank, warmup_steps)
     wall = float(measured["step_s"].sum())
     p50, p99 = np.percentile(measured["step_s"], (50, 99)) * 1e3 if measured["step_s"].size else (None, None)
-    return RankShare(
-        rank=number,
-        wall_s=wall,
-        step_p50_ms=None if p50 is None else float(p50),
-        step_p99_ms=None if p99 is None else float(p99),
-        data_wait_share=ratio(float(measured["wait_s"].sum()), wall),
-        images=int(measured["images"].sum()),
-    )
+    return {
+        "rank": number,
+        "wall_s": wall,
+        "step_p50_ms": None if p50 is None else float(p50),
+        "step_p99_ms": None if p99 is None else float(p99),
+        "data_wait_share": ratio(float(measured["wait_s"].sum()), wall),
+        "images": int(measured["images"].sum()),
+    }
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Wall time of one batch from host picture to text, drained before and after each."""
-
-    batch: int
-    n: int
-    mean_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-
-    @classmethod
-    def of(cls, batch: int, seconds: list[float]) -> Latency:
-        p50, p90, p99 = np.percentile(seconds, (50, 90, 99)) * 1e3
-        return cls(batch, len(seconds), float(np.mean(seconds) * 1e3), float(p50), float(p90), float(p99))
+def latency_percentiles(batch: int, seconds: Sequence[float]) -> Latency:
+    """Of batches from host image to text, drained before and after each."""
+    p50, p90, p99 = np.percentile(seconds, (50, 90, 99)) * 1e3
+    return {
+        "batch": batch,
+        "n": len(seconds),
+        "mean_ms": float(np.mean(seconds) * 1e3),
+        "p50_ms": float(p50),
+        "p90_ms": float(p90),
+        "p99_ms": float(p99),
+    }

@@ -1,8 +1,8 @@
 """One run, one JSON file: what was run, on what, what was measured, and whether it can be believed. No torch here.
 
-Units are in the names. A value nobody measured is null. `bench/records/schema.py` describes every field;
-`results/README.md` is made from it. What people read is derived from raw series in the same file, long series are
-packed, the whole is sealed (derive.py, packing.py, seal.py beside this file).
+Units are in the names. A value nobody measured is null. Every field is declared here or in sections.py;
+`results/README.md` is made from the declarations. What people read is derived from raw series in the same file, long
+series are packed, the whole is sealed (derive.py, packing.py, seal.py).
 """
 
 from __future__ import annotations
@@ -10,23 +10,26 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from bench.errors import UserError
-from bench.files import lacking
-from bench.records.packing import LONGEST, numbers, packed_tree, unpacked_tree
+from bench.files import ROOT, write_error_reason, write_file
+from bench.records import sections
+from bench.records.packing import LONGEST, count_packed, packed_tree, unpacked_tree
 from bench.records.run_name import RunName
 from bench.records.seal import altered, sealed
+from bench.records.sections import Field
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+READABLE = (3, SCHEMA_VERSION)  # 4: limits hold their spread; records of 3 keep the rules they were made under
 LARGEST = 1 << 26  # bytes of a record file; 30 epochs of Synth90k on 8 cards at batch 32 take about 30 MB
-RUNS = Path(__file__).resolve().parents[2] / "results" / "runs"
+RUNS = ROOT / "results" / "runs"
 # A run that ended in one of these leaves what it had; the others are judged from its series.
 FAILURES = ("oom", "diverged", "crash", "interrupted", "timeout")
 STATUSES = ("ok", "too_short", "not_steady", *FAILURES)
@@ -34,47 +37,57 @@ STATUSES = ("ok", "too_short", "not_steady", *FAILURES)
 
 @dataclass
 class Record:
-    """Everything about one run. Sections are plain dictionaries, written by those who know: see results/README.md."""
+    """Everything about one run. Its sections are declared in bench/records/sections.py."""
 
     # What was run
-    run: str
-    task: str
-    cell: dict
-    recipe: dict
-    options: dict
-    dataset: dict
-    provenance: dict
+    run: Annotated[str, Field("name of what really ran, in the grammar of bench/records/run_name.py")]
+    task: Annotated[str, Field("Train or Infer")]
+    cell: Annotated[sections.Cell, Field()]
+    recipe: Annotated[sections.Recipe, Field()]
+    options: Annotated[dict[str, Any], Field("every option of the program, as it was used")]
+    dataset: Annotated[sections.Dataset, Field()]
+    provenance: Annotated[sections.Provenance, Field()]
     # Raw measurements
-    series: list[dict]
-    warmup_steps: int
-    minimum: dict = field(default_factory=lambda: {"steps": 0, "seconds": 0.0})
-    samples: list[dict] = field(default_factory=list)
-    limits: list[dict] = field(default_factory=list)
-    memory: dict = field(default_factory=dict)
+    series: Annotated[list[sections.RankSeries], Field()]
+    warmup_steps: Annotated[int, Field("steps at the start of each series that no derived number uses")]
+    minimum: Annotated[sections.Minimum, Field()] = field(
+        default_factory=lambda: sections.Minimum(steps=0, seconds=0.0)
+    )
+    samples: Annotated[list[sections.Samples], Field()] = field(default_factory=list)
+    limits: Annotated[list[sections.Ceilings], Field()] = field(default_factory=list)
+    memory: Annotated[sections.Memory, Field()] = field(default_factory=sections.Memory)
     # Derived from them by bench.records.derive
-    throughput: dict = field(default_factory=dict)
-    ranks: list[dict] = field(default_factory=list)
-    steady: dict = field(default_factory=dict)
-    efficiency: dict | None = None
-    telemetry: list[dict] = field(default_factory=list)
-    power: dict | None = None
+    throughput: Annotated[sections.Throughput, Field()] = field(default_factory=sections.Throughput)
+    ranks: Annotated[list[sections.RankShare], Field()] = field(default_factory=list)
+    steady: Annotated[sections.Steady, Field()] = field(default_factory=sections.Steady)
+    efficiency: Annotated[sections.Efficiency | None, Field()] = None
+    telemetry: Annotated[list[sections.CardTelemetry], Field()] = field(default_factory=list)
+    power: Annotated[sections.Power | None, Field()] = None
     # Measured and derived together
-    phases_s: dict = field(default_factory=dict)
-    latency: list[dict] = field(default_factory=list)
-    accuracy: dict | None = None
+    phases_s: Annotated[sections.Phases, Field()] = field(default_factory=sections.Phases)
+    latency: Annotated[list[sections.Latency], Field()] = field(default_factory=list)
+    accuracy: Annotated[sections.Accuracy | None, Field()] = None
     # Evidence
-    training: dict | None = None
-    breakdown: dict | None = None
-    loadgen: dict | None = None
-    precision_evidence: dict = field(default_factory=dict)
-    preflight: list[dict] = field(default_factory=list)
-    fallbacks: list[str] = field(default_factory=list)
-    seeds: dict = field(default_factory=dict)
-    status: str = "ok"
-    status_reasons: list[str] = field(default_factory=list)
-    started_utc: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
-    record_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    schema_version: int = SCHEMA_VERSION
+    training: Annotated[sections.TrainingResult | None, Field()] = None
+    breakdown: Annotated[sections.Breakdown | None, Field()] = None
+    loadgen: Annotated[sections.LoadGen | None, Field()] = None
+    precision_evidence: Annotated[dict[str, Any], Field("switches as read back after they were set")] = field(
+        default_factory=dict
+    )
+    preflight: Annotated[list[sections.PreflightCheck], Field()] = field(default_factory=list)
+    fallbacks: Annotated[
+        list[str], Field("operators the device has no kernel for: the host ran them, and part of the throughput is its")
+    ] = field(default_factory=list)
+    seeds: Annotated[sections.Seeds, Field()] = field(default_factory=sections.Seeds)
+    status: Annotated[str, Field(f"{' | '.join(STATUSES)} (derived, but for {', '.join(FAILURES)})")] = "ok"
+    status_reasons: Annotated[list[str], Field("why the status is not ok, in words")] = field(default_factory=list)
+    started_utc: Annotated[str, Field("ISO 8601")] = field(
+        default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
+    record_id: Annotated[str, Field("random, 32 hex digits")] = field(default_factory=lambda: uuid.uuid4().hex)
+    schema_version: Annotated[int, Field(f"{SCHEMA_VERSION}; {' and '.join(map(str, READABLE))} are read")] = (
+        SCHEMA_VERSION
+    )
     # Of the file it was read from: cells that are not what was sealed. Never written.
     altered: list[str] = field(default_factory=list, compare=False)
 
@@ -87,19 +100,20 @@ class Record:
         name = f"{self.run}.{stamp}.{self.record_id[:8]}.json"
         text = json.dumps(sealed(self.body()), indent=1, allow_nan=False) + "\n"
         try:
-            return write_whole(text, folder / name)
+            return write_file(folder / name, text)
         except OSError as error:
-            refusal = f"cannot write the record to {folder}: {lacking(error, len(text), folder)}"
+            refusal = f"cannot write the record to {folder}: {write_error_reason(error, len(text), folder)}"
         try:
-            rescued = write_whole(text, Path(tempfile.gettempdir()) / name)
+            saved = write_file(Path(tempfile.gettempdir()) / name, text)
         except OSError as error:
             raise UserError(f"{refusal}; nor to {tempfile.gettempdir()}: {error.strerror}") from None
-        raise UserError(f"{refusal}; it is {rescued}: move it there")
+        raise UserError(f"{refusal}; it is {saved}: move it there")
 
-    def body(self) -> dict:
+    def body(self) -> dict[str, Any]:
         """As JSON has it: long series packed, paths and the like as text."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "altered"}
-        return json.loads(json.dumps(packed_tree(fields), default=str))
+        content: dict[str, Any] = json.loads(json.dumps(packed_tree(fields), default=str))
+        return content
 
     @classmethod
     def load(cls, path: Path) -> Record:
@@ -111,16 +125,16 @@ class Record:
             version = content["schema_version"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a record ({error})") from None
-        if version != SCHEMA_VERSION:
+        if version not in READABLE:
             raise UserError(f"{path}: {other_schema(version)}")
         known = {f.name for f in dataclasses.fields(cls)}
         required = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
         if wrong := sorted((set(content) - known - {"seal"}) | (required - set(content))):
             raise UserError(f"{path}: unknown or missing fields: {', '.join(wrong)}")
         try:
-            refuse_other_kinds(cls, content)
+            refuse_other_kinds(content)
             RunName.parse(content["run"])  # it becomes part of file names
-            if numbers(content) > 4 * LONGEST:
+            if count_packed(content) > 4 * LONGEST:
                 raise ValueError(f"its series hold more than {4 * LONGEST:,} numbers")
             body = {name: value for name, value in content.items() if name != "seal"}
             return cls(**{**unpacked_tree(body), "altered": altered(content)})
@@ -128,36 +142,29 @@ class Record:
             raise UserError(f"{path}: not a record ({error})") from None
 
 
-def write_whole(text: str, path: Path) -> Path:
-    """Write a file so that a reader sees all of it or none. Raises OSError."""
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+def refuse_other_kinds(content: dict[str, Any]) -> None:
+    """Raises TypeError for a section or top-level field that is of another JSON kind than Record declares."""
+    for name, kind in get_type_hints(Record).items():
+        parts = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+        if name in content and not any(is_json_kind(content[name], part) for part in parts):
+            raise TypeError(f"its {name} is a {type(content[name]).__name__}, or a list of other items than declared")
 
 
-def refuse_other_kinds(cls: type, content: dict) -> None:
-    """Raises TypeError for a field that is not of the kind that the dataclass says: dict, list[str], dict | None."""
-    for name, kind in get_type_hints(cls).items():
-        value = content.get(name)
-        items = value if get_origin(kind) is list and isinstance(value, list) else []
-        kinds = list if get_origin(kind) is list else get_args(kind) or kind
-        if name in content and not (isinstance(value, kinds) and all(isinstance(v, get_args(kind)) for v in items)):
-            raise TypeError(f"its {name} is not of the kind {kind if get_args(kind) else kind.__name__}")
+def is_json_kind(value: object, kind: Any) -> bool:
+    """Whether a value is the object, the list of objects or texts, or the plain value that `kind` says."""
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(is_json_kind(item, get_args(kind)[0]) for item in value)
+    return isinstance(value, dict if is_typeddict(kind) else get_origin(kind) or kind)
 
 
-def other_schema(version) -> str:
+def other_schema(version: object) -> str:
     """What to do about a record of another version."""
     if isinstance(version, int) and version > SCHEMA_VERSION:
         advice = "it was written by a newer checkout; read it with that one"
     else:
         advice = "numbers of other versions mean other things; run it again, or read it with the commit it names"
-    return f"schema {version}, this program reads {SCHEMA_VERSION}: {advice}"
+    return f"schema {version}, this program reads {' and '.join(map(str, READABLE))}: {advice}"
 
 
-def recipe_section(path: Path) -> dict:
+def recipe_section(path: Path) -> sections.Recipe:
     return {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

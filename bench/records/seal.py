@@ -8,18 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 SHORT = 12  # hex digits of a cell's hash: enough to see a change, short enough to read past
 
 
-def digest(value) -> str:
+def sha256_of(value: object) -> str:
     """sha256 of the canonical JSON: keys sorted, no spaces, doubles as Python writes them (the shortest that reads
     back the same)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf8")).hexdigest()
 
 
-def cells(body: dict) -> Iterator[tuple[str, object]]:
+def sealed_fields(body: dict[str, Any]) -> Iterator[tuple[str, object]]:
     """(name, value) of every field, and of every field inside a section."""
     for name, value in body.items():
         if isinstance(value, dict) and "packed" not in value and value:
@@ -28,17 +29,20 @@ def cells(body: dict) -> Iterator[tuple[str, object]]:
             yield name, value
 
 
-def sealed(body: dict) -> dict:
+def sealed(body: dict[str, Any]) -> dict[str, Any]:
     """`body` (a JSON object) with its seal."""
-    return {**body, "seal": {"sha256": digest(body), "cells": {name: digest(v)[:SHORT] for name, v in cells(body)}}}
+    return {
+        **body,
+        "seal": {"sha256": sha256_of(body), "cells": {name: sha256_of(v)[:SHORT] for name, v in sealed_fields(body)}},
+    }
 
 
-def altered(content: dict) -> list[str]:
+def altered(content: dict[str, Any]) -> list[str]:
     """Names of the cells that are not what was sealed; empty when all are. A record without a seal: ["seal"]."""
     body = {name: value for name, value in content.items() if name != "seal"}
     seal = content.get("seal")
     if not isinstance(seal, dict) or not isinstance(seal.get("cells"), dict):
         return ["seal"]
-    now = {name: digest(value)[:SHORT] for name, value in cells(body)}
+    now = {name: sha256_of(value)[:SHORT] for name, value in sealed_fields(body)}
     wrong = sorted(name for name in {*now, *seal["cells"]} if now.get(name) != seal["cells"].get(name))
-    return wrong or ([] if digest(body) == seal.get("sha256") else ["seal.sha256"])
+    return wrong or ([] if sha256_of(body) == seal.get("sha256") else ["seal.sha256"])

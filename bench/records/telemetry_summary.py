@@ -6,90 +6,83 @@ with values at the edges interpolated. Where coverage or gaps do not allow a num
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from bench.records.sections import CardTelemetry, Samples
+
+Floats = NDArray[np.float64]
+Window = tuple[float, float]
+Statistic = Callable[[Floats], Any]
 
 SLOWEST_S = 1.0  # samples at 1 Hz or faster
 COVERAGE = 0.95  # share of the windows that must lie within reach of a sample
 GAPS = 3.0  # intervals; a longer gap between two samples is not bridged
 
 
-@dataclass(frozen=True)
-class CardTelemetry:
-    """One card (or, for a CPU, one host) over the measured windows."""
-
-    rank: int
-    sensor: str | None
-    samples: int = 0
-    coverage_share: float | None = None
-    longest_gap_s: float | None = None
-    power_mean_w: float | None = None
-    power_max_w: float | None = None
-    energy_j: float | None = None
-    energy_source: str | None = None  # counter | trapezoid
-    temperature_mean_c: float | None = None
-    temperature_max_c: float | None = None
-    clock_mean_mhz: float | None = None
-    clock_min_mhz: float | None = None
-    utilisation_mean_percent: float | None = None
-    memory_max_bytes: float | None = None
-    throttled_share: float | None = None
-    power_capped_share: float | None = None
-    ecc_errors: float | None = None  # that appeared inside the windows
-    valid: bool = False
-    reasons: list[str] = field(default_factory=list)
-
-
-def card_telemetry(sampled: dict) -> CardTelemetry:
-    """`sampled` is an item of a record's `samples`."""
+def card_telemetry(sampled: Samples) -> CardTelemetry:
+    """What the samples of one card say; numbers are null where they do not cover the measured windows."""
     time = np.asarray(sampled["time_s"], float)
     windows = [(begin, end) for begin, end in sampled["windows"] if end > begin]
     inside = np.zeros(len(time), bool)
     for begin, end in windows:
         inside |= (time >= begin) & (time <= end)
-    about = {"rank": sampled["rank"], "sensor": sampled["sensor"], "samples": int(inside.sum())}
+    summary = without_numbers(sampled, int(inside.sum()))
     if reasons := sampled["reasons"] or no_window(time, windows):
-        return CardTelemetry(**about, reasons=reasons)
+        return {**summary, "reasons": reasons}
     reach = GAPS * max(sampled["interval_s"], 0.0)
-    gap, coverage = longest_gap(time, windows), covered(time, windows, reach)
-    reasons = objections(gap, coverage, reach, sampled["interval_s"])
-    about |= {"coverage_share": coverage, "longest_gap_s": gap, "valid": not reasons, "reasons": reasons}
-    return CardTelemetry(**about, **({} if reasons else quantities(sampled, time, windows, inside)))
+    gap, coverage = longest_gap(time, windows), covered_share(time, windows, reach)
+    reasons = gaps_and_rates(gap, coverage, reach, sampled["interval_s"])
+    summary |= {"coverage_share": coverage, "longest_gap_s": gap, "valid": not reasons, "reasons": reasons}
+    return summary if reasons else with_quantities(summary, sampled, time, windows, inside)
 
 
-def no_window(time: np.ndarray, windows: list) -> list[str]:
+def without_numbers(sampled: Samples, inside: int) -> CardTelemetry:
+    """The summary of a card of which nothing can be said."""
+    return {
+        "rank": sampled["rank"], "sensor": sampled["sensor"], "samples": inside, "coverage_share": None,
+        "longest_gap_s": None, "power_mean_w": None, "power_max_w": None, "energy_j": None, "energy_source": None,
+        "temperature_mean_c": None, "temperature_max_c": None, "clock_mean_mhz": None, "clock_min_mhz": None,
+        "utilisation_mean_percent": None, "memory_max_bytes": None, "throttled_share": None,
+        "power_capped_share": None, "ecc_errors": None, "valid": False, "reasons": [],
+    }  # fmt: skip
+
+
+def no_window(time: Floats, windows: list[Window]) -> list[str]:
     if not windows:
         return ["nothing was measured"]
     return [] if len(time) >= 2 else [f"{len(time)} samples are no series"]
 
 
-def objections(gap: float, coverage: float, reach: float, interval_s: float) -> list[str]:
+def gaps_and_rates(gap: float, coverage: float, reach: float, interval_s: float) -> list[str]:
     rules = (
         (interval_s <= SLOWEST_S, f"one sample in {interval_s:g} s is slower than 1 Hz"),
         (coverage >= COVERAGE, f"samples cover {coverage:.0%} of the measured time, not {COVERAGE:.0%}"),
         (gap <= reach, f"a gap of {gap:.1f} s between samples {interval_s:g} s apart"),
     )
-    return [said for holds, said in rules if not holds]
+    return [reason for holds, reason in rules if not holds]
 
 
-def longest_gap(time: np.ndarray, windows: list) -> float:
+def longest_gap(time: Floats, windows: list[Window]) -> float:
     """Seconds between two samples, of which one at least lies next to a window; the windows' edges count."""
     gaps = [0.0]
     for begin, end in windows:
         points = np.concatenate(([begin], time[(time > begin) & (time < end)], [end]))
-        edges = outside(time, begin, end)
+        edges = neighbours(time, begin, end)
         gaps.append(float(np.diff(np.concatenate((edges[0], points[1:-1], edges[1]))).max(initial=0.0)))
     return max(gaps)
 
 
-def outside(time: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+def neighbours(time: Floats, begin: float, end: float) -> tuple[Floats, Floats]:
     """The last sample before a window and the first after it, or its edges where there is none."""
     before, after = time[time <= begin], time[time >= end]
     return (before[-1:] if before.size else np.array([begin])), (after[:1] if after.size else np.array([end]))
 
 
-def covered(time: np.ndarray, windows: list, reach: float) -> float:
+def covered_share(time: Floats, windows: list[Window], reach: float) -> float:
     """Share of the windows that lies within `reach` seconds after or before a sample."""
     whole = sum(end - begin for begin, end in windows)
     held = 0.0
@@ -100,45 +93,48 @@ def covered(time: np.ndarray, windows: list, reach: float) -> float:
     return held / whole
 
 
-def quantities(sampled: dict, time: np.ndarray, windows: list, inside: np.ndarray) -> dict:
+def with_quantities(
+    summary: CardTelemetry, sampled: Samples, time: Floats, windows: list[Window], inside: NDArray[np.bool_]
+) -> CardTelemetry:
     """Every number a card's samples allow; those of sensors it does not have are left None."""
 
-    def over(name: str, how) -> float | None:
-        values = np.asarray(sampled.get(name) or [], float)
-        return None if not values.size or not np.isfinite(values).any() else how(values)
+    def over(name: str, how: Statistic) -> float | None:
+        """Of the samples inside the windows; a window shorter than an interval has none, and takes them all."""
+        values = series_of(sampled, name)
+        within = values[inside] if values.size else values
+        values = within if np.isfinite(within).any() else values
+        return float(how(values)) if np.isfinite(values).any() else None
 
-    def cut(how):
-        return lambda values: statistic(how, values[inside], values)
-
-    energy, source = energy_j(sampled, time, windows)
+    energy, source = window_energy_j(sampled, time, windows)
     length = sum(end - begin for begin, end in windows)
+    errors = series_of(sampled, "ecc_errors")
     return {
+        **summary,
         "power_mean_w": None if energy is None else energy / length,
-        "power_max_w": over("power_w", cut(np.nanmax)),
+        "power_max_w": over("power_w", np.nanmax),
         "energy_j": energy,
         "energy_source": source,
-        "temperature_mean_c": over("temperature_c", cut(np.nanmean)),
-        "temperature_max_c": over("temperature_c", cut(np.nanmax)),
-        "clock_mean_mhz": over("clock_mhz", cut(np.nanmean)),
-        "clock_min_mhz": over("clock_mhz", cut(np.nanmin)),
-        "utilisation_mean_percent": over("utilisation_percent", cut(np.nanmean)),
-        "memory_max_bytes": over("memory_bytes", cut(np.nanmax)),
-        "throttled_share": over("throttled", cut(np.nanmean)),
-        "power_capped_share": over("power_capped", cut(np.nanmean)),
-        "ecc_errors": over("ecc_errors", lambda values: float(np.nanmax(values) - np.nanmin(values))),
+        "temperature_mean_c": over("temperature_c", np.nanmean),
+        "temperature_max_c": over("temperature_c", np.nanmax),
+        "clock_mean_mhz": over("clock_mhz", np.nanmean),
+        "clock_min_mhz": over("clock_mhz", np.nanmin),
+        "utilisation_mean_percent": over("utilisation_percent", np.nanmean),
+        "memory_max_bytes": over("memory_bytes", np.nanmax),
+        "throttled_share": over("throttled", np.nanmean),
+        "power_capped_share": over("power_capped", np.nanmean),
+        "ecc_errors": float(np.nanmax(errors) - np.nanmin(errors)) if np.isfinite(errors).any() else None,
     }
 
 
-def statistic(how, inside: np.ndarray, everything: np.ndarray) -> float | None:
-    """Over the samples inside the windows; a window shorter than an interval has none, and takes them all."""
-    values = inside if np.isfinite(inside).any() else everything
-    return float(how(values)) if np.isfinite(values).any() else None
+def series_of(sampled: Samples, name: str) -> Floats:
+    """A quantity of every sample, NaN where the sensor did not tell; empty for a sensor that the card does not have."""
+    return np.asarray(sampled.get(name) or [], float)
 
 
-def energy_j(sampled: dict, time: np.ndarray, windows: list) -> tuple[float | None, str | None]:
+def window_energy_j(sampled: Samples, time: Floats, windows: list[Window]) -> tuple[float | None, str | None]:
     """Energy of the windows: the card's own counter where it has one, else the trapezoid under its power."""
     for name, source in (("energy_j", "counter"), ("power_w", "trapezoid")):
-        values = np.asarray(sampled.get(name) or [], float)
+        values = series_of(sampled, name)
         known = np.isfinite(values)
         if known.sum() < 2:
             continue
@@ -149,7 +145,7 @@ def energy_j(sampled: dict, time: np.ndarray, windows: list) -> tuple[float | No
     return None, None
 
 
-def trapezoid(time: np.ndarray, values: np.ndarray, begin: float, end: float) -> float:
+def trapezoid(time: Floats, values: Floats, begin: float, end: float) -> float:
     """Area under `values` from `begin` to `end`, straight between samples."""
     inner = time[(time > begin) & (time < end)]
     points = np.concatenate(([begin], inner, [end]))

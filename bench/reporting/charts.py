@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from bench import history
 from bench.judging import baselines
+from bench.judging.changes import find_changes
 from bench.judging.statistics import median_interval
 from bench.records import cells
 from bench.records.record import Record
-from bench.reporting.rows import Row, accuracy
-from bench.reporting.svg import Plot, room, thinned
+from bench.reporting.rows import Row
+from bench.reporting.svg import Plot, padded_range, thin_out
 
 
 def series_name(row: Row) -> str:
@@ -35,7 +35,7 @@ def by_cards(rows: list[Row]) -> Markup | None:
     most = max(row.first.cell["cards"] for some in lines.values() for row in some)
     ideal = [some[0].rate / some[0].first.cell["cards"] * most for some in lines.values()]
     counts = sorted({row.first.cell["cards"] for some in lines.values() for row in some})
-    plot = Plot("Throughput by cards", "cards (dashed: ideal)", "images/s", (0.5, most + 0.5), room(ideal, 0),
+    plot = Plot("Throughput by cards", "cards (dashed: ideal)", "images/s", (0.5, most + 0.5), padded_range(ideal, 0),
                 x_ticks=[(count, str(count)) for count in counts])  # fmt: skip
     for colour, (name, some) in enumerate(lines.items()):
         each = some[0].rate / some[0].first.cell["cards"]
@@ -43,7 +43,7 @@ def by_cards(rows: list[Row]) -> Markup | None:
         plot.line([(row.first.cell["cards"], row.rate) for row in some], colour)
         for row in some:
             share = row.rate / (each * row.first.cell["cards"])
-            whisker(plot, row.first.cell["cards"], row, colour)
+            draw_interval(plot, row.first.cell["cards"], row, colour)
             plot.point(
                 row.first.cell["cards"], row.rate, colour, f"{name}\n{row.rate:.1f} images/s, {share:.0%} of ideal"
             )
@@ -51,7 +51,7 @@ def by_cards(rows: list[Row]) -> Markup | None:
     return plot.svg()
 
 
-def whisker(plot: Plot, x: float, row: Row, colour: int) -> None:
+def draw_interval(plot: Plot, x: float, row: Row, colour: int) -> None:
     """The row's 95 % interval, as far as the plot reaches."""
     if bounds := median_interval(row.rates):
         low, high = np.clip(bounds, *plot.y)
@@ -67,7 +67,7 @@ def latency_distribution(rows: list[Row]) -> Markup | None:
     plot = Plot("Latency distribution", "latency of a batch, ms", "done, %", (min(every) * 0.9, max(every) * 1.1),
                 (0, 100), log_x=True)  # fmt: skip
     for colour, (row, batch, curve) in enumerate(curves):
-        plot.line(thinned(curve), colour)
+        plot.line(thin_out(curve), colour)
         at = min(curve, key=lambda point: abs(point[1] - 50))
         plot.point(*at, colour, f"{row.label}\nbatch of {batch}: half are done in {at[0]:.2f} ms")
         plot.name(colour, f"{row.first.run}, batch of {batch}")
@@ -80,7 +80,7 @@ def latency_curves(row: Row) -> dict[int, list[tuple[float, float]]]:
     curves = {}
     for found in (one for record in row.records for one in record.latency):
         seconds.setdefault(found["batch"], []).extend(found.get("seconds") or [])
-        curves[found["batch"]] = [(found[f"p{p}_ms"], float(p)) for p in (50, 90, 99)]
+        curves[found["batch"]] = [(found["p50_ms"], 50.0), (found["p90_ms"], 90.0), (found["p99_ms"], 99.0)]
     for batch, times in seconds.items():
         if times:
             ordered = np.sort(times) * 1e3
@@ -90,11 +90,11 @@ def latency_curves(row: Row) -> dict[int, list[tuple[float, float]]]:
 
 def accuracy_by_throughput(rows: list[Row]) -> Markup | None:
     """Up and to the right is better. The whisker is the interval that so many words leave; hollow is not FP32."""
-    known = [(row, share) for row in rows if row.rate and (share := accuracy_and_interval(row))]
+    known = [(row, interval) for row in rows if row.rate and (interval := accuracy_and_interval(row))]
     if not known:
         return None
     rates = [row.rate for row, _ in known]
-    low, high = room([point for _, share in known for point in share])
+    low, high = padded_range([point for _, interval in known for point in interval])
     plot = Plot("Accuracy against throughput", "images/s", "words read, %", (min(rates) / 1.3, max(rates) * 1.3),
                 (max(low, 0), min(high, 100)), log_x=True)  # fmt: skip
     cards = list(dict.fromkeys(row.first.cell["card"] for row, _ in known))
@@ -108,11 +108,12 @@ def accuracy_by_throughput(rows: list[Row]) -> Markup | None:
 
 
 def accuracy_and_interval(row: Row) -> tuple[float, float, float] | None:
-    """Percent of words read and its interval; the share itself thrice where the interval is not known."""
-    share = row.middle(lambda r: accuracy(r, "word_accuracy"))
+    """Percent of words read and its interval; an interval that is not known is the share itself."""
+    share = row.middle(lambda r: (r.accuracy or {}).get("word_accuracy"))
     if share is None:
         return None
-    sides = (accuracy(row.first, f"word_accuracy_{side}") for side in ("low", "high"))
+    accuracy = row.first.accuracy or {}
+    sides = (accuracy.get("word_accuracy_low"), accuracy.get("word_accuracy_high"))
     low, high = (share if side is None else side for side in sides)
     return share * 100, low * 100, high * 100
 
@@ -124,11 +125,11 @@ def step_times(record: Record) -> Markup | None:
         return None
     measured = [ms for rank in ranks for ms in rank[record.warmup_steps :]] or [ms for rank in ranks for ms in rank]
     # A first step may take a hundred times as long and is cut off: what was measured must stay legible.
-    top = room([0, min(max(map(max, ranks)), 1.5 * max(measured))], 0)[1]
+    top = padded_range([0, min(max(map(max, ranks)), 1.5 * max(measured))], 0)[1]
     plot = Plot("Step times", "step (warm-up shaded)", "ms", (0, max(map(len, ranks))), (0, top))
     plot.band((0, record.warmup_steps), f"warm-up: {record.warmup_steps} steps that no number uses", "band warmup")
     for colour, rank in enumerate(ranks):
-        plot.line(thinned([(i + 0.5, min(ms, top)) for i, ms in enumerate(rank)]), colour)
+        plot.line(thin_out([(i + 0.5, min(ms, top)) for i, ms in enumerate(rank)]), colour)
         plot.name(colour, f"rank {colour}")
     return plot.svg()
 
@@ -141,28 +142,28 @@ def power_over_time(record: Record) -> Markup | None:
     watts = [w for card in cards for w in card["power_w"] if w is not None]
     times = [t for card in cards for t in card["time_s"]]
     start = min(times)
-    plot = Plot("Power", "s", "W", (0, max(times) - start or 1), room(watts, 0))
+    plot = Plot("Power", "s", "W", (0, max(times) - start or 1), padded_range(watts, 0))
     for window in cards[0].get("windows") or []:
         plot.band((max(0, window[0] - start), min(window[1], max(times)) - start), "measured", "band measured")
     for colour, card in enumerate(cards):
         pairs = zip(card["time_s"], card["power_w"], strict=True)
-        plot.line(thinned([(t - start, w) for t, w in pairs if w is not None]), colour)
+        plot.line(thin_out([(t - start, w) for t, w in pairs if w is not None]), colour)
         plot.name(colour, f"rank {card['rank']}, {card.get('sensor') or 'sensor not named'}")
     return plot.svg()
 
 
 def over_time(group: list[Record], folder: Path) -> Markup | None:
     """One cell's throughput run by run, its baseline, and where the level changed."""
-    group = [r for r in group if r.throughput.get("images_per_s")]
-    if len(group) < 2:
+    rated = [(r, rate) for r in group if (rate := r.throughput.get("images_per_s"))]
+    if len(rated) < 2:
         return None
-    rates = [r.throughput["images_per_s"] for r in group]
-    base = baselines.load(group[-1], folder)
+    group, rates = [record for record, _ in rated], [rate for _, rate in rated]
+    base = baselines.load_baseline(group[-1], folder)
     accepted = (base or {}).get("values", {}).get("throughput") or []
-    plot = Plot("History", "run", "images/s", (0.5, len(group) + 0.5), room([*rates, *accepted]))
+    plot = Plot("History", "run", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]))
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")
-    for change in history.changes(rates):
+    for change in find_changes(rates):
         plot.mark(change.index + 0.5, f"the level changed by {change.share:+.1%} here (p = {change.p:.1g})")
     plot.line([(i, rate) for i, rate in enumerate(rates, 1)], 0)
     for i, (record, rate) in enumerate(zip(group, rates, strict=True), 1):
@@ -172,20 +173,20 @@ def over_time(group: list[Record], folder: Path) -> Markup | None:
     return plot.svg()
 
 
-def chosen(named: Iterable[tuple[str, Markup | None]]) -> list[tuple[str, Markup]]:
+def drop_empty(named: Iterable[tuple[str, Markup | None]]) -> list[tuple[str, Markup]]:
     """Those of many figures, shown one at a time, for which there was something to draw."""
     return [(name, figure) for name, figure in named if figure]
 
 
-def many(rows: list[Row], everything: list[Record], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
+def all_charts(rows: list[Row], everything: list[Record], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
     """Charts by heading; a heading has one figure, or one for each record or cell."""
     records = [(f"{r.run}, {r.started_utc[:16]}, {r.record_id[:8]}", r) for row in rows for r in row.records]
-    groups = sorted(cells.grouped(everything, by_code=False), key=len, reverse=True)
+    groups = sorted(cells.group_repeats(everything, by_code=False), key=len, reverse=True)
     return {
-        "Throughput by cards": chosen([("", by_cards(rows))]),
-        "Accuracy against throughput": chosen([("", accuracy_by_throughput(rows))]),
-        "Latency distribution": chosen([("", latency_distribution(rows))]),
-        "Step times": chosen((name, step_times(r)) for name, r in records),
-        "Power over time": chosen((name, power_over_time(r)) for name, r in records),
-        "History": chosen((f"{g[0].run}, {g[0].cell['card']}", over_time(g, folder)) for g in groups),
+        "Throughput by cards": drop_empty([("", by_cards(rows))]),
+        "Accuracy against throughput": drop_empty([("", accuracy_by_throughput(rows))]),
+        "Latency distribution": drop_empty([("", latency_distribution(rows))]),
+        "Step times": drop_empty((name, step_times(r)) for name, r in records),
+        "Power over time": drop_empty((name, power_over_time(r)) for name, r in records),
+        "History": drop_empty((f"{g[0].run}, {g[0].cell['card']}", over_time(g, folder)) for g in groups),
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from bench.records.cells import differing
+from bench.records.cells import differing_coordinates
 from bench.reporting.rows import Row
 
 # What each comparison is about: the coordinates that may, and the one that must, differ.
@@ -29,74 +29,74 @@ class Pair:
     note: str = ""
 
 
-def compare(rows: list[Row]) -> list[Pair]:
+def compare_rows(rows: list[Row]) -> list[Pair]:
     """Fill in scaling and speed-up of every row, with their footnotes, and return the pairs of devices."""
     for row in rows:
         row.scaling = scaling(row, rows)
         row.speedup = speedup(row, rows)
-    return devices(rows)
+    return compare_devices(rows)
 
 
 def scaling(row: Row, rows: list[Row]) -> float | None:
     """Share of ideal: images/s over cards x images/s of the 1-card row."""
     if row.first.cell["cards"] == 1 or not row.rate:
         return None
-    base = nearest(row, (r for r in rows if r.first.cell["cards"] == 1), SCALING, "scaling", "1-card row")
+    base = matching_row(row, (r for r in rows if r.first.cell["cards"] == 1), SCALING, "scaling", "1-card row")
     return row.rate / (row.first.cell["cards"] * base.rate) if base else None
 
 
 def speedup(row: Row, rows: list[Row]) -> float | None:
     if row.first.cell["precision"] == "FP32" or not row.rate:
         return None
-    base = nearest(row, (r for r in rows if r.first.cell["precision"] == "FP32"), PRECISION, "x FP32", "FP32 row")
+    base = matching_row(row, (r for r in rows if r.first.cell["precision"] == "FP32"), PRECISION, "x FP32", "FP32 row")
     return row.rate / base.rate if base else None
 
 
-def nearest(row: Row, others: Iterable[Row], about: set[str], column: str, wanted: str) -> Row | None:
+def matching_row(row: Row, others: Iterable[Row], about: set[str], column: str, wanted: str) -> Row | None:
     """The row of the same task and model that agrees in all but `about`; else None, and a footnote on what differs."""
-    same = [o for o in others if alike(row, o) and o.rate and o.first.cell["card"] == row.first.cell["card"]]
+    same = [o for o in others if same_work(row, o) and o.rate and o.first.cell["card"] == row.first.cell["card"]]
     if not same:
         return None
-    best = min(same, key=lambda other: len(unlike(row, other, about)))
-    if names := unlike(row, best, about):
-        row.notes.append(f"{column} empty: the nearest {wanted} differs in {said(names)}")
+    best = min(same, key=lambda other: len(disagreements(row, other, about)))
+    if names := disagreements(row, best, about):
+        row.notes.append(f"{column} empty: the nearest {wanted} differs in {list_names(names)}")
         return None
     return best
 
 
-def alike(one: Row, other: Row) -> bool:
+def same_work(one: Row, other: Row) -> bool:
     """The same kind of work at all; without this there is nothing to explain."""
     return (one.first.task, one.first.cell["model"]) == (other.first.task, other.first.cell["model"])
 
 
-def unlike(one: Row, other: Row, about: set[str]) -> list[str]:
-    return [name for name in differing(one.coordinates, other.coordinates) if name not in about]
+def disagreements(one: Row, other: Row, about: set[str]) -> list[str]:
+    return [name for name in differing_coordinates(one.coordinates, other.coordinates) if name not in about]
 
 
-def said(names: list[str]) -> str:
+def list_names(names: list[str]) -> str:
     """At most four names, without the section they stand in."""
     short = [name.rpartition(".")[2].replace("_", " ") for name in names]
     return ", ".join(short[:4]) + (f" and {len(short) - 4} more" if len(short) > 4 else "")
 
 
-def devices(rows: list[Row]) -> list[Pair]:
+def compare_devices(rows: list[Row]) -> list[Pair]:
     """For each two cards, task, model, precision and number of cards: the best agreeing pair, or why there is none."""
-    kinds: dict[tuple, dict[str, list[Row]]] = {}
+    kinds: dict[tuple[object, ...], dict[str, list[Row]]] = {}
     for row in rows:
         cell = row.first.cell
         kind = (row.first.task, cell["model"], cell["precision"], cell["cards"])
         if row.rate:
             kinds.setdefault(kind, {}).setdefault(cell["card"], []).append(row)
-    return [pair(kind[a], kind[b]) for kind in kinds.values() for a, b in combinations(sorted(kind), 2)]
+    return [best_pair(kind[a], kind[b]) for kind in kinds.values() for a, b in combinations(sorted(kind), 2)]
 
 
-def pair(ones: list[Row], others: list[Row]) -> Pair:
+def best_pair(ones: list[Row], others: list[Row]) -> Pair:
     one, other = min(
         ((a, b) for a in ones for b in others),
-        key=lambda both: (len(unlike(*both, DEVICES)), -both[0].first.cell["batch_per_card"]),
+        key=lambda two: (len(disagreements(two[0], two[1], DEVICES)), -two[0].first.cell["batch_per_card"]),
     )
     if one.rate < other.rate:
         one, other = other, one
-    if names := unlike(one, other, DEVICES):
-        return Pair(one, other, None, f"not compared: {said(names)} differ")
+    if names := disagreements(one, other, DEVICES):
+        return Pair(one, other, None, f"not compared: {list_names(names)} differ")
     return Pair(one, other, one.rate / other.rate)

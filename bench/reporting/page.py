@@ -10,6 +10,7 @@ from base64 import b64encode
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -17,14 +18,14 @@ from bench.errors import printable
 from bench.records.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
-from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
-from bench.reporting.tables import footnotes, notes
+from bench.reporting.rows import COLUMNS, Row, Rows, cell_values, format_cell
+from bench.reporting.tables import footnotes, notes_of
 
 TEMPLATES = Path(__file__).resolve().parent
 FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values
 
 
-def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], baselines: Path) -> str:
+def render_page(rows: Rows, pairs: list[Pair], records: list[Record], baselines: Path) -> str:
     """The page as text. `records` holds those of older commits, too, for the history."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -37,20 +38,22 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
     script = (TEMPLATES / "page.js").read_text(encoding="utf8")
     measured = [row for row in rows if isinstance(row, Row)]
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
-    table = [(values(row), [numbered[note] for note in notes(row)], row) for row in rows]
+    table = [(cell_values(row), [numbered[note] for note in notes_of(row)], row) for row in rows]
     columns = [name for name in COLUMNS if any(cells[name] is not None and cells[name] != "" for cells, *_ in table)]
-    told = [record for row in measured for record in row.records]
+    shown = [record for row in measured for record in row.records]
     return environment.get_template("page.html").render(
         columns=columns,
-        numeric={name for name, (form, _) in COLUMNS.items() if form},
+        numeric={name for name, column in COLUMNS.items() if column.form},
         filters=[(name, options) for name in FILTERS if len(options := choices(table, name)) > 1],
         table=table,
         footnotes=list(numbered),
         pairs=pairs,
-        charts={heading: figures for heading, figures in charts.many(measured, records, baselines).items() if figures},
-        records=told,
-        older=len(records) - len(told),
-        printed=shown,
+        charts={
+            heading: figures for heading, figures in charts.all_charts(measured, records, baselines).items() if figures
+        },
+        records=shown,
+        older=len(records) - len(shown),
+        printed=format_cell,
         evidence=evidence,
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         style=(TEMPLATES / "page.css").read_text(encoding="utf8"),
@@ -59,17 +62,13 @@ def page(rows: list[Row | Failure], pairs: list[Pair], records: list[Record], ba
     )
 
 
-def choices(table: list[tuple], name: str) -> list[str]:
-    return sorted({shown(name, cells[name]) for cells, *_ in table} - {""})
+def choices(table: list[tuple[Any, ...]], name: str) -> list[str]:
+    return sorted({format_cell(name, cells[name]) for cells, *_ in table} - {""})
 
 
-def shown(name: str, value: object) -> str:
-    return printed(name, value)
-
-
-def evidence(record) -> str:
-    """What a reader who doubts a number asks for first."""
-    asked = {
+def evidence(record: Record) -> str:
+    """What a reader who doubts a number looks for first."""
+    sections = {
         "provenance": record.provenance,
         "dataset": record.dataset,
         "recipe": record.recipe,
@@ -77,4 +76,4 @@ def evidence(record) -> str:
         "phases_s": record.phases_s,
         "seeds": record.seeds,
     }
-    return json.dumps(asked, indent=1, default=str)
+    return json.dumps(sections, indent=1, default=str)

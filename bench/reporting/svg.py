@@ -59,7 +59,7 @@ class Plot:
     parts: list[str] = field(default_factory=list)
     names: list[tuple[int, str]] = field(default_factory=list)  # of the legend
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.across = Scale(*self.x, LEFT, WIDTH - RIGHT, self.log_x)
         self.up = Scale(*self.y, HEIGHT - BOTTOM, TOP)
 
@@ -119,8 +119,8 @@ class Plot:
         for tick in self.up.ticks():
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text class="tick y" x="{LEFT - 6}" y="{y + 4:.1f}">{short(tick)}</text>')
-        for tick, text in self.x_ticks or [(tick, short(tick)) for tick in self.across.ticks()]:
+            parts.append(f'<text class="tick y" x="{LEFT - 6}" y="{y + 4:.1f}">{format_tick(tick)}</text>')
+        for tick, text in self.x_ticks or [(tick, format_tick(tick)) for tick in self.across.ticks()]:
             x = self.across(tick)
             parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
             parts.append(f'<text class="tick x" x="{x:.1f}" y="{bottom + 17}">{escaped(text)}</text>')
@@ -140,7 +140,7 @@ def escaped(text: str) -> Markup:
     return escape(plain(text))
 
 
-def short(value: float) -> str:
+def format_tick(value: float) -> str:
     """12000 -> 12k, 0.25 -> 0.25"""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 10 or (abs(value) >= size and value % size == 0):
@@ -148,14 +148,14 @@ def short(value: float) -> str:
     return f"{value:g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
 
 
-def room(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
+def padded_range(values: Sequence[float], floor: float | None = None) -> tuple[float, float]:
     """A range a little larger than the values; from `floor` when given."""
     low, high = min(values), max(values)
     edge = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     return (low - edge if floor is None else floor), high + edge
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def thin_out(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """At most MOST_POINTS, keeping the lowest and the highest of each stretch: a spike must stay to be seen."""
     stretch = -(-2 * len(points) // MOST_POINTS)
     if stretch <= 2:

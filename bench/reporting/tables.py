@@ -9,25 +9,25 @@ import pandas as pd
 
 from bench import errors
 from bench.reporting.comparisons import Pair
-from bench.reporting.rows import COLUMNS, Failure, Row, printed, values
+from bench.reporting.rows import COLUMNS, Failure, Row, Rows, cell_values, format_cell
 
 
-def footnotes(rows: list[Row | Failure]) -> list[str]:
+def footnotes(rows: Rows) -> list[str]:
     """All notes once, in the order of the rows; a row shows their numbers."""
-    return list(dict.fromkeys(note for row in rows for note in notes(row)))
+    return list(dict.fromkeys(note for row in rows for note in notes_of(row)))
 
 
-def notes(row: Row | Failure) -> list[str]:
+def notes_of(row: Row | Failure) -> list[str]:
     return [row.reason] if isinstance(row, Failure) else row.notes
 
 
-def table(rows: list[Row | Failure]) -> pd.DataFrame:
+def rows_table(rows: Rows) -> pd.DataFrame:
     """One row a cell; cells as printed, empty where nothing was measured; the last column names the footnotes."""
     numbered = {note: str(i) for i, note in enumerate(footnotes(rows), 1)}
     return pd.DataFrame(
         [
-            {name: printed(name, value) for name, value in values(row).items()}
-            | {"notes": " ".join(numbered[note] for note in notes(row))}
+            {name: format_cell(name, value) for name, value in cell_values(row).items()}
+            | {"notes": " ".join(numbered[note] for note in notes_of(row))}
             for row in rows
         ],
         columns=[*COLUMNS, "notes"],
@@ -51,25 +51,25 @@ def device_table(pairs: list[Pair]) -> pd.DataFrame:
     )
 
 
-def filled(frame: pd.DataFrame) -> pd.DataFrame:
+def drop_empty_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Without the columns that are empty in every row."""
     return frame[[name for name in frame if (frame[name] != "").any()]]
 
 
-def console(frame: pd.DataFrame, width: int) -> str:
+def to_console(frame: pd.DataFrame, width: int) -> str:
     """The table for a terminal: flat where it fits, else on its side, else in parts that repeat the first column."""
-    kept = filled(frame).map(errors.one_line)
+    kept = drop_empty_columns(frame).map(errors.one_line)
     flat = kept.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
     sideways = kept.T.to_markdown(headers=[], tablefmt="plain", disable_numparse=True)
     for whole in (flat, sideways):
         if max(map(len, whole.splitlines())) <= width:
-            return whole
+            return str(whole)
     return "\n\n".join(
-        part.to_markdown(index=False, tablefmt="simple", disable_numparse=True) for part in parts(kept, width)
+        part.to_markdown(index=False, tablefmt="simple", disable_numparse=True) for part in split_columns(kept, width)
     )
 
 
-def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
+def split_columns(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
     """Columns dealt out so that each part, with the first column in front, is as wide as the terminal at most."""
     widths = {name: max(len(name) + 2, *frame[name].map(len)) + 2 for name in frame}  # tabulate pads headings by 2
     key, *rest = frame
@@ -81,21 +81,24 @@ def parts(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
     return [frame[[key, *names]] for names in dealt]
 
 
-def markdown(rows: list[Row | Failure], pairs: list[Pair]) -> str:
+def to_markdown(rows: Rows, pairs: list[Pair]) -> str:
     """The tables as GitHub shows them, with their footnotes."""
-    parts = [filled(table(rows)).map(errors.markdown).to_markdown(index=False, disable_numparse=True)]
-    parts += [f"{i}. {errors.markdown(note)}" for i, note in enumerate(footnotes(rows), 1)]
+    parts = [
+        drop_empty_columns(rows_table(rows)).map(errors.escape_markdown).to_markdown(index=False, disable_numparse=True)
+    ]
+    parts += [f"{i}. {errors.escape_markdown(note)}" for i, note in enumerate(footnotes(rows), 1)]
     if pairs:
-        frame = filled(device_table(pairs)).map(errors.markdown)
+        frame = drop_empty_columns(device_table(pairs)).map(errors.escape_markdown)
         parts.append("\n" + frame.to_markdown(index=False, disable_numparse=True))
     return "\n".join([parts[0], "", *parts[1:]]).rstrip() + "\n"
 
 
-def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
+def to_json(rows: Rows, pairs: list[Pair]) -> str:
     """Full doubles and nulls, for programs."""
     content = {
         "rows": [
-            values(row) | {"notes": notes(row), "record_ids": [r.record_id for r in getattr(row, "records", [])]}
+            cell_values(row)
+            | {"notes": notes_of(row), "record_ids": [r.record_id for r in getattr(row, "records", [])]}
             for row in rows
         ],
         "devices": device_table(pairs).to_dict("records"),
@@ -103,6 +106,6 @@ def as_json(rows: list[Row | Failure], pairs: list[Pair]) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def csv(rows: list[Row | Failure]) -> str:
+def to_csv(rows: Rows) -> str:
     """Cells as printed, none of which a spreadsheet would run; all quoted, because some part cells at semicolons."""
-    return table(rows).map(errors.spreadsheet).to_csv(index=False, quoting=QUOTE_ALL)
+    return str(rows_table(rows).map(errors.escape_csv).to_csv(index=False, quoting=QUOTE_ALL))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.machine.sensors.cndev import read
+from bench.machine.sensors.cndev import read_cndev
 
 if __name__ == "__main__":  # python -m bench.sensors.cndev
-    print(*(read() or ["no libcndev here, or it names no card"]), sep="\n")
+    cards = read_cndev()
+    print("\n".join(map(str, cards)) if cards else "no libcndev here, or it names no card")

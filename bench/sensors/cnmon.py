@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.machine.sensors.cnmon import read
+from bench.machine.sensors.cnmon import read_cnmon
 
 if __name__ == "__main__":  # python -m bench.sensors.cnmon
-    print(*(read() or ["no cnmon here, or it names no card"]), sep="\n")
+    cards = read_cnmon()
+    print("\n".join(map(str, cards)) if cards else "no cnmon here, or it names no card")

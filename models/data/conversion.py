@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 from tqdm import tqdm
 
-from bench.files import size
+from bench.files import format_bytes
 from models.data.files import DataError, UnreadableError
 from models.data.image import PADDING, Shape, decode
 from models.data.packed import PackedWriter
@@ -83,7 +83,8 @@ def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: C
         except (OSError, lmdb.Error) as error:
             left, free = space_needed(source, writer.progress.consumed, cost), shutil.disk_usage(writer.folder).free
             raise DataError(
-                f"cannot write {writer.folder}: {error}: about {size(left)} more are needed, {size(free)} are free;"
+                f"cannot write {writer.folder}: {error}: about {format_bytes(left)} more are needed,"
+                f" {format_bytes(free)} are free;"
                 f" the {writer.progress.written:,} samples written stay: make room, and the same command goes on"
             ) from None
     writer.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmdb
 
-from bench.files import size
+from bench.files import format_bytes
 from models.data.files import DataError
 from models.data.store import PROGRESS
 
@@ -99,4 +99,6 @@ def check_space(folder: Path, needed: int) -> None:
     place = next(p for p in [folder, *folder.resolve().parents] if p.exists())
     free = shutil.disk_usage(place).free
     if needed > free:
-        raise DataError(f"{place}: about {size(needed)} are needed and {size(free)} are free; choose another --out")
+        raise DataError(
+            f"{place}: about {format_bytes(needed)} are needed and {format_bytes(free)} are free; choose another --out"
+        )

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError
-from bench.machine.device import DEVICES, Device, best
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES, best
 from models import weights
 from models.data.charset import Charset
 from models.data.image import Shape, resize

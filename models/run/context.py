@@ -13,7 +13,8 @@ import torch
 
 from bench.errors import UserError, plain
 from bench.files import say
-from bench.machine.device import Device, best
+from bench.machine.device import Device
+from bench.machine.discovery import best
 from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records.run_name import RunName

@@ -18,7 +18,7 @@ from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records import provenance
-from bench.records.derive import completed
+from bench.records.derive import with_derived
 from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
@@ -45,8 +45,8 @@ class Instruments:
         per_rank = context.world.gather(run_checks(context, sensor))
         everything = [check for rank in per_rank for check in rank]
         if context.options.strict:
-            preflight.insist(everything)
-        for warning in preflight.warnings(everything):
+            preflight.require_clean(everything)
+        for warning in preflight.list_warnings(everything):
             context.say(f"  warning: {warning}")
         facts = sensor.facts() if sensor else {}
         return cls(telemetry.Sampler(sensor).start(), {"name": context.device.card_name(), **facts}, everything)
@@ -58,7 +58,7 @@ def own_sensor(context: Context):
     if device.kind.name == "CPU" and context.world.local_rank:
         return None
     chosen = visibility(device.kind)
-    card = device.identity() or telemetry.physical(device.index, chosen and chosen[1])
+    card = device.identity() or telemetry.physical_card(device.index, chosen and chosen[1])
     return telemetry.open_sensor(device.kind.name, card)
 
 
@@ -67,14 +67,14 @@ def run_checks(context: Context, sensor) -> list[dict]:
     world, device, options = context.world, context.device, context.options
     per_card = torch.get_num_threads() + count_workers(context)
     root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
-    at = preflight.here(
+    at = preflight.look_around(
         f"card {device.index}" if device.kind.type != "cpu" else "the host",
         sensor,
         threads=per_card * world.local_size,
         dataset=Path(root) if root and Path(root).exists() else None,
         shared=device.kind.type == "cpu",
     )
-    return preflight.findings(at, host=world.local_rank == 0)
+    return preflight.run_checks(at, host=world.local_rank == 0)
 
 
 def benchmark_key(context: Context, classes: int, engine: str) -> dict:
@@ -100,7 +100,7 @@ def benchmark_key(context: Context, classes: int, engine: str) -> dict:
         "input": options.input,
         "without": getattr(options, "without", None),
         "scenario": getattr(options, "scenario", None),
-        "simulated": provenance.simulated(context.device.versions()),
+        "simulated": provenance.is_simulated(context.device.versions()),
     }
 
 
@@ -156,7 +156,7 @@ class MeasuredRun:
         gather, total_s = self.context.world.gather, self.total_s
         memory = {"peak_bytes": gather(self.context.device.peak_memory_bytes())}
         limits = gather(self.measure_ceilings())
-        return completed(self.make_record(gather, total_s, memory=memory, limits=limits, **sections))
+        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, **sections))
 
     def failure_record(self, failure: BaseException) -> Record | None:
         """What this rank alone knows of a run that ended in `failure`; None when it was the user's mistake."""
@@ -167,7 +167,7 @@ class MeasuredRun:
         reason = f"{where}{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
         self.meter.stop()
         sections = {"status": status, "status_reasons": [reason[:500]], **self.evidence()}
-        return completed(self.make_record(gather_alone, self.total_s, **sections))
+        return with_derived(self.make_record(gather_alone, self.total_s, **sections))
 
     def make_record(self, gather: Callable, total_s: float, **sections) -> Record:
         context, options, instruments = self.context, self.context.options, self.instruments
@@ -182,7 +182,7 @@ class MeasuredRun:
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather),
             provenance=provenance_section(context, instruments, gather),
-            series=gather(self.meter.series.kept()),
+            series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},
             samples=[one for one in gather(sampled) if has_samples(one, context)],
@@ -207,7 +207,7 @@ class MeasuredRun:
         data = self.context.options.data
         images = (1, data.channels, data.height, data.width)
         flops = ceilings.forward_flops(self.network, images)
-        return {"forward_flops_per_image": flops, **ceilings.measure(self.context.device)}
+        return {"forward_flops_per_image": flops, **ceilings.measure_ceilings(self.context.device)}
 
 
 def has_samples(sampled: dict, context: Context) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.files import lacking
+from bench.files import write_error_reason
 from bench.records.run_name import RunName
 from models.data.charset import Charset
 from models.network.model import Model
@@ -74,7 +74,7 @@ def write(content: dict, path: Path, before: Path | None = None) -> None:
         sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        reason = lacking(error, len(serialized.getbuffer()), path.parent)
+        reason = write_error_reason(error, len(serialized.getbuffer()), path.parent)
         raise UserError(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -5,21 +5,21 @@ import pytest
 
 from bench.judging import baselines
 from bench.reporting import charts, svg
-from bench.reporting.rows import rows_of
+from bench.reporting.rows import make_rows
 from tests.support.records import make_record
 from tests.support.varied_records import varied
 
 
 def test_throughput_by_cards_has_an_ideal_line_of_the_one_card_row(tmp_path):
-    figure = charts.by_cards(rows_of([varied("GPU", cards, "FP32", "Train", 7, 20) for cards in (1, 2, 4)]))
+    figure = charts.by_cards(make_rows([varied("GPU", cards, "FP32", "Train", 7, 20) for cards in (1, 2, 4)]))
     assert figure.count("line s0 ideal") == 1
     assert "% of ideal" in figure
-    assert charts.by_cards(rows_of([varied("GPU", 1, "FP32", "Train", 7, 20)])) is None
+    assert charts.by_cards(make_rows([varied("GPU", 1, "FP32", "Train", 7, 20)])) is None
 
 
 def test_history_shows_the_baseline_and_the_change(tmp_path):
     runs = [varied("GPU", 1, "FP32", "Train", day, day, 1.0 if day < 12 else 0.9) for day in range(1, 24)]
-    baselines.store(runs[:5], tmp_path)
+    baselines.store_baseline(runs[:5], tmp_path)
     figure = charts.over_time(runs, tmp_path)
     assert figure.count('class="level"') == figure.count('class="mark"') == 1
     assert "the level changed by -" in figure
@@ -38,7 +38,7 @@ def test_power_is_drawn_where_a_sensor_told_it_only():
 
 
 def test_what_was_not_measured_is_not_drawn(tmp_path):
-    rows = rows_of([make_record(accuracy=None, latency=[])])
+    rows = make_rows([make_record(accuracy=None, latency=[])])
     assert charts.accuracy_by_throughput(rows) is None
     assert charts.latency_distribution(rows) is None
     assert charts.over_time([make_record()], tmp_path) is None
@@ -47,7 +47,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path):
 def test_thinning_keeps_a_spike():
     points = [(i, 1.0) for i in range(10_000)]
     points[7777] = (7777, 9.0)
-    thin = svg.thinned(points)
+    thin = svg.thin_out(points)
     assert len(thin) <= svg.MOST_POINTS
     assert (7777, 9.0) in thin
     assert [x for x, _ in thin] == sorted(x for x, _ in thin)

@@ -1,4 +1,4 @@
-"""A sitting with builds that only pretend to run, and the real script where it refuses."""
+"""A paired session with builds that only pretend to run, and the real script where it refuses."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ luck_sd = {"runs": 0.003}
 
 
 @pytest.fixture
-def sitting(monkeypatch, tmp_path):
-    """sitting("0.1", "0.105") compares two pretended builds; the canary stands still unless told."""
+def session(monkeypatch, tmp_path):
+    """session("0.1", "0.105") compares two pretended builds; the canary stands still unless told."""
     canaries = iter([{"gemm": 1.0}, {"gemm": 1.0}])
-    monkeypatch.setattr(compare, "canary", lambda *_: next(canaries))
+    monkeypatch.setattr(compare, "time_canary", lambda *_: next(canaries))
     monkeypatch.setattr(noise, "BASELINES", tmp_path / "baselines")
 
     def make(base, candidate, metrics=("throughput",), **changes):
@@ -45,7 +45,7 @@ def sitting(monkeypatch, tmp_path):
             "base": Pretended("base", base, Path()),
             "candidate": Pretended("candidate", candidate, Path()),
         }
-        return compare.Sitting(builds, [RUN], tolerances(list(metrics), []), tmp_path, [], 1.0, **changes)
+        return compare.PairedSession(builds, [RUN], tolerances(list(metrics), []), tmp_path, [], 1.0, **changes)
 
     return make
 
@@ -58,7 +58,7 @@ def test_the_canary_is_on_the_device_that_the_launcher_takes(run, asked, device,
     said = []
     monkeypatch.setattr(compare.subprocess, "run", lambda command, **_: said.append(command) or Said())
     monkeypatch.setenv("DEVICE", asked) if asked else monkeypatch.delenv("DEVICE", raising=False)
-    compare.canary(Build("base", "HEAD", tmp_path), run, tmp_path)
+    compare.time_canary(Build("base", "HEAD", tmp_path), run, tmp_path)
     assert said[0][-1] == device
 
 
@@ -69,59 +69,59 @@ class Said:
 @pytest.mark.parametrize(
     ("candidate", "verdict"), [("0.1", "PASS"), ("0.105", "FAIL"), ("0.095", "PASS"), ("broken", "FAIL")]
 )
-def test_verdicts_of_a_sitting(sitting, candidate, verdict):
-    outcome = compare.judged(sitting("0.1", candidate), LOOKS)
+def test_verdicts_of_a_session(session, candidate, verdict):
+    outcome = compare.judge_session(session("0.1", candidate), LOOKS)
     assert outcome.verdict == verdict
     assert "base" in outcome.title
 
 
-def test_pairs_are_added_while_the_verdict_is_open_and_no_longer(sitting, monkeypatch):
-    compare.judged(sitting("0.1", "0.105"), LOOKS)
+def test_pairs_are_added_while_the_verdict_is_open_and_no_longer(session, monkeypatch):
+    compare.judge_session(session("0.1", "0.105"), LOOKS)
     assert len(asked) == 2 * LOOKS[0]
     monkeypatch.setitem(luck_sd, "runs", 0.05)  # far too much to tell anything of 2 %
-    compare.sit(sitting("0.1", "0.1"), LOOKS)
+    session("0.1", "0.1").run_pairs(LOOKS)
     assert len(asked) == 2 * LOOKS[-1]
     assert asked[:4] == [("base", 1), ("candidate", 1), ("candidate", 2), ("base", 2)]
 
 
-def test_a_base_that_does_not_run_is_misuse(sitting):
+def test_a_base_that_does_not_run_is_misuse(session):
     with pytest.raises(UserError, match=r"the base base does not run .*: exit code 1: no such option"):
-        compare.judged(sitting("broken", "0.1"), LOOKS)
+        compare.judge_session(session("broken", "0.1"), LOOKS)
 
 
-def test_a_canary_that_moved_leaves_the_verdict_open(sitting, monkeypatch):
+def test_a_canary_that_moved_leaves_the_verdict_open(session, monkeypatch):
     canaries = iter([{"gemm": 1.0, "copy": 1.0}, {"gemm": 1.02, "copy": 1.2}])
-    monkeypatch.setattr(compare, "canary", lambda *_: next(canaries))
-    outcome = compare.judged(sitting("0.1", "0.105"), LOOKS)
+    monkeypatch.setattr(compare, "time_canary", lambda *_: next(canaries))
+    outcome = compare.judge_session(session("0.1", "0.105"), LOOKS)
     assert outcome.verdict == "AMBIGUOUS"
     assert "the canary moved by +20.0%" in outcome.notes[0]
 
 
-def test_a_metric_that_no_run_measured_is_refused(sitting, monkeypatch):
+def test_a_metric_that_no_run_measured_is_refused(session, monkeypatch):
     monkeypatch.setattr(Pretended, "measure", lambda *_: make_record(latency=[]))
     with pytest.raises(UserError, match="no run measured latency: there is nothing to compare"):
-        compare.judged(sitting("0.1", "0.1", ["latency"]), LOOKS)
+        compare.judge_session(session("0.1", "0.1", ["latency"]), LOOKS)
 
 
-def test_calibration_is_kept_and_advertised(sitting, tmp_path, capsys):
-    one = sitting("0.1", "0.1")
-    compare.judged(one, LOOKS[-1:])
+def test_calibration_is_kept_and_advertised(session, tmp_path, capsys):
+    one = session("0.1", "0.1")
+    compare.judge_session(one, LOOKS[-1:])
     compare.calibrate(one, tmp_path)
     said = capsys.readouterr().out
-    assert "is found in 9 of 10 sittings" in said
-    [spreads] = noise.load("Test CPU", tmp_path).values()
+    assert "is found in 9 of 10 sessions" in said
+    [spreads] = noise.load_noise("Test CPU", tmp_path).values()
     assert 0.001 < spreads["throughput"].sd < 0.01
     assert spreads["throughput"].pairs == LOOKS[-1]
 
 
 def test_a_broken_noise_model_is_one_line(tmp_path):
-    noise.path_of("Test CPU", tmp_path).write_text("{")
+    noise.noise_path("Test CPU", tmp_path).write_text("{")
     with pytest.raises(UserError, match="not a noise model"):
-        noise.load("Test CPU", tmp_path)
+        noise.load_noise("Test CPU", tmp_path)
 
 
 def test_a_revision_is_checked_out_and_taken_away_again():
-    with pairs.revision("HEAD") as build:
+    with pairs.check_out("HEAD") as build:
         assert (build.folder / "models" / "launch.py").exists()
         assert build.folder != pairs.ROOT
         folder = build.folder
@@ -152,12 +152,12 @@ def test_an_image_runs_in_its_container(tmp_path):
 
 def test_images_without_docker_or_without_the_image_are_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="no docker on this machine"), pairs.image("img:1"):
+    with pytest.raises(UserError, match="no docker on this machine"), pairs.container_image("img:1"):
         pass
     docker = tmp_path / "docker"
     docker.write_text("#!/bin/sh\nexit 1\n")
     docker.chmod(0o755)
-    with pytest.raises(UserError, match="no image img:1"), pairs.image("img:1"):
+    with pytest.raises(UserError, match="no image img:1"), pairs.container_image("img:1"):
         pass
 
 
@@ -169,7 +169,7 @@ def test_images_without_docker_or_without_the_image_are_refused(tmp_path, monkey
         ([".", ".", "CRNN_FP8_1CPU_Train"], "'CRNN_FP8_1CPU_Train' is not a run name"),
         ([".", ".", RUN, "--metrics", "speed"], "no metric 'speed'"),
         (["--exec=evil", ".", RUN], "unrecognized arguments"),
-        ([".", ".", RUN, "--keep", "/usr"], "holds another sitting's records"),
+        ([".", ".", RUN, "--keep", "/usr"], "holds another session's records"),
     ],
 )
 def test_misuse_is_exit_code_2(script, words, said):
@@ -179,7 +179,7 @@ def test_misuse_is_exit_code_2(script, words, said):
 
 
 @pytest.mark.slow
-def test_a_real_sitting_passes_itself(script, tmp_path):
+def test_a_real_session_passes_itself(script, tmp_path):
     """Two pairs of looks of the real thing: a build against itself is no FAIL."""
     quick = ["--batch-size", "4", "--warmup-steps", "2"]
     keep = tmp_path / "kept"

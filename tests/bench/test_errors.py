@@ -8,12 +8,12 @@ from bench import errors
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "=cmd|' /C calc'!A0", " =1+1", "\uff1d1+1"])
 def test_a_spreadsheet_gets_no_formula(formula):
-    assert errors.spreadsheet(formula) == "'" + formula
+    assert errors.escape_csv(formula) == "'" + formula
 
 
 @pytest.mark.parametrize("number", ["-2.5", "+3", "1e-3", "", "CRNN"])
 def test_numbers_and_words_stay(number):
-    assert errors.spreadsheet(number) == number
+    assert errors.escape_csv(number) == number
 
 
 def test_a_terminal_gets_nothing_that_acts():
@@ -24,15 +24,15 @@ def test_a_terminal_gets_nothing_that_acts():
 
 
 def test_a_markdown_cell_stays_one_cell_and_only_text():
-    assert errors.markdown("a|b\n<script>*x*[l](u)`") == r"a\|b &lt;script&gt;\*x\*\[l\](u)\`"
+    assert errors.escape_markdown("a|b\n<script>*x*[l](u)`") == r"a\|b &lt;script&gt;\*x\*\[l\](u)\`"
 
 
 def test_a_bare_address_is_no_link():
-    assert errors.markdown("https://evil.example www.evil.example") == r"https\://evil.example www\.evil.example"
+    assert errors.escape_markdown("https://evil.example www.evil.example") == r"https\://evil.example www\.evil.example"
 
 
 def test_csv_still_parses(tmp_path):
-    cell = errors.spreadsheet('"=1,\n2"')
+    cell = errors.escape_csv('"=1,\n2"')
     out = io.StringIO()
     csv.writer(out).writerow([cell, "x"])
     assert next(csv.reader(io.StringIO(out.getvalue()))) == ['"=1, 2"', "x"]

@@ -18,9 +18,11 @@ from tests.support import ROOT
 
 def test_a_full_disk_says_how_much_is_needed_and_where(tmp_path):
     full = OSError(errno.ENOSPC, "No space left on device")
-    said = files.lacking(full, 67_100_000, tmp_path)
+    said = files.write_error_reason(full, 67_100_000, tmp_path)
     assert said.startswith(f"No space left on device: 67.1 MB are needed in {tmp_path}, ")
-    assert files.lacking(PermissionError(errno.EACCES, "Permission denied"), 1, tmp_path) == "Permission denied"
+    assert (
+        files.write_error_reason(PermissionError(errno.EACCES, "Permission denied"), 1, tmp_path) == "Permission denied"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_run(tmp_path):

@@ -73,7 +73,7 @@ def test_one_run_a_side_is_ambiguous_until_the_card_is_calibrated(place, capsys)
     assert run(slow, "--baselines", place.baselines) == 3
     assert "says nothing of the noise" in capsys.readouterr().out
     spreads = dict.fromkeys(("throughput", "latency", "memory", "accuracy"), Spread(0.01, 16))
-    noise.store(record.cell["card"], baselines.cells.key(record), record.run, spreads, place.baselines)
+    noise.store_noise(record.cell["card"], baselines.cells.key(record), record.run, spreads, place.baselines)
     assert run(slow, "--baselines", place.baselines) == 1
 
 

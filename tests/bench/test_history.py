@@ -3,6 +3,7 @@ import pytest
 
 from bench import history
 from bench.errors import UserError
+from bench.judging.changes import find_changes
 from bench.judging.policy import TOLERANCES
 from tests.support.records import make_record
 
@@ -14,37 +15,37 @@ def level(*parts, sd=0.01, seed=0):
 
 
 def test_a_lasting_change_is_found_where_it_is():
-    [change] = history.changes(level((40, 100), (20, 96)))
+    [change] = find_changes(level((40, 100), (20, 96)))
     assert abs(change.index - 40) <= 1
     assert change.share == pytest.approx(-0.04, abs=0.01)
 
 
 def test_changes_beyond_one_window_are_found_each_once():
-    found = history.changes(level((70, 100), (40, 94), (60, 103)))
+    found = find_changes(level((70, 100), (40, 94), (60, 103)))
     assert [round(c.index / 5) * 5 for c in found] == [70, 110]
 
 
 def test_noise_alone_and_one_bad_run_are_no_change():
-    assert sum(bool(history.changes(level((60, 100), seed=seed))) for seed in range(100)) <= 2
+    assert sum(bool(find_changes(level((60, 100), seed=seed))) for seed in range(100)) <= 2
     series = level((60, 100))
     series[30] *= 0.5
-    assert history.changes(series) == []
+    assert find_changes(series) == []
 
 
 def test_a_change_smaller_than_what_is_accepted_is_left_out():
     series = level((60, 100), (60, 99), sd=0.0005)
-    assert history.changes(series) == []
+    assert find_changes(series) == []
 
 
 @pytest.mark.parametrize("series", [[], [5.0], [5.0, 6.0, 7.0], [5.0] * 30])
 def test_short_and_flat_series(series):
-    assert history.changes(series) == []
+    assert find_changes(series) == []
 
 
 def test_shares_are_compared_in_points_and_may_be_zero():
     random = np.random.default_rng(0)
     series = np.concatenate([np.zeros(20), 0.1 + random.normal(0, 0.001, 20)])
-    [change] = history.changes(series, TOLERANCES["accuracy"])
+    [change] = find_changes(series, TOLERANCES["accuracy"])
     assert change.share == pytest.approx(0.1, abs=0.002)
 
 

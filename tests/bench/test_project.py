@@ -7,7 +7,7 @@ import pytest
 
 from bench import project
 from bench.errors import UserError
-from bench.project import Link, Work, buckets, measured
+from bench.project import Link, Work, buckets, compute_seconds
 from tests.support.records import make_record
 
 MB = 2**20
@@ -54,13 +54,13 @@ def test_more_cards_are_never_more_efficient_and_one_is_alone():
 
 def test_waiting_for_data_is_not_computing():
     record = make_record(step_s=0.1)
-    assert measured(record) == pytest.approx(0.1 * (1 - record.throughput["data_wait_share"]), rel=1e-3)
+    assert compute_seconds(record) == pytest.approx(0.1 * (1 - record.throughput["data_wait_share"]), rel=1e-3)
 
 
 @pytest.mark.parametrize("changes, message", [({"cards": 2}, "on one card"), ({"task": "Infer"}, "on one card")])
 def test_a_record_that_tells_nothing_of_it_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
-        measured(make_record(**changes))
+        compute_seconds(make_record(**changes))
 
 
 def test_the_command_predicts_every_number_of_cards(tmp_path, capsys):

@@ -5,18 +5,18 @@ import pytest
 
 from bench import report
 from bench.errors import UserError
-from bench.records.cells import grouped, key
+from bench.records.cells import group_repeats, key
 from bench.reporting import tables
-from bench.reporting.comparisons import compare
-from bench.reporting.rows import rows_of
+from bench.reporting.comparisons import compare_rows
+from bench.reporting.rows import make_rows
 from tests.support.records import make_record
 from tests.support.varied_records import NASTY, varied, write
 
 
 def table(records):
-    rows = rows_of(records)
-    compare(rows)
-    return tables.table(rows)
+    rows = make_rows(records)
+    compare_rows(rows)
+    return tables.rows_table(rows)
 
 
 def test_the_table_says_what_was_measured_and_leaves_the_rest_empty():
@@ -41,7 +41,7 @@ def test_the_sample_and_a_dirty_tree_are_said():
 def test_operators_that_ran_on_the_host_are_a_footnote():
     frame = table([make_record(fallbacks=["aten::nanmedian"])])
     assert frame.iloc[0]["notes"] == "1"
-    rows = rows_of([make_record(fallbacks=["aten::nanmedian"]), make_record(fallbacks=["aten::b"])])
+    rows = make_rows([make_record(fallbacks=["aten::nanmedian"]), make_record(fallbacks=["aten::b"])])
     assert tables.footnotes(rows) == ["in part the host's speed: the card has no kernel for aten::b, aten::nanmedian"]
 
 
@@ -65,7 +65,7 @@ def test_repeats_become_one_row_with_median_interval_and_n():
     ],
 )
 def test_what_is_not_a_repeat_gets_a_row_of_its_own(change):
-    assert len(grouped([make_record(), make_record(**change)])) == 2
+    assert len(group_repeats([make_record(), make_record(**change)])) == 2
 
 
 def test_half_a_step_is_told_from_a_whole_one():
@@ -121,9 +121,9 @@ def test_scaling_is_against_the_one_card_row_that_agrees():
 def test_rows_that_do_not_agree_are_not_compared_and_a_footnote_says_why():
     other = varied("GPU", 4, "FP32", "Train", 7, 20, options={"decode": "beam"})
     amp = varied("GPU", 1, "AMP", "Train", 8, 21)
-    rows = rows_of([varied("GPU", 1, "FP32", "Train", 7, 20), other, amp])
-    compare(rows)
-    frame = tables.table(rows)
+    rows = make_rows([varied("GPU", 1, "FP32", "Train", 7, 20), other, amp])
+    compare_rows(rows)
+    frame = tables.rows_table(rows)
     assert (frame["scaling %"] == "").all()
     assert (frame["x FP32"] == "").all()
     notes = tables.footnotes(rows)
@@ -139,11 +139,11 @@ def test_amp_against_fp32():
 
 def test_devices_are_compared_where_they_agree_only():
     gpu, mlu = (varied(device, 1, "FP32", "Train", 7, 20) for device in ("GPU", "MLU"))
-    [pair] = compare(rows_of([gpu, mlu]))
+    [pair] = compare_rows(make_rows([gpu, mlu]))
     assert pair.one.first.cell["device"] == "GPU"  # the faster one first
     assert pair.ratio == pytest.approx(14000 / 9000, rel=1e-3)
     mlu.cell["batch_per_card"] = 16
-    [pair] = compare(rows_of([gpu, mlu]))
+    [pair] = compare_rows(make_rows([gpu, mlu]))
     assert pair.ratio is None
     assert pair.note == "not compared: batch per card differ"
 
@@ -186,11 +186,11 @@ def test_markdown_csv_and_json_hold_the_same_cells(tmp_path):
 
 def test_a_table_fits_the_terminal():
     frame = table([make_record()])
-    assert tables.console(frame, 1000).count("\n") == 2
-    assert tables.console(frame, 60).splitlines()[0].startswith("run")
-    assert "power" not in tables.console(frame, 60)  # empty in every row
+    assert tables.to_console(frame, 1000).count("\n") == 2
+    assert tables.to_console(frame, 60).splitlines()[0].startswith("run")
+    assert "power" not in tables.to_console(frame, 60)  # empty in every row
     many = table([varied("GPU", cards, "FP32", "Train", 7, 20) for cards in (1, 2, 4, 8)])
-    assert max(map(len, tables.console(many, 100).splitlines())) <= 100
+    assert max(map(len, tables.to_console(many, 100).splitlines())) <= 100
 
 
 @pytest.mark.parametrize(("place", "said"), [("", "no records in"), ("nowhere", "no such file or folder")])

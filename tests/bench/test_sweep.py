@@ -10,7 +10,7 @@ import pytest
 
 from bench import report, sweep
 from bench.errors import UserError
-from bench.sweep import Ended
+from bench.machine.processes import Ended, classify_end
 from tests.support.records import make_record
 
 NAME = "CRNN_FP32_{1,2}CPU_Train"
@@ -26,13 +26,13 @@ NAME = "CRNN_FP32_{1,2}CPU_Train"
 )
 def test_braces_expand_as_in_bash(pattern, names):
     task = pattern.rpartition("_")[2]
-    assert sweep.names([pattern, pattern]) == [f"CRNN_{name}_{task}" for name in names]
+    assert sweep.expand_runs([pattern, pattern]) == [f"CRNN_{name}_{task}" for name in names]
 
 
 @pytest.mark.parametrize("pattern", ["CRNN_{FP32_1CPU_Train", "CRNN_{A,{B}}_1CPU_Train", "CRNN_{FP8,FP32}_1CPU_Train"])
 def test_a_broken_pattern_is_one_line(pattern):
     with pytest.raises(UserError):
-        sweep.names([pattern])
+        sweep.expand_runs([pattern])
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_a_broken_pattern_is_one_line(pattern):
     ],
 )
 def test_ends_are_told_apart(code, said, status):
-    assert sweep.classified(code, said, []).status == status
+    assert classify_end(code, said, []).status == status
 
 
 def test_a_record_that_diverged_is_nan(tmp_path):
     path = make_record(status="diverged", status_reasons=["loss is nan at step 3"]).save(tmp_path)
     if "diverged" not in path.read_text():  # a status that follows from the series is not taken from the test
         pytest.skip("this schema derives the status")
-    ended = sweep.classified(0, "", [path])
+    ended = classify_end(0, "", [path])
     assert (ended.status, ended.reason) == ("nan", "loss is nan at step 3")
 
 
@@ -67,7 +67,7 @@ def matrix(tmp_path, monkeypatch):
         started.append((run, options))
         return ends.get(run) or Ended("ok", record=str(make_record().save(Path(results))))
 
-    monkeypatch.setattr(sweep, "start", start)
+    monkeypatch.setattr(sweep, "start_run", start)
 
     def run(*words) -> int:
         with pytest.raises(SystemExit) as ended:
@@ -126,7 +126,7 @@ def test_the_largest_batch_is_found_to_within_an_eighth(limit, most, found):
 
 
 def test_auto_batch_runs_at_what_it_found(matrix, monkeypatch):
-    monkeypatch.setattr(sweep, "probe", lambda *_: lambda batch: batch <= 48)
+    monkeypatch.setattr(sweep, "fits_in_memory", lambda *_: lambda batch: batch <= 48)
     assert matrix("--auto-batch", "512") == 0
     assert matrix.started[0][1] == ["--batch-size", "48"]
 
@@ -138,18 +138,12 @@ def test_auto_batch_stops_at_a_failure_that_is_not_memory(matrix):
 
 
 def test_a_run_that_hangs_is_ended_with_its_children(monkeypatch, tmp_path):
-    """The real start(), with a program that leaves a child behind in place of models.launch."""
-    program = tmp_path / "models"
-    program.mkdir()
-    (program / "__init__.py").touch()
-    child = "import time, pathlib; time.sleep(3); pathlib.Path(r'%s').touch()" % (tmp_path / "outlived")
-    (program / "launch.py").write_text(
-        f"import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(60)\n"
-    )
-    monkeypatch.setattr(sweep, "ROOT", tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    """The real start_run(), with a script that leaves a child behind in place of run.sh."""
+    script = tmp_path / "run.sh"
+    script.write_text(f"(sleep 3; touch '{tmp_path}/outlived') &\nsleep 60\n")
+    monkeypatch.setattr(sweep, "RUN_SCRIPT", script)
     began = time.monotonic()
-    ended = sweep.start("CRNN_FP32_1CPU_Train", [], tmp_path, timeout_s=1)
+    ended = sweep.start_run("CRNN_FP32_1CPU_Train", [], tmp_path, timeout_s=1)
     assert (ended.status, ended.reason) == ("timeout", "no end after 1 s")
     assert time.monotonic() - began < 20
     time.sleep(3.2)

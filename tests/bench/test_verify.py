@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from bench import verify
+from bench.records.checks import validation_errors
 from bench.records.record import Record
 from tests.support.records import make_record
 
@@ -13,8 +14,8 @@ def spoiled(section, **changes):
 
 
 def test_an_honest_record_holds():
-    assert list(verify.faults(make_record())) == []
-    assert list(verify.faults(make_record(cards=4))) == []
+    assert list(validation_errors(make_record())) == []
+    assert list(validation_errors(make_record(cards=4))) == []
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,13 @@ def test_an_honest_record_holds():
     ],
 )
 def test_an_edited_cell_is_named(record, named):
-    assert any(named in fault for fault in verify.faults(record))
+    assert any(named in error for error in validation_errors(record))
 
 
 def test_more_waiting_than_time_is_impossible():
     record = make_record()
     record.series[0]["wait_s"][3] = 99.0
-    assert any("waited longer" in fault for fault in verify.faults(record))
+    assert any("waited longer" in error for error in validation_errors(record))
 
 
 def test_every_derived_number_of_a_record_is_guarded():
@@ -52,7 +53,7 @@ def test_every_derived_number_of_a_record_is_guarded():
             raw = section == "phases_s" and field in ("init_s", "evaluation_s", "total_s")
             if isinstance(value, float) and value and not raw and abs(value) > 1e-6:
                 bad = dataclasses.replace(record, **{section: getattr(record, section) | {field: value * 1.001}})
-                assert any(fault.startswith(f"{section}.{field} is") for fault in verify.faults(bad)), field
+                assert any(error.startswith(f"{section}.{field} is") for error in validation_errors(bad)), field
 
 
 @pytest.mark.parametrize(
@@ -73,24 +74,24 @@ def test_numbers_that_cannot_be_are_refused_even_when_they_were_derived(changes,
     """Their derived numbers follow from their raw series, and the raw series are not to be believed."""
     limited = {name: value for name, value in changes.items() if name != "series"}
     record = dataclasses.replace(make_record(**limited), **{k: v for k, v in changes.items() if k == "series"})
-    assert any(named in fault for fault in verify.faults(record)), list(verify.faults(record))
+    assert any(named in error for error in validation_errors(record)), list(validation_errors(record))
 
 
 def test_what_is_not_derived_is_guarded_by_the_seal(tmp_path):
     path = make_record().save(tmp_path)
     path.write_text(path.read_text().replace('"Test CPU"', '"Fast CPU"'))
-    assert verify.faults(Record.load(path)) == ["cell.card was edited after the record was written"]
+    assert validation_errors(Record.load(path)) == ["cell.card was edited after the record was written"]
 
 
 def test_a_section_of_another_shape_is_a_line_not_a_traceback():
-    [fault] = verify.faults(dataclasses.replace(make_record(), cell={}))
-    assert "a section is not as results/README.md says" in fault
+    [error] = validation_errors(dataclasses.replace(make_record(), cell={}))
+    assert "a section is not as results/README.md says" in error
 
 
 def test_a_failed_run_may_have_fewer_ranks_than_cards():
     record = make_record(status="crash", status_reasons=["RuntimeError: no"], accuracy=None)
     record.cell.update(cards=2, global_batch=64)
-    assert not [fault for fault in verify.faults(record) if "ranks were measured" in fault]
+    assert not [error for error in validation_errors(record) if "ranks were measured" in error]
 
 
 def test_the_command_says_what_holds_and_exits_with_1_when_something_does_not(tmp_path, capsys):

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.records.checks import validation_errors
 from bench.records.record import FAILURES, Record
-from bench.verify import faults
 from tests.hosts import network
 from tests.hosts.network import Cable, Running
 
@@ -76,7 +76,7 @@ def test_two_hosts_train_what_one_host_trains(cable, env, tmp_path, script):
     assert two.run == one.run == "CRNN_FP32_5S_2CPUs_Train"
     assert (two.cell["hosts"], one.cell["hosts"]) == (2, 1)
     assert [host["host"] for host in two.provenance["hosts"]] == ["node0", "node1"]
-    assert list(faults(two)) == []
+    assert list(validation_errors(two)) == []
 
 
 def test_four_hosts_train_what_one_host_trains(env, tmp_path, script):

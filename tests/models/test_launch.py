@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from bench.errors import UserError
-from bench.machine import device
+from bench.machine import discovery
 from bench.machine.hosts import Place
 from bench.records.run_name import RunName
 from models import launch
@@ -27,13 +27,13 @@ def test_an_override_that_is_none_is_refused(environment, said):
 
 
 def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
-    monkeypatch.setattr(device, "present", lambda name: int(name == "CPU"))
+    monkeypatch.setattr(discovery, "present", lambda name: int(name == "CPU"))
     with pytest.raises(UserError, match=r"DEVICE=CPU CARDS=1 bash run_scripts/CRNN_FP32_30E_4MLUs_Train.sh"):
         launch.checked(ASKED, "CRNN_FP32_30E_4MLUs_Train")
 
 
 def test_without_a_device_in_the_name_the_best_one_is_taken(monkeypatch):
-    monkeypatch.setattr(device, "present", lambda name: int(name != "MLU"))
+    monkeypatch.setattr(discovery, "present", lambda name: int(name != "MLU"))
     assert launch.checked(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"
 
 

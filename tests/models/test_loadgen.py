@@ -8,8 +8,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.machine import loadgen as driver
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models import loadgen, train
 from tests.support import ROOT
 
@@ -70,7 +70,7 @@ def load(checkpoint, sample, tmp_path, *options: str) -> Record:
     loadgen.main([*quick, *places, *options])
     [path] = tmp_path.glob("*.json")
     record = Record.load(path)
-    assert faults(record) == []
+    assert validation_errors(record) == []
     return record
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bench.machine.meter import Series
-from bench.records.derive import completed
+from bench.records.derive import with_derived
 from bench.records.record import Record
+from bench.records.series import Series
 
 
 def make_series(step_s: float, steps: int, batch: int, rank: int = 0) -> dict:
     """Two warm-up steps at ten times `step_s`, then `steps` at it; each rank 1 % slower than the one before."""
     times = [step_s * 10] * 2 + [step_s * (1 + 0.01 * rank)] * steps
-    return Series(times, [step_s / 100] * len(times), [batch] * len(times)).kept()
+    return Series(times, [step_s / 100] * len(times), [batch] * len(times)).to_record()
 
 
 def make_samples(rank: int, seconds: float, watts: float = 100.0) -> dict:
@@ -53,4 +53,4 @@ def make_record(step_s: float = 0.1, steps: int = 12, cards: int = 1, batch: int
         "accuracy": {"split": "test", "n": 98, "correct": 49, "word_accuracy": 0.5},
     }
     content["limits"] = [one | {"copy_bytes_per_s": 2e10} for one in content["limits"]]
-    return completed(Record(**{**content, **changes}))
+    return with_derived(Record(**{**content, **changes}))

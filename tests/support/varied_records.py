@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.machine.meter import Series
 from bench.records.record import Record
+from bench.records.series import Series
 from tests.support.records import make_record
 
 NASTY = "<img src=x onerror=alert(1)>|=1+1 \"'\x1b[31m"
@@ -25,7 +25,7 @@ def series(random: np.random.Generator, step_s: float, steps: int, batch: int, r
     times = step_s * np.exp(random.normal(0, 0.03, steps)) * (1 + 0.01 * rank)
     times[:20] *= 1 + 6 * np.exp(-np.arange(20) / 4)
     times[random.random(steps) < 0.01] *= 2
-    return Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps).kept()
+    return Series(times.tolist(), (times * 0.02).tolist(), [batch] * steps).to_record()
 
 
 def samples(random: np.random.Generator, rank: int, seconds: float, watts: float) -> dict:

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models.run.options import RECIPES
 from tests.support import ROOT
 
@@ -48,7 +48,7 @@ def test_one_card_in_fp32_has_the_cpus_losses(on_mlu, script, tmp_path):
     assert card.accuracy == cpu.accuracy
     assert card.memory["peak_bytes"][0] > 8_331_301 * 4 * 4  # weights, gradients and Adam's two moments
     assert "+fake" in json.dumps(card.provenance)
-    assert list(faults(card)) == []
+    assert list(validation_errors(card)) == []
 
 
 def test_a_script_for_two_cards_picks_them_before_it_joins_and_drains_around_what_it_times(on_mlu):
@@ -79,7 +79,7 @@ def four(on_mlu, script, tmp_path):
         assert done.returncode == 0, done.stderr
         [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
         assert card.run.replace("MLU", "CPU") == cpu.run == f"CRNN_{precision}_{steps}S_4CPUs_Train"
-        assert list(faults(card)) == []
+        assert list(validation_errors(card)) == []
         return card, cpu
 
     return run

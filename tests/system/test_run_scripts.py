@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.records.checks import validation_errors
 from bench.records.record import Record
 from bench.records.run_name import RunName
-from bench.verify import faults
 from tests.support import ROOT
 
 SCRIPTS = ROOT / "run_scripts"
-TOOLS = {"common", "setup", "quickstart", "test", "compare", "weights"}
+TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0"]  # a split is read once, however small
@@ -53,7 +53,7 @@ def test_two_processes_train_and_test_through_the_scripts(script, tmp_path):
     assert trained.options["run"] == "CRNN_FP32_30E_4MLUs_Train"
     assert [rank["images"] for rank in trained.series] == [[4] * 3] * 2
     assert trained.accuracy["n"] == 40
-    assert list(faults(trained)) == []
+    assert list(validation_errors(trained)) == []
 
     done = script("CRNN_Infer", *results, *ONCE, "--batch-size", "7", "--latency-runs", "2", DEVICE="CPU", CARDS="2")
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def test_two_processes_train_and_test_through_the_scripts(script, tmp_path):
     assert tested.run == "CRNN_FP32_2CPUs_Infer"
     assert sum(sum(rank["images"]) for rank in tested.series) == tested.accuracy["n"] == tested.dataset["n"] == 40
     assert {row["batch"] for row in tested.latency} == {1, 7}
-    assert list(faults(tested)) == []
+    assert list(validation_errors(tested)) == []
 
 
 def test_two_processes_begin_as_one_does(script, tmp_path):

@@ -12,8 +12,9 @@ import ctypes
 import os
 from ctypes import c_char_p, c_int32, c_int64, c_uint16, c_uint32, c_uint64
 from dataclasses import dataclass
+from typing import Any
 
-from bench.machine.sensors.cnmon import Reading
+from bench.machine.sensors.cnmon import CardStatus
 
 VERSIONS = (6, 5)  # of the API, newest first; a library refuses one it does not know
 LIBRARIES = ("libcndev.so", "{neuware}/lib64/libcndev.so", "{neuware}/lib/libcndev.so")
@@ -91,7 +92,7 @@ CALLS = {
 NAMES = ("cndevGetCardNameStringByDevId", "getCardNameStringByDevId")
 
 
-def load():
+def load_library() -> ctypes.CDLL | None:
     """libcndev from the loader's path or the Neuware folder, or None where there is none that loads."""
     neuware = os.environ.get("NEUWARE_HOME", "/usr/local/neuware")
     for place in LIBRARIES:
@@ -106,12 +107,12 @@ def load():
 class Cndev:
     """An initialised libcndev. `open` makes one; `read` may be called as often as power is sampled."""
 
-    library: object
+    library: Any  # ctypes.CDLL, or a fake of it
 
     @classmethod
-    def open(cls, library=None) -> Cndev | None:
+    def open(cls, library: Any = None) -> Cndev | None:
         """`library` (default: the one installed), initialised; None where there is none or the driver is silent."""
-        library = library or load()
+        library = library or load_library()
         initialise = getattr(library, "cndevInit", None)
         return cls(library) if initialise and initialise(c_int32(0)) == 0 else None
 
@@ -119,21 +120,21 @@ class Cndev:
         if release := getattr(self.library, "cndevRelease", None):
             release()
 
-    def read(self) -> list[Reading]:
+    def read(self) -> list[CardStatus]:
         """Every card the driver counts, in its order."""
         count = self._filled("cndevGetDeviceCount", CardCount)
         return [self.card(index) for index in range(count.number if count else 0)]
 
-    def card(self, index: int) -> Reading:
+    def card(self, index: int) -> CardStatus:
         """Card `index`; a quantity this driver does not tell is None."""
         handle = self._handle(index)
         found = {quantity: self._asked(quantity, handle) for quantity in CALLS}
 
-        def of(quantity: str, field: str):
+        def of(quantity: str, field: str) -> Any:
             return getattr(found[quantity], field, None)
 
         driver = of("driver", "driver")
-        return Reading(
+        return CardStatus(
             card=index,
             name=self._name(handle),
             driver=".".join(map(str, driver)) if driver else None,
@@ -163,7 +164,7 @@ class Cndev:
         answers = (self._filled(function, structure, handle) for function, structure in CALLS[quantity])
         return next((answer for answer in answers if answer), None)
 
-    def _filled(self, symbol: str, structure: type, *arguments) -> ctypes.Structure | None:
+    def _filled(self, symbol: str, structure: type[ctypes.Structure], *arguments: object) -> ctypes.Structure | None:
         """`structure` as the library filled it in, or None where the call is not there or fails."""
         function = getattr(self.library, symbol, None)
         if function is None:
@@ -175,7 +176,7 @@ class Cndev:
         return None
 
 
-def read() -> list[Reading] | None:
+def read_cndev() -> list[CardStatus] | None:
     """Every card once, or None where there is no library, no driver or no card."""
     cndev = Cndev.open()
     if cndev is None:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 TIMEOUT_S = 10  # a healthy cnmon answers in well under a second; a hung driver must not hang a run
 
 
 @dataclass(frozen=True)
-class Reading:
+class CardStatus:
     """What one MLU reported at one moment. One chip is one device: an MLU370-X8 board carries two."""
 
     card: int
@@ -34,13 +35,13 @@ class Reading:
     memory_total_mib: float | None = None
 
 
-def number(value: object) -> float | None:
+def first_number(value: object) -> float | None:
     """The first number in `value`, which may carry a unit; None for "N/A", "/" and absence."""
     found = re.search(r"-?\d+(?:\.\d+)?", str(value))
     return float(found[0]) if found else None
 
 
-def matched(pattern: str, text: str) -> str | None:
+def first_group(pattern: str, text: str) -> str | None:
     """The first group of the first match, or None."""
     found = re.search(pattern, text)
     return found[1] if found else None
@@ -51,10 +52,10 @@ def matched(pattern: str, text: str) -> str | None:
 CARD_ROW = re.compile(r"\|\s*(\d+)\s+\S+\s+(\S+)\s+v[\d.]+\s*\|([^|]*)\|\s*(\S+)[^|]*\|")
 
 
-def parse_table(text: str) -> list[Reading]:
+def parse_table(text: str) -> list[CardStatus]:
     """Cards of a bare `cnmon`, in either layout. Each card has two rows: what it is, then what it draws."""
     cards_only = text.split("Processes:")[0]
-    heading_driver = matched(r"Driver\s+v([\d.]+)", cards_only)
+    heading_driver = first_group(r"Driver\s+v([\d.]+)", cards_only)
     return [
         _table_reading(identity, following, heading_driver)
         for line, following in pairwise([*cards_only.splitlines(), ""])
@@ -62,40 +63,40 @@ def parse_table(text: str) -> list[Reading]:
     ]
 
 
-def _table_reading(identity: re.Match, meters: str, heading_driver: str | None) -> Reading:
+def _table_reading(identity: re.Match[str], meters: str, heading_driver: str | None) -> CardStatus:
     """`meters` is the row below, such as `|  0%   32C   106 W/ 250 W |  0 MiB/ 23374 MiB | N/A   Default |`."""
     card, name, middle, utilisation = identity.groups()
-    return Reading(
+    return CardStatus(
         card=int(card),
         name=name,
-        driver=matched(r"v([\d.]+)", middle) or heading_driver,
-        power_w=number(matched(r"([\d.]+)\s*W\s*/", meters)),
-        temperature_c=number(matched(r"(-?\d+)\s*C\b", meters)),
-        utilisation_percent=number(utilisation),
-        memory_used_mib=number(matched(r"(\d+)\s*MiB\s*/", meters)),
-        memory_total_mib=number(matched(r"MiB\s*/\s*(\d+)\s*MiB", meters)),
+        driver=first_group(r"v([\d.]+)", middle) or heading_driver,
+        power_w=first_number(first_group(r"([\d.]+)\s*W\s*/", meters)),
+        temperature_c=first_number(first_group(r"(-?\d+)\s*C\b", meters)),
+        utilisation_percent=first_number(utilisation),
+        memory_used_mib=first_number(first_group(r"(\d+)\s*MiB\s*/", meters)),
+        memory_total_mib=first_number(first_group(r"MiB\s*/\s*(\d+)\s*MiB", meters)),
     )
 
 
 # (section, key) of `cnmon info`, in lower case; keys before any section have none.
-INFO_FIELDS: dict[tuple[str, str], tuple[str, Callable]] = {
+INFO_FIELDS: dict[tuple[str, str], tuple[str, Callable[[str], object]]] = {
     ("", "product name"): ("name", str),
     ("", "driver"): ("driver", lambda value: value.lstrip("vV")),
-    ("power", "usage"): ("power_w", number),
-    ("temperature", "chip"): ("temperature_c", number),
-    ("utilization", "mlu average"): ("utilisation_percent", number),
-    ("physical memory usage", "used"): ("memory_used_mib", number),
-    ("physical memory usage", "total"): ("memory_total_mib", number),
+    ("power", "usage"): ("power_w", first_number),
+    ("temperature", "chip"): ("temperature_c", first_number),
+    ("utilization", "mlu average"): ("utilisation_percent", first_number),
+    ("physical memory usage", "used"): ("memory_used_mib", first_number),
+    ("physical memory usage", "total"): ("memory_total_mib", first_number),
 }
 
 
-def parse_info(text: str) -> list[Reading]:
+def parse_info(text: str) -> list[CardStatus]:
     """Cards of `cnmon info`: a `Card N` line, then indented `Key : value` lines in named sections."""
     readings, section = [], ""
     for line in text.splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
-        if card := matched(r"(?i)^\s*card\s*:?\s*(\d+)\s*$", line):
-            readings.append(Reading(int(card)))
+        if card := first_group(r"(?i)^\s*card\s*:?\s*(\d+)\s*$", line):
+            readings.append(CardStatus(int(card)))
             section = ""
         elif key and not value:
             section = key.lower()
@@ -104,15 +105,15 @@ def parse_info(text: str) -> list[Reading]:
     return readings
 
 
-def _with_field(reading: Reading, section: str, key: str, value: str) -> Reading:
+def _with_field(reading: CardStatus, section: str, key: str, value: str) -> CardStatus:
     known = INFO_FIELDS.get((section, key)) or INFO_FIELDS.get(("", key))
     if known is None:
         return reading
     field, convert = known
-    return replace(reading, **{field: convert(value)})
+    return replace(reading, **{field: convert(value)})  # type: ignore[arg-type]  # INFO_FIELDS has the right kinds
 
 
-def parse_json(text: str) -> list[Reading]:
+def parse_json(text: str) -> list[CardStatus]:
     """Cards of `cnmon_info.json`. Raises ValueError when it is not JSON of that shape."""
     cards = json.loads(text)
     if not isinstance(cards, dict) or not isinstance(cards.get("CnmonInfo"), list):
@@ -120,13 +121,13 @@ def parse_json(text: str) -> list[Reading]:
     return [_json_reading(position, card) for position, card in enumerate(cards["CnmonInfo"]) if isinstance(card, dict)]
 
 
-def _json_reading(position: int, card: dict) -> Reading:
+def _json_reading(position: int, card: dict[str, Any]) -> CardStatus:
     def of(section: str, key: str) -> float | None:
         found = card.get(section)
-        return number(found.get(key)) if isinstance(found, dict) else None
+        return first_number(found.get(key)) if isinstance(found, dict) else None
 
-    own_number = number(card.get("CardNum"))
-    return Reading(
+    own_number = first_number(card.get("CardNum"))
+    return CardStatus(
         card=position if own_number is None else int(own_number),
         name=card.get("ProductName"),
         power_w=of("Power", "Usage"),
@@ -137,7 +138,7 @@ def _json_reading(position: int, card: dict) -> Reading:
     )
 
 
-def call(arguments: Sequence[str], folder: str) -> str:
+def call_cnmon(arguments: Sequence[str], folder: str) -> str:
     """Output of `cnmon` run in `folder`. Raises OSError or SubprocessError where there is none or it fails."""
     done = subprocess.run(
         ["cnmon", *arguments], cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=True
@@ -145,19 +146,19 @@ def call(arguments: Sequence[str], folder: str) -> str:
     return done.stdout
 
 
-def _ask_json(folder: str) -> list[Reading]:
-    call(("info", "-e", "-m", "-u", "-j"), folder)
+def _ask_json(folder: str) -> list[CardStatus]:
+    call_cnmon(("info", "-e", "-m", "-u", "-j"), folder)
     return parse_json((Path(folder) / "cnmon_info.json").read_text())
 
 
-WAYS: tuple[Callable[[str], list[Reading]], ...] = (
-    lambda folder: parse_table(call((), folder)),
-    lambda folder: parse_info(call(("info",), folder)),
+WAYS: tuple[Callable[[str], list[CardStatus]], ...] = (
+    lambda folder: parse_table(call_cnmon((), folder)),
+    lambda folder: parse_info(call_cnmon(("info",), folder)),
     _ask_json,  # writes its answer into the working directory, hence a folder of its own
 )
 
 
-def read() -> list[Reading] | None:
+def read_cnmon() -> list[CardStatus] | None:
     """Every card, by the first way of asking that names one; None without the tool, a driver or a card."""
     with tempfile.TemporaryDirectory() as folder:
         for ask in WAYS:

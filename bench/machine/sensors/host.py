@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -49,7 +50,7 @@ class Package:
 
 
 @dataclass
-class Host:
+class HostSensor:
     """`card` is of no matter: a host has one of each."""
 
     system: Path = SYSTEM
@@ -59,7 +60,7 @@ class Host:
     throttles: float | None = None
 
     @classmethod
-    def open(cls, _card: int | str = 0, system: Path = SYSTEM) -> Host:
+    def open(cls, _card: int | str = 0, system: Path = SYSTEM) -> HostSensor:
         psutil.cpu_percent()  # counts from the call before it
         return cls(system, packages=Package.all(system))
 
@@ -86,7 +87,7 @@ class Host:
         self.throttles = read_number(self.system / "devices/system/cpu/cpu0/thermal_throttle/package_throttle_count")
         return None if before is None or self.throttles is None else self.throttles > before
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         return {"energy_counters": [package.path.parent.name for package in self.packages]}
 
     def users(self) -> list[int] | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.machine.sensors import cnmon
 from bench.machine.sensors.cndev import Cndev
-from bench.machine.sensors.cnmon import Reading
+from bench.machine.sensors.cnmon import CardStatus
 
 MIB = 1 << 20
 
 
-def quantities(reading: Reading) -> dict[str, float | None]:
+def status_quantities(reading: CardStatus) -> dict[str, float | None]:
     used = reading.memory_used_mib
     return {
         "power_w": reading.power_w,
@@ -23,18 +24,18 @@ def quantities(reading: Reading) -> dict[str, float | None]:
 
 
 @dataclass
-class Cards:
+class MluSensor:
     """Card `card` of whatever `read` reads."""
 
-    read: Callable[[], Reading | None]
+    read: Callable[[], CardStatus | None]
     name: str
     interval_s: float
 
     def sample(self) -> dict[str, float | None] | None:
         reading = self.read()
-        return None if reading is None else quantities(reading)
+        return None if reading is None else status_quantities(reading)
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         reading = self.read()
         return {} if reading is None else {"name": reading.name, "driver": reading.driver}
 
@@ -43,7 +44,7 @@ class Cards:
         return None
 
 
-class Mlu(Cards):
+class Mlu(MluSensor):
     """Through libcndev, in microseconds: no subprocess."""
 
     @classmethod
@@ -54,12 +55,12 @@ class Mlu(Cards):
         return cls(lambda: cndev.card(card), "cndev", 0.5)
 
 
-class Cnmon(Cards):
+class Cnmon(MluSensor):
     """Through the vendor's program, a process a sample: at 1 Hz."""
 
     @classmethod
-    def open(cls, card: int | str, read: Callable[[], list[Reading] | None] = cnmon.read) -> Cnmon | None:
-        def one() -> Reading | None:
+    def open(cls, card: int | str, read: Callable[[], list[CardStatus] | None] = cnmon.read_cnmon) -> Cnmon | None:
+        def one() -> CardStatus | None:
             return next((reading for reading in read() or [] if reading.card == card), None)
 
         return cls(one, "cnmon", 1.0) if one() else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 # Bits of the clocks' event reasons that mean trouble; the other bits (idle, application clocks, display) do not.
 POWER_CAP = 0x04
 SLOWED = 0x08 | 0x20 | 0x40 | 0x80  # hardware slow-down, heat by software, heat by hardware, power brake
 
 
-def library():
+def open_nvml() -> Any:
     """nvidia-ml-py, initialised; None where it is not installed or there is no driver."""
     try:
         import pynvml
@@ -26,15 +27,15 @@ def library():
 class Nvml:
     """One card. `nvml` is the module pynvml, or a fake of it."""
 
-    nvml: object
+    nvml: Any
     handle: object
     name: str = "nvml"
     interval_s: float = 0.5
 
     @classmethod
-    def open(cls, card: int | str, nvml=None) -> Nvml | None:
+    def open(cls, card: int | str, nvml: Any = None) -> Nvml | None:
         """By number in the driver's order (PCI), or by UUID."""
-        nvml = nvml or library()
+        nvml = nvml or open_nvml()
         if nvml is None:
             return None
         find = nvml.nvmlDeviceGetHandleByIndex if isinstance(card, int) else nvml.nvmlDeviceGetHandleByUUID
@@ -43,7 +44,7 @@ class Nvml:
         except nvml.NVMLError:
             return None
 
-    def ask(self, function: str, *arguments):
+    def ask(self, function: str, *arguments: object) -> Any:
         """What NVML's `function` says of this card; None where it is too old or the card cannot say."""
         try:
             return getattr(self.nvml, function)(self.handle, *arguments)
@@ -67,16 +68,17 @@ class Nvml:
 
     def reasons(self) -> int | None:
         """Why the clocks are what they are; the function was renamed in driver 535."""
-        new = self.ask("nvmlDeviceGetCurrentClocksEventReasons")
-        return self.ask("nvmlDeviceGetCurrentClocksThrottleReasons") if new is None else new
+        new: int | None = self.ask("nvmlDeviceGetCurrentClocksEventReasons")
+        old: int | None = self.ask("nvmlDeviceGetCurrentClocksThrottleReasons") if new is None else None
+        return old if new is None else new
 
-    def facts(self) -> dict:
+    def facts(self) -> dict[str, Any]:
         """What does not change during a run."""
         ecc = self.ask("nvmlDeviceGetEccMode")
         return {
-            "name": text(self.ask("nvmlDeviceGetName")),
-            "uuid": text(self.ask("nvmlDeviceGetUUID")),
-            "driver": text(self.nvml.nvmlSystemGetDriverVersion()),
+            "name": decode_text(self.ask("nvmlDeviceGetName")),
+            "uuid": decode_text(self.ask("nvmlDeviceGetUUID")),
+            "driver": decode_text(self.nvml.nvmlSystemGetDriverVersion()),
             "power_limit_w": scaled(self.ask("nvmlDeviceGetPowerManagementLimit"), 1e-3),
             "power_limit_default_w": scaled(self.ask("nvmlDeviceGetPowerManagementDefaultLimit"), 1e-3),
             "clock_maximum_mhz": self.ask("nvmlDeviceGetMaxClockInfo", 1),
@@ -86,7 +88,7 @@ class Nvml:
         }
 
     def users(self) -> list[int] | None:
-        """Process numbers of everybody who computes on this card; inside a container others may not be seen."""
+        """Process ids of all that compute on this card; inside a container others may not be seen."""
         running = self.ask("nvmlDeviceGetComputeRunningProcesses")
         return None if running is None else [process.pid for process in running]
 
@@ -95,6 +97,6 @@ def scaled(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def text(value) -> str | None:
+def decode_text(value: str | bytes | None) -> str | None:
     """Older bindings give bytes."""
     return value.decode() if isinstance(value, bytes) else value

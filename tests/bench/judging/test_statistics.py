@@ -35,7 +35,7 @@ def test_the_interval_holds_the_median_as_often_as_it_says(n):
 
 def test_one_run_has_no_interval_and_detects_nothing():
     assert st.median_interval([5.0]) is None
-    assert st.detectable([5.0]) is None
+    assert st.detectable_change([5.0]) is None
 
 
 def test_what_a_cell_says_it_detects_it_detects():

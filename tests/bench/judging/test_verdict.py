@@ -8,16 +8,16 @@ import pytest
 from bench.errors import UserError
 from bench.judging import verdict
 from bench.judging.noise import Spread
-from bench.judging.pairs import order
+from bench.judging.pairs import run_order
 from bench.judging.policy import LOOKS, TOLERANCES, tolerances
-from bench.judging.power import HOSTS, advertised, trial
+from bench.judging.power import HOSTS, advertised, run_trials
 from bench.judging.verdict import AMBIGUOUS, FAIL, PASS
 
 SPEED, ACCURACY = TOLERANCES["throughput"], TOLERANCES["accuracy"]
 
 
 def judged(changes, tolerance=SPEED):
-    [found] = verdict.judge([verdict.paired("cell", "metric", np.array(changes), tolerance)])
+    [found] = verdict.judge([verdict.paired_evidence("cell", "metric", np.array(changes), tolerance)])
     return found.verdict
 
 
@@ -43,9 +43,9 @@ def test_verdicts(mean, sd, expected):
 
 
 def test_signs_are_turned_so_that_worse_is_negative():
-    faster = verdict.signed([100.0], [110.0], SPEED)
-    slower = verdict.signed([10.0], [11.0], TOLERANCES["latency"])
-    less_read = verdict.signed([0.80], [0.79], ACCURACY)
+    faster = verdict.signed_changes([100.0], [110.0], SPEED)
+    slower = verdict.signed_changes([10.0], [11.0], TOLERANCES["latency"])
+    less_read = verdict.signed_changes([0.80], [0.79], ACCURACY)
     assert faster == pytest.approx(math.log(1.1))
     assert slower == pytest.approx(-math.log(1.1))
     assert less_read == pytest.approx(-0.01)
@@ -62,8 +62,8 @@ def test_one_pair_shows_nothing():
 
 def test_many_tests_at_once_raise_the_bar():
     """A p that fails alone is no alarm as one of forty."""
-    doubtful = verdict.paired("a", "m", around(-0.05, 0.058), SPEED)
-    calm = [verdict.paired(str(i), "m", around(0.0, 0.01), SPEED) for i in range(39)]
+    doubtful = verdict.paired_evidence("a", "m", around(-0.05, 0.058), SPEED)
+    calm = [verdict.paired_evidence(str(i), "m", around(0.0, 0.01), SPEED) for i in range(39)]
     assert verdict.judge([doubtful])[0].verdict == FAIL
     assert verdict.judge([doubtful, *calm])[0].verdict == AMBIGUOUS
 
@@ -73,15 +73,15 @@ def test_no_finding_at_all_is_no_pass():
 
 
 def test_orders_alternate_and_are_equally_many_at_every_look():
-    assert order(0, 2) == [(0, "base"), (0, "candidate"), (1, "candidate"), (1, "base")]
+    assert run_order(0, 2) == [(0, "base"), (0, "candidate"), (1, "candidate"), (1, "base")]
     for look in LOOKS:
-        first = [side for pair, side in order(0, look)[::2]]
+        first = [side for pair, side in run_order(0, look)[::2]]
         assert first.count("base") == first.count("candidate")
 
 
 def test_the_self_test_keeps_what_the_policy_promises():
     for host in HOSTS[:2]:
-        rates = trial(host, 150)
+        rates = run_trials(host, 150)
         assert rates["false alarms %"] <= 1
         assert rates["found %"] >= 90
 
@@ -92,11 +92,11 @@ def test_the_self_test_sees_a_gate_that_cries_wolf(monkeypatch):
     monkeypatch.setattr(
         "bench.judging.power.TOLERANCE", tolerances(["throughput"], ["throughput=0.0001"])["throughput"]
     )
-    assert trial(HOSTS[2], 60)["false alarms %"] > 5
+    assert run_trials(HOSTS[2], 60)["false alarms %"] > 5
 
 
 def test_drift_falls_out_of_the_pairs():
-    """A host that slows by 5 % over a sitting looks like no change of the code."""
+    """A host that slows by 5 % over a session looks like no change of the code."""
     host = HOSTS[1]
     means = host.changes(np.random.default_rng(0), 200, 0.0).mean(axis=-1)
     assert abs(means.mean()) < 0.001

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from bench.machine import ceilings
-from bench.machine.device import DEVICES, Device
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES
 from models.crnn import CRNN
 
 
@@ -24,26 +25,31 @@ class Machine:
         return self.now
 
 
-def test_the_best_of_a_few_counts_and_the_first_does_not():
+def test_the_best_of_a_few_counts_the_first_does_not_and_the_spread_is_kept():
     machine = Machine([0.001, 0.9, 0.5, 0.4, 0.6, 0.7])
-    assert ceilings.best(lambda: None, machine, machine.clock) == pytest.approx(0.4)
+    timing = ceilings.time_repeats(lambda: None, machine, machine.clock)
+    assert timing.best_s == pytest.approx(0.4)
+    assert timing.spread_share == pytest.approx(0.6 / 0.4 - 1)
 
 
 def test_a_product_too_short_to_time_is_doubled():
     machine = Machine([0.001] * 6 + [0.025] * 6)
-    assert ceilings.gemm(machine, torch.float32, machine.clock) == pytest.approx(2 * 512**3 / 0.025)
+    flops, timing = ceilings.time_gemm(machine, torch.float32, machine.clock)
+    assert (flops, timing.best_s) == (2 * 512**3, pytest.approx(0.025))
 
 
 def test_bytes_are_those_read_and_those_written():
     machine = Machine([0.5] * 6)
-    assert ceilings.copied(machine, machine.clock) == pytest.approx(2 * (1 << 26) / 0.5)
+    size, timing = ceilings.time_copy(machine, machine.clock)
+    assert (size, timing.best_s) == (2 * (1 << 26), pytest.approx(0.5))
 
 
 def test_this_machine_has_limits():
-    found = ceilings.measure(Device.open("CPU"))
+    found = ceilings.measure_ceilings(Device.open("CPU"))
     assert found["dtype"] == "float32"
     assert found["gemm_flops_per_s"] > 1e9
     assert found["copy_bytes_per_s"] > 1e8
+    assert found["gemm_spread_share"] >= 0 <= found["copy_spread_share"]
 
 
 class Only(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 
 from bench.machine.sensors import cndev
 from bench.machine.sensors.cndev import Cndev
-from bench.machine.sensors.cnmon import Reading
+from bench.machine.sensors.cnmon import CardStatus
 from tests.support import ROOT
 
 SOURCE = ROOT / "tests/fake_mlu/cndev.c"
@@ -32,8 +32,8 @@ def build(tmp_path):
 
 
 READINGS = {
-    5: Reading(0, "MLU370-X8", "5.10.13", 106, 52, 87, 1204, 23374),
-    6: Reading(0, "MLU590-M9", "6.10.13", 212, 52, 87, 33654, 98304),
+    5: CardStatus(0, "MLU370-X8", "5.10.13", 106, 52, 87, 1204, 23374),
+    6: CardStatus(0, "MLU590-M9", "6.10.13", 212, 52, 87, 33654, 98304),
 }
 
 
@@ -82,7 +82,7 @@ class Partial:
 
 
 def test_what_a_library_does_not_export_is_none_and_not_zero():
-    assert Cndev.open(Partial()).read() == [Reading(0)]
+    assert Cndev.open(Partial()).read() == [CardStatus(0)]
 
 
 def test_a_library_whose_driver_does_not_answer_is_none(build):
@@ -91,18 +91,18 @@ def test_a_library_whose_driver_does_not_answer_is_none(build):
 
 def test_no_library_is_none(monkeypatch, tmp_path):
     monkeypatch.setenv("NEUWARE_HOME", str(tmp_path))
-    assert cndev.read() is None
+    assert cndev.read_cndev() is None
 
 
 def test_a_file_that_is_no_library_is_none(monkeypatch, tmp_path):
     (tmp_path / "lib64").mkdir()
     (tmp_path / "lib64/libcndev.so").write_text("not an ELF file")
     monkeypatch.setenv("NEUWARE_HOME", str(tmp_path))
-    assert cndev.read() is None
+    assert cndev.read_cndev() is None
 
 
 def test_the_library_in_the_neuware_folder_is_found(build, monkeypatch, tmp_path):
     (tmp_path / "lib64").mkdir()
     build("lib64/libcndev.so", API=6)
     monkeypatch.setenv("NEUWARE_HOME", str(tmp_path))
-    assert [reading.name for reading in cndev.read()] == ["MLU590-M9", "MLU590-M9"]
+    assert [reading.name for reading in cndev.read_cndev()] == ["MLU590-M9", "MLU590-M9"]

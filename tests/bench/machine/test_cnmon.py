@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bench.machine.sensors import cnmon
-from bench.machine.sensors.cnmon import Reading, parse_info, parse_json, parse_table
+from bench.machine.sensors.cnmon import CardStatus, parse_info, parse_json, parse_table
 
 # PaddlePaddle's install page for MLU: two chips of one MLU370-X8 board.
 TABLE_5_10 = """\
@@ -92,22 +92,22 @@ JSON = {
     ]
 }
 
-INFO_CARDS = [Reading(0, "MLU370-X8", "5.10.13", 106, 52, 87, 1204, 23374), Reading(1, "MLU370-X8")]
+INFO_CARDS = [CardStatus(0, "MLU370-X8", "5.10.13", 106, 52, 87, 1204, 23374), CardStatus(1, "MLU370-X8")]
 
 
 def test_the_table_of_drivers_since_5_10_takes_the_driver_from_its_heading():
     assert parse_table(TABLE_5_10) == [
-        Reading(0, "MLU370-X8", "5.10.13", 106, 32, 0, 0, 23374),
-        Reading(1, "MLU370-X8", "5.10.13", 106, 39, 0, 0, 23374),
+        CardStatus(0, "MLU370-X8", "5.10.13", 106, 32, 0, 0, 23374),
+        CardStatus(1, "MLU370-X8", "5.10.13", 106, 39, 0, 0, 23374),
     ]
 
 
 def test_the_table_of_older_drivers_takes_it_from_the_row_and_not_virtual_memory():
-    assert parse_table(TABLE_4_20) == [Reading(2, "MLU370-X4", "4.20.11", 26, 30, 0, 0, 23308)]
+    assert parse_table(TABLE_4_20) == [CardStatus(2, "MLU370-X4", "4.20.11", 26, 30, 0, 0, 23308)]
 
 
 def test_decimals_and_narrow_columns_are_read():
-    assert parse_table(TABLE_EDGE) == [Reading(0, "MLU220-M2", "4.6.9", 3.7, 51, 0, 967, 4096)]
+    assert parse_table(TABLE_EDGE) == [CardStatus(0, "MLU220-M2", "4.6.9", 3.7, 51, 0, 967, 4096)]
 
 
 def test_a_cell_without_a_number_is_none_and_not_zero():
@@ -133,12 +133,12 @@ def test_info_does_not_depend_on_case_or_spaces(change):
 
 
 def test_json_reads_what_it_has():
-    assert parse_json(json.dumps(JSON)) == [Reading(3, "MLU590-M9", None, None, 44, 99, 33654, 98304)]
+    assert parse_json(json.dumps(JSON)) == [CardStatus(3, "MLU590-M9", None, None, 44, 99, 33654, 98304)]
 
 
 def test_json_of_another_shape_has_cards_without_quantities():
     other = {"CnmonInfo": [{"Temperature": "44 C", "Power": None}, "card"]}
-    assert parse_json(json.dumps(other)) == [Reading(0)]
+    assert parse_json(json.dumps(other)) == [CardStatus(0)]
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"CnmonInfo": 3}', "[]", "card 0 not existed"])
@@ -163,12 +163,12 @@ def install(monkeypatch, tmp_path):
 
 def test_the_table_is_asked_first(install):
     install(f"assert not command\nprint('''{TABLE_5_10}''')")
-    assert [r.power_w for r in cnmon.read()] == [106, 106]
+    assert [r.power_w for r in cnmon.read_cnmon()] == [106, 106]
 
 
 def test_info_answers_where_the_table_is_of_another_shape(install):
     install(f"print({{'': 'a new layout', 'info': '''{INFO}'''}}[command])")
-    assert cnmon.read() == INFO_CARDS
+    assert cnmon.read_cnmon() == INFO_CARDS
 
 
 def test_json_is_written_to_a_folder_of_its_own(install, monkeypatch, tmp_path):
@@ -176,7 +176,7 @@ def test_json_is_written_to_a_folder_of_its_own(install, monkeypatch, tmp_path):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    assert [r.card for r in cnmon.read()] == [3]
+    assert [r.card for r in cnmon.read_cnmon()] == [3]
     assert list(here.iterdir()) == []
 
 
@@ -185,18 +185,18 @@ def test_json_is_written_to_a_folder_of_its_own(install, monkeypatch, tmp_path):
 )
 def test_a_tool_that_fails_or_says_something_else_is_none(install, body):
     install(body)
-    assert cnmon.read() is None
+    assert cnmon.read_cnmon() is None
 
 
 def test_a_tool_that_hangs_is_none(install, monkeypatch):
     monkeypatch.setattr(cnmon, "TIMEOUT_S", 0.2)
     install("import time; time.sleep(30)")
-    assert cnmon.read() is None
+    assert cnmon.read_cnmon() is None
 
 
 def test_no_tool_is_none(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert cnmon.read() is None
+    assert cnmon.read_cnmon() is None
 
 
 def test_the_readers_do_not_import_torch():

@@ -3,7 +3,8 @@ import torch
 
 from bench.errors import UserError
 from bench.machine import device, discovery
-from bench.machine.device import DEVICES, Device, DeviceKind
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES, DeviceKind
 
 
 def test_the_table_has_the_three_devices_in_order_of_preference():
@@ -15,19 +16,19 @@ def test_the_table_has_the_three_devices_in_order_of_preference():
     ("here", "best"), [({"MLU": 4, "GPU": 8}, "MLU"), ({"MLU": 0, "GPU": 1}, "GPU"), ({"MLU": 0, "GPU": 0}, "CPU")]
 )
 def test_the_best_device_is_mlu_then_gpu_then_cpu(here, best, monkeypatch):
-    monkeypatch.setattr(device, "present", lambda name: here.get(name, 1))
-    assert device.best() == best
+    monkeypatch.setattr(discovery, "present", lambda name: here.get(name, 1))
+    assert discovery.best() == best
 
 
 def test_cards_that_are_not_there_are_refused_with_what_is(monkeypatch):
     here = {"MLU": (2, "two are hidden"), "GPU": (0, ""), "CPU": (1, "")}
-    monkeypatch.setattr(discovery, "count", lambda kind: here[kind.name])
-    device.require("MLU", 2)
-    device.require("CPU", 64)
+    monkeypatch.setattr(discovery, "count_cards", lambda kind: here[kind.name])
+    discovery.require("MLU", 2)
+    discovery.require("CPU", 64)
     with pytest.raises(
         UserError, match=r"4 MLU asked for; found 2 MLU, 0 GPU and \d+ CPU cores. two are hidden. Try X"
     ):
-        device.require("MLU", 4, hint="Try X")
+        discovery.require("MLU", 4, hint="Try X")
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("FP32", None), ("AMP", torch.bfloat16), ("BF16", torch.bfloat16)])
@@ -54,7 +55,7 @@ def test_fp32_sets_the_switches_off_and_reads_them_back(monkeypatch):
 
 
 def test_a_switch_this_torch_lacks_is_left_out():
-    assert device.switch("backends.nonexistent.allow_tf32") is None
+    assert device.find_switch("backends.nonexistent.allow_tf32") is None
 
 
 def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):

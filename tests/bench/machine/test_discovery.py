@@ -2,10 +2,8 @@
 
 import pytest
 
-from bench import health
 from bench.machine import discovery
-from bench.machine.device import DEVICES
-from bench.machine.discovery import visibility
+from bench.machine.discovery import DEVICES, silent_nodes, visibility
 
 
 @pytest.mark.parametrize(
@@ -24,8 +22,8 @@ def test_the_variable_that_picks_cards_is_the_librarys_own_choice(name, environm
 
 
 def test_a_library_that_is_not_installed_is_named():
-    assert discovery.count(DEVICES["MLU"]) == (0, "torch_mlu is not installed")
-    assert discovery.count(DEVICES["CPU"]) == (1, "")
+    assert discovery.count_cards(DEVICES["MLU"]) == (0, "torch_mlu is not installed")
+    assert discovery.count_cards(DEVICES["CPU"]) == (1, "")
 
 
 def test_nodes_without_cards_that_answer_are_a_fault_of_the_health_check(tmp_path, monkeypatch):
@@ -33,6 +31,6 @@ def test_nodes_without_cards_that_answer_are_a_fault_of_the_health_check(tmp_pat
         (tmp_path / node).touch()
     for name in DEVICES["MLU"].visible:
         monkeypatch.delenv(name, raising=False)
-    assert health.faults(tmp_path) == [f"0 of 2 MLU answer (cambricon_dev0, cambricon_dev1 in {tmp_path})"]
+    assert silent_nodes(tmp_path) == [f"0 of 2 MLU answer (cambricon_dev0, cambricon_dev1 in {tmp_path})"]
     monkeypatch.setenv("MLU_VISIBLE_DEVICES", "0")  # somebody chose: fewer are meant to answer
-    assert health.faults(tmp_path) == []
+    assert silent_nodes(tmp_path) == []

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.errors import UserError, seconds
+from bench.errors import UserError, seconds_setting
 from bench.machine import hosts, launcher
 from bench.machine.hosts import Place
 
@@ -90,7 +90,7 @@ def test_hosts_meet_and_know_each_other(port):
 
 def test_torchrun_numbers_hosts_as_we_do(port):
     """Its rendezvous sorts by address; '~' sorts behind every letter, digit and colon."""
-    arguments = [launcher.meeting_point(meeting) for meeting in meet_all(port, FACTS, FACTS, FACTS)]
+    arguments = [launcher.rendezvous_arguments(meeting) for meeting in meet_all(port, FACTS, FACTS, FACTS)]
     addresses = [word.partition("=")[2] for words in arguments for word in words if word.startswith("--local-addr")]
     assert addresses[0] == "127.0.0.1"
     assert addresses == sorted(addresses)
@@ -116,8 +116,8 @@ def test_hosts_that_run_something_else_are_refused_on_every_host(change, said, p
 def test_other_commits_and_versions_may_be_allowed_another_program_not(monkeypatch):
     monkeypatch.setenv("CRNN_MIXED_HOSTS", "1")
     other = {**FACTS, "commit": "def", "versions": {"torch": "2.1.0"}, "rank": 1}
-    assert hosts.unlike([{**FACTS, "rank": 0}, other]) == []
-    assert len(hosts.unlike([{**FACTS, "rank": 0}, {**other, "program": ["q"]}])) == 1
+    assert hosts.host_differences([{**FACTS, "rank": 0}, other]) == []
+    assert len(hosts.host_differences([{**FACTS, "rank": 0}, {**other, "program": ["q"]}])) == 1
 
 
 def test_a_host_that_never_joins_is_named_in_time(port, patience):
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_named(port):
 
 def test_a_first_host_that_falls_silent_is_noticed(port, patience):
     lost = threading.Event()
-    hosts.watch(Place(2, 1, "127.0.0.1", port), lambda sentence: lost.set())
+    hosts.watch_first_host(Place(2, 1, "127.0.0.1", port), lambda sentence: lost.set())
     assert lost.wait(timeout=10)
 
 
@@ -151,22 +151,22 @@ def test_a_first_host_that_answers_is_not_lost(port, patience):
     with socket.socket() as first:
         first.bind(("127.0.0.1", port))
         first.listen(64)
-        hosts.watch(Place(2, 1, "127.0.0.1", port), lambda sentence: lost.set())
+        hosts.watch_first_host(Place(2, 1, "127.0.0.1", port), lambda sentence: lost.set())
         assert not lost.wait(timeout=4)
 
 
 def test_restarts_by_default_only_where_hosts_may_be_lost():
-    assert launcher.restarts({}, Place()) == 0
-    assert launcher.restarts({}, Place(hosts=2)) == 3
-    assert launcher.restarts({"MAX_RESTARTS": "1"}, Place(hosts=2)) == 1
+    assert launcher.restarts_allowed({}, Place()) == 0
+    assert launcher.restarts_allowed({}, Place(hosts=2)) == 3
+    assert launcher.restarts_allowed({"MAX_RESTARTS": "1"}, Place(hosts=2)) == 1
     with pytest.raises(UserError, match="MAX_RESTARTS=-1"):
-        launcher.restarts({"MAX_RESTARTS": "-1"}, Place())
+        launcher.restarts_allowed({"MAX_RESTARTS": "-1"}, Place())
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "nan", "inf"])
 def test_a_time_that_is_none_is_one_line(value, monkeypatch, capsys):
     monkeypatch.setenv("CRNN_TIMEOUT_S", value)
     with pytest.raises(SystemExit) as end:
-        seconds("CRNN_TIMEOUT_S", "300")
+        seconds_setting("CRNN_TIMEOUT_S", "300")
     assert end.value.code == 2
     assert capsys.readouterr().err == f"error: CRNN_TIMEOUT_S={value} is not a number of seconds\n"

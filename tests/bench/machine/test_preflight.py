@@ -4,7 +4,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.machine import preflight
-from bench.machine.preflight import Surroundings, findings, insist, warnings
+from bench.machine.preflight import Surroundings, list_warnings, require_clean, run_checks
 
 GOOD = {
     "card": "card 0",
@@ -22,12 +22,12 @@ GOOD = {
 
 
 def found(**changes):
-    return {one["check"]: one for one in findings(Surroundings(**GOOD | changes))}
+    return {one["check"]: one for one in run_checks(Surroundings(**GOOD | changes))}
 
 
 def test_a_quiet_machine_gives_no_warning():
     assert {one["level"] for one in found().values()} == {"ok"}
-    insist(found().values())
+    require_clean(found().values())
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_what_spoils_numbers_is_a_warning_and_under_strict_an_end(check, changes
     rows = found(**changes)
     assert rows[check]["level"] == "warning"
     with pytest.raises(UserError, match=f"{check}: .*{said}"):
-        insist(rows.values())
+        require_clean(rows.values())
 
 
 @pytest.mark.parametrize("check", sorted(preflight.HOST.keys() | preflight.CARD.keys()))
 def test_a_machine_that_tells_nothing_is_unknown_not_ok(check):
-    silent = {one["check"]: one for one in findings(Surroundings("card 0"))}
+    silent = {one["check"]: one for one in run_checks(Surroundings("card 0"))}
     assert silent[check]["level"] == ("ok" if check == "threads" else "unknown")  # threads are always known
 
 
@@ -64,12 +64,12 @@ def test_the_nearest_mount_decides():
 
 
 def test_a_rank_that_does_not_speak_for_its_host_speaks_of_its_card():
-    assert {one["check"] for one in findings(Surroundings("card 1"), host=False)} == preflight.CARD.keys()
+    assert {one["check"] for one in run_checks(Surroundings("card 1"), host=False)} == preflight.CARD.keys()
 
 
 def test_the_same_warning_of_many_ranks_is_said_once():
     rows = [*found(load=9.0).values()] * 4
-    assert warnings(rows) == ["load: load 9.0 on 8 cores before the run"]
+    assert list_warnings(rows) == ["load: load 9.0 on 8 cores before the run"]
 
 
 def test_a_containers_quota_is_what_cores_there_are(tmp_path):
@@ -82,7 +82,7 @@ def test_a_containers_quota_is_what_cores_there_are(tmp_path):
 
 
 def test_this_machine_can_be_looked_at():
-    at = preflight.here("the host", None, threads=1, dataset=Path.cwd(), shared=True)
-    assert len(findings(at)) == len(preflight.HOST) + len(preflight.CARD)
+    at = preflight.look_around("the host", None, threads=1, dataset=Path.cwd(), shared=True)
+    assert len(run_checks(at)) == len(preflight.HOST) + len(preflight.CARD)
     assert at.mounts
     assert at.own

@@ -3,19 +3,19 @@ import torch
 from torch import nn
 
 from bench.machine.device import Device
-from bench.machine.profile import profiled, shares
+from bench.machine.profile import profile_shares, shares_by_kind
 from models.training.ablation import KINDS
 
 TIMES = {"aten::conv2d": 6.0, "aten::convolution_backward": 2.0, "aten::lstm": 1.0, "aten::relu": 1.0}
 
 
 def test_shares_add_up_and_what_is_of_no_kind_is_other():
-    found = shares(TIMES, {"convolution": "conv", "recurrent": "lstm|gru", "ctc": "ctc"})
+    found = shares_by_kind(TIMES, {"convolution": "conv", "recurrent": "lstm|gru", "ctc": "ctc"})
     assert found == {"convolution": 0.8, "recurrent": 0.1, "other": 0.1}
 
 
 def test_nothing_measured_is_no_share():
-    assert shares({}, KINDS) == shares({"aten::relu": 0.0}, KINDS) == {}
+    assert shares_by_kind({}, KINDS) == shares_by_kind({"aten::relu": 0.0}, KINDS) == {}
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_nothing_measured_is_no_share():
     ],
 )
 def test_operations_fall_where_a_person_would_put_them(operation, kind):
-    assert shares({operation: 1.0}, KINDS) == {kind: 1.0}
+    assert shares_by_kind({operation: 1.0}, KINDS) == {kind: 1.0}
 
 
 def test_a_network_of_convolutions_spends_its_time_in_them():
     layers, pictures = nn.Conv2d(8, 32, 3), torch.zeros(4, 8, 64, 64)
-    found = profiled(lambda: layers(pictures), 3, Device.open("CPU"), KINDS)
+    found = profile_shares(lambda: layers(pictures), 3, Device.open("CPU"), KINDS)
     assert found["source"] == "host"
     assert found["steps"] == 3
     assert max(found["shares"], key=found["shares"].get) == "convolution"

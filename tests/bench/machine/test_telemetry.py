@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.machine.sensors.cnmon import Reading
-from bench.machine.sensors.host import Host
+from bench.machine.sensors.cnmon import CardStatus
+from bench.machine.sensors.host import HostSensor
 from bench.machine.sensors.mlu import Cnmon, Mlu
 from bench.machine.sensors.nvml import Nvml
-from bench.machine.telemetry import Sampler, open_sensor, physical
+from bench.machine.telemetry import Sampler, open_sensor, physical_card
 from bench.records.telemetry_summary import card_telemetry
 
 
@@ -40,7 +40,7 @@ def sampled(n, answers=10**9):
     clock = Clock()
     sampler = Sampler(Meter230(clock, answers), clock)
     for _ in range(n):
-        sampler.take()
+        sampler.take(sampler.sensor)
         clock.now += 0.5
     return sampler.sampled(3, [[101.0, 108.0]], origin_s=100.0)
 
@@ -50,19 +50,19 @@ def test_samples_are_counted_from_the_opening_of_the_run_and_give_watts():
     assert found["time_s"][:3] == [0.0, 0.5, 1.0]
     assert found["windows"] == [[1.0, 8.0]]
     assert "temperature_c" not in found  # never told
-    assert card_telemetry(found).energy_j == pytest.approx(7 * 230.0)
+    assert card_telemetry(found)["energy_j"] == pytest.approx(7 * 230.0)
 
 
 def test_a_sensor_that_falls_silent_is_a_gap_and_no_number():
     found = card_telemetry(sampled(20, answers=8))
-    assert not found.valid
-    assert found.power_mean_w is None
+    assert not found["valid"]
+    assert found["power_mean_w"] is None
 
 
 def test_without_a_sensor_there_is_a_reason():
     found = Sampler(None).start().sampled(0, [[0.0, 1.0]], 0.0)
     assert found["sensor"] is None
-    assert card_telemetry(found).reasons == ["no sensor of this card answers"]
+    assert card_telemetry(found)["reasons"] == ["no sensor of this card answers"]
 
 
 def test_the_thread_keeps_its_rate_though_reading_takes_time_and_ends_when_told():
@@ -88,7 +88,7 @@ def test_the_thread_keeps_its_rate_though_reading_takes_time_and_ends_when_told(
     [(1, None, 1), (1, "", 1), (1, "4,6", 6), (0, "GPU-ab12,GPU-cd34", "GPU-ab12"), (2, "4,6", 2), (0, " 5 ", 5)],
 )
 def test_the_drivers_own_number_of_a_card_that_an_environment_variable_picked(index, visible, card):
-    assert physical(index, visible) == card
+    assert physical_card(index, visible) == card
 
 
 class NVMLError(Exception):
@@ -145,7 +145,7 @@ def test_facts_users_and_cards_that_are_not_there():
 
 
 def test_an_mlu_through_the_library_and_through_the_program():
-    reading = Reading(1, "MLU370-X8", "5.10", 106.0, 41.0, 88.0, 512.0, 24576.0)
+    reading = CardStatus(1, "MLU370-X8", "5.10", 106.0, 41.0, 88.0, 512.0, 24576.0)
     library = SimpleNamespace(card=lambda i: reading, read=lambda: [None, reading])
     wanted = {"power_w": 106.0, "temperature_c": 41.0, "utilisation_percent": 88.0, "memory_bytes": 512 * 2**20}
     assert Mlu.open(1, library).sample() == wanted
@@ -155,7 +155,7 @@ def test_an_mlu_through_the_library_and_through_the_program():
 
 
 def test_a_hung_cnmon_is_a_gap_and_what_it_does_not_say_is_none():
-    answers = iter([[Reading(0)], [Reading(0)], None])
+    answers = iter([[CardStatus(0)], [CardStatus(0)], None])
     card = Cnmon.open(0, lambda: next(answers))
     assert set(card.sample().values()) == {None}
     assert card.sample() is None
@@ -180,7 +180,7 @@ def make_sys(root, energy=10, name="intel-rapl:0"):
 
 def test_a_host_counts_joules_across_the_wrap_of_its_counter(tmp_path):
     package, cpu = make_sys(tmp_path, energy=900_000)
-    host = Host.open(0, tmp_path)
+    host = HostSensor.open(0, tmp_path)
     (package / "energy_uj").write_text("100000\n")  # wrapped: 0.2 J
     first = host.sample()
     (cpu / "thermal_throttle/package_throttle_count").write_text("2\n")
@@ -192,7 +192,7 @@ def test_a_host_counts_joules_across_the_wrap_of_its_counter(tmp_path):
 
 
 def test_a_host_without_sensors_has_no_power_and_says_what_it_can(tmp_path):
-    found = Host.open(0, tmp_path).sample()
+    found = HostSensor.open(0, tmp_path).sample()
     assert found["energy_j"] is found["clock_mhz"] is found["temperature_c"] is found["throttled"] is None
     assert found["memory_bytes"] > 0
     assert 0 <= found["utilisation_percent"] <= 100
@@ -204,7 +204,7 @@ def test_parts_of_a_package_are_not_counted_twice(tmp_path):
     part.mkdir()
     (part / "energy_uj").write_text("5\n")
     (part / "max_energy_range_uj").write_text("9\n")
-    assert len(Host.open(0, tmp_path).packages) == 1
+    assert len(HostSensor.open(0, tmp_path).packages) == 1
 
 
 def test_this_machine_answers_for_its_processor():

@@ -10,15 +10,17 @@ from bench.records import provenance
     [("0123abc", "0123abc", False), ("0123abc-dirty", "0123abc", True), ("", None, None)],
 )
 def test_an_image_says_what_tree_it_was_made_from(built, commit, dirty, monkeypatch):
-    monkeypatch.setattr(provenance, "git", lambda *words: None)
+    monkeypatch.setattr(provenance, "git_output", lambda *words: None)
     monkeypatch.setenv("HARNESS_COMMIT", built)
-    assert provenance.commit() == {"commit": commit, "dirty": dirty}
+    assert provenance.checkout_state() == {"commit": commit, "dirty": dirty}
 
 
 def test_a_checkout_says_it_itself(monkeypatch):
-    monkeypatch.setattr(provenance, "git", lambda *words: {"rev-parse": "c" * 40, "status": " M README.md"}[words[0]])
+    monkeypatch.setattr(
+        provenance, "git_output", lambda *words: {"rev-parse": "c" * 40, "status": " M README.md"}[words[0]]
+    )
     monkeypatch.setenv("HARNESS_COMMIT", "another")
-    assert provenance.commit() == {"commit": "c" * 40, "dirty": True}
+    assert provenance.checkout_state() == {"commit": "c" * 40, "dirty": True}
 
 
 def test_a_command_line_says_which_program_of_the_checkout_and_not_where_that_is():

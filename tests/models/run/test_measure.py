@@ -9,8 +9,8 @@ import torch.distributed as dist
 from bench.errors import UserError
 from bench.machine import preflight
 from bench.machine.world import World
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models import test, train
 from models.run import measure
 from models.train import Training
@@ -28,7 +28,7 @@ def places(tmp_path, sample):
 def only_record(tmp_path) -> Record:
     [path] = (tmp_path / "runs").glob("*.json")
     record = Record.load(path)
-    assert faults(record) == []
+    assert validation_errors(record) == []
     return record
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.machine.device import DEVICES
+from bench.machine.discovery import DEVICES
 from models.scoring.evaluate import InFlight, with_last
 
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from bench.errors import UserError
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models import test, train
 from models.data.charset import Charset
 from models.data.formats import open_source
@@ -61,7 +61,7 @@ def test_each_set_has_a_row_and_the_whole_is_their_weighted_mean(sets, tmp_path,
     assert [(row["name"], row["n"]) for row in rows] == [("one", 3), ("second", 2)]
     for field in ("word_accuracy", "one_minus_ned", "character_precision", "sequence_distance"):
         assert record.accuracy[field] == pytest.approx(sum(row[field] * row["n"] for row in rows) / 5)
-    assert list(faults(record)) == []
+    assert list(validation_errors(record)) == []
     assert (record.dataset["name"], record.dataset["n"]) == ("one+second", 5)
     assert [(row["length"], row["n"]) for row in record.accuracy["by_length"]] == [(4, 1), (5, 2), (7, 2)]
     assert record.accuracy["confusions"]

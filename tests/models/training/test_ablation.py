@@ -4,8 +4,8 @@ from itertools import islice
 
 import pytest
 
+from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.verify import faults
 from models import train
 from models.data.charset import Charset
 from models.data.image import Shape
@@ -26,7 +26,7 @@ def trained(tmp_path, sample, monkeypatch):
         train.main([*QUICK, *places, *(["--dataset", str(sample)] if dataset else []), *options])
         [path] = (tmp_path / "runs").glob("*.json")
         record = Record.load(path)
-        assert faults(record) == []
+        assert validation_errors(record) == []
         return record
 
     return run

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.machine.device import DEVICES, Device
+from bench.machine.device import Device
+from bench.machine.discovery import DEVICES
 from bench.machine.world import World
 from models.dataset import Batch
 from models.network.ctc_loss import rows_of
