@@ -8,9 +8,10 @@ for batch in make_loader(data, EpochSampler(len(data), 32), workers=2, device_ty
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -146,7 +147,7 @@ class WordDataset(Dataset):
             skipped=rows.skipped,
         )
 
-    def numbers(self, indices: list[int]) -> tuple[np.ndarray, bool]:
+    def numbers(self, indices: Sequence[int]) -> tuple[np.ndarray, bool]:
         """Numbers in the source of these samples of the data set, and whether they are a placeholder."""
         places = np.asarray(indices)
         placeholder = bool(places[0] < 0)
@@ -222,7 +223,9 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
 class Loader(DataLoader):
     """A DataLoader that tells the data set which samples its workers had to skip, and does not wait for ever."""
 
-    def __iter__(self) -> Iterator[Batch]:
+    dataset: WordDataset
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names a private class
         batches = super().__iter__()
         with patience(getattr(batches, "_workers", ()), TIMEOUT.total_seconds()) as waiting:
             while (batch := waiting.next(batches)) is not None:
@@ -238,7 +241,7 @@ def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, devic
     return Loader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=already_a_batch,
+        collate_fn=keep_batch,
         num_workers=workers,
         pin_memory=device_type != "cpu",  # torch_mlu pins for the MLU under the same switch
         persistent_workers=workers > 0,
@@ -249,7 +252,7 @@ def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, devic
     )
 
 
-def already_a_batch(batch: Batch) -> Batch:
+def keep_batch(batch: Any) -> Batch:
     return batch
 
 

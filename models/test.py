@@ -88,7 +88,7 @@ def run(options: Infer) -> None:
 
         with record_failure(measured):
             context.say(f"{name}: {world.size} x {device.card_name()}, {len(dataset):,} of {dataset.name}")
-            weights, accuracy, latency = load_trained(network, options, context, charset), None, []
+            weights, accuracy = load_trained(network, options, context, charset), None
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
             measured.engine = engine.name
@@ -106,9 +106,8 @@ def run(options: Infer) -> None:
                 predict(recognise_batch, islice(batches, steps), device, engine.name, meter)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
                 predict(recognise_batch, islice(batches, steps), device, engine.name, meter)  # for the clock alone
-            if options.latency_runs:
-                with meter.phase("latency_s"):
-                    latency = measure_latency(recognise_batch, dataset, device, options)
+            with meter.phase("latency_s"):
+                latency = measure_latency(recognise_batch, dataset, device, options) if options.latency_runs else []
 
             checkpoint = {"checkpoint": str(weights) if weights else None}
             record = measured.record(latency=latency, accuracy=accuracy, training=checkpoint)

@@ -237,7 +237,7 @@ class Training:
         return measured.record(breakdown=breakdown, accuracy=accuracy, **evidence)
 
 
-def wrap_network(network: nn.Module, context: Context, options: Train) -> nn.Module:
+def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
     """The network as a step calls it: its gradients exchanged between ranks, compiled with --compile."""
     if context.world.size > 1:
         network = exchange_gradients(network, context.device, options.exchange, sync=options.without != "sync")

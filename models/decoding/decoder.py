@@ -14,7 +14,7 @@ from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.beam import decode_beam
 from models.decoding.ctc import Decoded, decode_greedy
 from models.decoding.lexicon import Lexicon, decode_lexicon
-from models.network.heads import Attention
+from models.network.heads import CTC, Attention
 from models.network.model import Model
 
 BEAM = 10  # prefixes, by default: GitYCC's
@@ -73,9 +73,9 @@ class Decoder:
         """Whether logits do not suffice: an attention head scores the words of a lexicon by writing each of them."""
         return self.head == "attention" and self.lexicon is not None
 
-    def decode_features(self, head: Attention, features: Tensor, time_steps: Tensor | None) -> Decoded:
+    def decode_features(self, head: CTC | Attention, features: Tensor, time_steps: Tensor | None) -> Decoded:
         """Features (T, N, F) to texts, where `needs_features`."""
-        assert self.lexicon is not None
+        assert isinstance(head, Attention) and self.lexicon is not None
         return decode_attention_lexicon(head, features, time_steps, self.charset, self.lexicon)
 
 

@@ -51,7 +51,7 @@ class Lexicon:
         edits = self.edits(texts, NEAR)
         far = np.flatnonzero((edits > NEAR).all(axis=1))
         if len(far):  # nothing near: the nearest words, however far
-            edits[far] = self.edits([texts[i] for i in far], None)
+            edits[far] = self.edits([texts[i] for i in far.tolist()], None)
         return [nearest_words(row, most) for row in edits]
 
     def edits(self, texts: Sequence[str], cutoff: int | None) -> np.ndarray:
@@ -100,13 +100,12 @@ def choose_words(texts: Sequence[str], lexicons: Lexicons, scorer: Scorer, most:
     texts: read without a lexicon, to search a large one by. lexicons: one for all images, or one for each.
     most: how many words of a lexicon are scored at the most; the nearest ones when it has more.
     """
-    shared = isinstance(lexicons, Lexicon)
-    own = [lexicons] * len(texts) if shared else list(lexicons)
+    own = [lexicons] * len(texts) if isinstance(lexicons, Lexicon) else list(lexicons)
     if len(own) != len(texts):
         raise UserError(f"{len(own)} lexicons for {len(texts)} images: give one for all, or one for each")
     found = (
         lexicons.candidates(texts, most)
-        if shared
+        if isinstance(lexicons, Lexicon)
         else [lexicon.candidates([text], most)[0] for lexicon, text in zip(own, texts, strict=True)]
     )
     rows = np.repeat(np.arange(len(texts)), [len(some) for some in found])

@@ -38,7 +38,8 @@ def export(network: Network, path: Path, characters: str, batch_first: bool = Fa
     batch_first: the logits are (N, T, classes). UserError when the package `onnx` is missing.
     """
     image = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
-    axes = {"images": {0: "batch", 3: "width"}, "logits": {batch_first: "steps", not batch_first: "batch"}}
+    logits = {int(batch_first): "steps", int(not batch_first): "batch"}
+    axes = {"images": {0: "batch", 3: "width"}, "logits": logits}
     training = network.training
     network.eval()
     traced = BatchFirst(network).eval() if batch_first else network

@@ -91,7 +91,7 @@ def prepacked(network: Network, device: Device, charset: Charset, images: Tensor
     """torch on a CPU with weights laid out once. Padded images, whose LSTM steps differ, take the plain way."""
     if not torch.backends.mkldnn.is_available():
         raise UserError("--engine prepacked needs a torch with oneDNN; use --engine eager")
-    plain = eager(network, device, charset, images)
+    plain = cast_for_autocast(network, device)
     whole = prepack(plain)
     return lambda images, widths: whole(images) if widths is None else plain(images, widths)
 
@@ -138,7 +138,8 @@ def in_runtime(runtime: str) -> EngineMaker:
 
 def openvino_int8(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
     """Convolutions in INT8, their ranges those of `images` and of drawn words; the rest in the device's precision."""
-    drawn = calibration_images(Shape(*images.shape[2:], images.shape[1]))
+    _, channels, height, width = images.shape
+    drawn = calibration_images(Shape(height, width, channels))
     seen = torch.cat([images, normalise(torch.from_numpy(drawn), images.device)])
     content = quantise(network, seen, charset.characters)
     return one_width(load_openvino(content, device.compute_dtype))

@@ -132,7 +132,7 @@ class Recogniser:
     @overload
     def __call__(self, images: Picture, alternatives: int = ...) -> Reading: ...
     @overload
-    def __call__(self, images: Sequence[Picture], alternatives: int = ...) -> list[Reading]: ...
+    def __call__(self, images: list[Picture] | tuple[Picture, ...], alternatives: int = ...) -> list[Reading]: ...
 
     def __call__(self, images, alternatives=ALTERNATIVES):
         """Read one image, or a list of them in batches. Raises UnreadableError (a UserError) naming what is wrong.
@@ -272,7 +272,8 @@ def load_network(content: dict, path: Path, model: Model, charset: Charset, shap
         network = build(model, charset.classes, shape.height, shape.channels)
     checkpoint.load_network(network, content, path, charset.characters)
     network.recur_in(device.recurrent_dtype)
-    return network.to(device.torch, memory_format=torch.channels_last).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return network.to(device.torch).eval()
 
 
 def make_engine_for(name: str, network: Network, device: Device, charset: Charset, shape: Shape) -> Engine:

@@ -108,7 +108,8 @@ def make_network(context: Context, charset: Charset) -> Network:
         check_kernels(options, device)
         use_winograd(network)
     network.recur_in(device.recurrent_dtype)
-    return network.to(device.torch, memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return network.to(device.torch)
 
 
 def check_kernels(options: Common, device: Device) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 
 from bench.machine.device import Device
 from bench.machine.meter import latencies
-from models.dataset import WordDataset
+from models.dataset import Batch, WordDataset
 from models.run.options import Infer
 from models.scoring.evaluate import Recognise
 
@@ -21,7 +23,11 @@ def measure_latency(recognise: Recognise, dataset: WordDataset, device: Device, 
         indices = [list(range(start, min(start + size, len(dataset)))) for start in islice(starts, 8)]
         batches = cycle([dataset.__getitems__(some) for some in indices])
         seconds = latencies(
-            lambda batches=batches: recognise(next(batches)), device.synchronize, options.latency_runs, WARMUP
+            partial(recognise_next, recognise, batches), device.synchronize, options.latency_runs, WARMUP
         )
         rows.append({"batch": size, "seconds": seconds})
     return rows
+
+
+def recognise_next(recognise: Recognise, batches: Iterator[Batch]) -> None:
+    recognise(next(batches))

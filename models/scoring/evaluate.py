@@ -31,6 +31,10 @@ def count_images(batch: Batch) -> int:
     return len(batch.texts) if batch.weight else 0
 
 
+def count_pair(pair: tuple[Batch, bool]) -> int:
+    return count_images(pair[0])
+
+
 def predict(
     recognise: Recognise, batches: Iterable[Batch], device: Device, engine: str = "eager", meter: Meter | None = None
 ) -> list[Prediction]:
@@ -38,7 +42,7 @@ def predict(
     predictions: list[Prediction] = []
     with InFlight(recognise, device, engine) as in_flight:
         pairs = with_last(batches)
-        for batch, is_last in meter.steps(pairs, images=lambda pair: count_images(pair[0])) if meter else pairs:
+        for batch, is_last in meter.steps(pairs, images=count_pair) if meter else pairs:
             if batch.weight:
                 in_flight.submit(batch)
             for done, decoded in in_flight.finished(everything=is_last):

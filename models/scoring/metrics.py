@@ -11,8 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rapidfuzz.distance import Levenshtein
+
+Group = TypeVar("Group", bound=Hashable)
 
 
 def alphanumeric(text: str) -> str:
@@ -107,10 +110,10 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def breakdown(
-    groups: Sequence[Hashable], truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric"
-) -> dict[Hashable, Score]:
+    groups: Sequence[Group], truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric"
+) -> dict[Group, Score]:
     """A score for each group (a set's name, a kind of image), in the order in which groups first appear."""
-    members: dict[Hashable, list[int]] = {}
+    members: dict[Group, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
     return {g: score([truths[i] for i in m], [texts[i] for i in m], mode) for g, m in members.items()}
@@ -124,11 +127,12 @@ def by_length(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanum
 
 def confusions(truths: Sequence[str], texts: Sequence[str], mode: str = "exact") -> Counter[tuple[str, str]]:
     """How often (written, read) were confused; '' is read for a lost, written for an invented one."""
-    fold, found = make_fold(mode), Counter()
+    fold = make_fold(mode)
+    found: Counter[tuple[str, str]] = Counter()
     for truth, text in zip(truths, texts, strict=True):
         truth, text = fold(truth), fold(text)
         for kind, i, j in Levenshtein.editops(truth, text).as_list():
-            found["" if kind == "insert" else truth[i], "" if kind == "delete" else text[j]] += 1
+            found["" if kind == "insert" else truth[int(i)], "" if kind == "delete" else text[int(j)]] += 1
     return found
 
 

@@ -64,7 +64,7 @@ class AnomalyMonitor:
     def reset_statistics(self, network: nn.Module) -> str | None:
         """Reset running statistics that are not finite: one bad batch would spoil every later validation."""
         layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-        bad = [layer for layer in layers if not torch.isfinite(layer.running_mean + layer.running_var).all()]
+        bad = [layer for layer in layers if not all(torch.isfinite(buffer).all() for buffer in layer.buffers())]
         for layer in bad:
             layer.reset_running_stats()
         sentence = f"the running statistics of {len(bad)} layers of batch norm were not finite and were reset"

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,8 +25,9 @@ class ScalarWriter:
         # Here, because importing it takes a while and only one rank writes.
         from tensorboardX import event_file_writer, summary
 
-        self.folder, self.summary, self.writer = folder, summary, event_file_writer
-        self.events = None
+        self.folder: Path | None = folder
+        self.summary, self.writer = summary, event_file_writer
+        self.events: Any = None
 
     def add(self, step: int, **values: float) -> None:
         """A full disk does not stop training: it only ends the scalars, with a warning."""
@@ -74,7 +76,7 @@ class ProgressBar:
 
     def log(self, step: int, **values: float) -> None:
         """Show scalars of one step."""
-        if not self.leads:
+        if self.board is None:
             return
         self.board.add(step, **values)
         text = ", ".join(f"{name} {value:.3g}" for name, value in values.items())
@@ -85,7 +87,7 @@ class ProgressBar:
 
     def log_validation(self, step: int, epoch: int, score) -> None:
         """Print the score of a validation; epochs are counted from 1."""
-        if not self.leads:
+        if self.board is None:
             return
         self.board.add(step, word_accuracy=score.word_accuracy)
         self.bar.clear()

@@ -72,7 +72,8 @@ class Snapshots:
             self.load_pretrained(path)
         newest = find_newest(self.options, self.context.world, self.name, self.folder)
         if found := self.context.world.share(newest):  # the leader reads it for all: hosts need not share a disk
-            self.resume(*found, samples)
+            content, path = found
+            self.resume(content, path, samples)
 
     def load_pretrained(self, path: Path) -> None:
         content = checkpoint.trained(path)

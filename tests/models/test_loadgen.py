@@ -52,7 +52,7 @@ def test_a_valid_one_needs_no_reasons_and_an_accuracy_run_has_no_verdict():
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlperf_loadgen", None)
     with pytest.raises(UserError, match="pip install mlcommons-loadgen"):
-        driver.library()
+        driver.import_loadgen()
 
 
 @pytest.fixture(scope="module")
