@@ -24,7 +24,7 @@ RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.s
 # /data, /checkpoints and results/runs are where a run reads and writes; mount them. 1000 is whoever mounts nothing.
 RUN mkdir -p /data /checkpoints results/runs && chown -R 1000:1000 /data /checkpoints results
 COPY . .
-RUN python3 -m compileall -q bench models
+RUN python3 -m compileall -q bench models crnn_bench
 
 ENV PATH=${CRNN_VENV}/bin:${PATH} \
     PYTORCH_TRAIN_CHECKPOINT=/checkpoints \

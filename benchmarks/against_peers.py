@@ -36,12 +36,12 @@ from bench.machine.device import Device
 from bench.options import Bounds, Choices, Command, Metavar
 from models.data.charset import Charset
 from models.engines import table as engines
-from models.engines.onnx_file import OPSET, exporter
+from models.engines.onnx_file import OPSET, exporter_options
 from models.network.model import Model
 from models.network.network import build
 from models.network.torchvision_schemas import import_torchvision
 from models.run.options import Optimizer
-from models.training.optimizer import Stepper
+from models.training.optimizer import GuardedOptimizer
 
 HEIGHT, WIDTH, CLASSES, TEXT = 32, 100, 37, 8  # the field's yardstick; characters of a text
 FORWARD_FLOP = 2 * 634e6  # of one picture's convolutions; LSTMs left out
@@ -188,14 +188,14 @@ def our_network() -> nn.Module:
 def our_training(precision: str, batch: Batch) -> Callable[[], object]:
     """What models.train does with a batch, the loader left out."""
     network, device = our_network().train(), Device.open("CPU", precision)
-    stepper = Stepper(network, device, Optimizer(), 1e-4, 1 << 30)
+    optimizer = GuardedOptimizer(network, device, Optimizer(), 1e-4, 1 << 30)
     images = batch.images.contiguous(memory_format=torch.channels_last)
 
     def step() -> None:
         with device.autocast():
             logits = network(images)
         steps = torch.full_like(batch.lengths, len(logits))
-        stepper(network.head.loss(logits, steps, batch.labels, batch.lengths))
+        optimizer.minimise(network.head.loss(logits, steps, batch.labels, batch.lengths))
 
     return step
 
@@ -221,7 +221,7 @@ def theirs_elsewhere(runtime: str, precision: str, peers: Path, images: Tensor) 
         warnings.simplefilter("ignore")
         path = Path(folder) / "peer.onnx"
         torch.onnx.export(network, (images,), str(path), input_names=["images"], opset_version=OPSET,
-                          **exporter())  # fmt: skip
+                          **exporter_options())  # fmt: skip
         content = path.read_bytes()
     run = engines.RUNTIMES[runtime](content, {"FP32": None, "BF16": torch.bfloat16}[precision])
     pictures = images.numpy()

@@ -19,7 +19,7 @@ from tabulate import tabulate
 from bench.errors import run_cli
 from bench.options import Command, Positional
 from models.data.charset import Charset
-from models.decoding.ctc import decode
+from models.decoding.decoder import Decoder
 from models.decoding.lexicon import Lexicon
 
 STEPS, BATCH, REPEATS = 26, 256, 5
@@ -43,12 +43,12 @@ def made_up_words(number: int) -> list[str]:
     return sorted({"".join(random.choice(letters, random.integers(3, 12))) for _ in range(number)})
 
 
-def milliseconds(method: str, logits: torch.Tensor, charset: Charset, **options) -> float:
+def milliseconds(decoder: Decoder, logits: torch.Tensor) -> float:
     """Median time a picture."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
-        decode(logits, None, charset, method, **options)
+        decoder(logits)
         times.append((time.perf_counter() - start) * 1e3 / logits.shape[1])
     return statistics.median(times)
 
@@ -72,13 +72,13 @@ def main(argv: list[str] | None = None) -> None:
     short = [word for word in words if len(word) <= 12]
     random = np.random.default_rng(2)
     logits = logits_of([str(word) for word in random.choice(short, BATCH)], charset)
-    runs = {"greedy": ("greedy", {}), "beam 10": ("beam", {"width": 10})}
+    runs = {"greedy": Decoder(charset), "beam 10": Decoder(charset, method="beam", beam=10)}
     for size in (50, 1000, len(words)):
         some = Lexicon([str(word) for word in random.choice(words, size, replace=False)], charset)
-        runs[f"lexicon {size:,}"] = ("lexicon", {"words": some})
+        runs[f"lexicon {size:,}"] = Decoder(charset, method="lexicon", lexicon=some)
     rows = []
-    for name, (method, how) in runs.items():
-        ours, peer = milliseconds(method, logits, charset, **how), PEER_MS.get(name)
+    for name, decoder in runs.items():
+        ours, peer = milliseconds(decoder, logits), PEER_MS.get(name)
         rows.append((name, f"{ours:.3f}", peer and f"{peer:.3f}", peer and f"{peer / ours:.0f}x"))
     print(tabulate(rows, ("decoder", "ms a picture", "peer", "peer / ours"), "github", disable_numparse=True))
 

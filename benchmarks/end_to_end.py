@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Literal
@@ -24,13 +25,16 @@ from bench.errors import run_cli
 from bench.options import Bounds, Command
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
+from models.data.charset import Charset
 from models.data.formats import open_source
-from models.data.prefetch import Ahead
-from models.dataset import open_dataset
-from models.engines.table import choose
-from models.run.context import Session, normalised
+from models.data.prefetch import Prefetcher
+from models.dataset import normalise, open_dataset
+from models.decoding.decoder import Decoder
+from models.engines.table import choose_engine
+from models.run.context import Context, make_network, make_shape, make_test_batches, open_context
 from models.run.options import Infer
-from models.scoring.evaluate import batches_of, read
+from models.scoring.evaluate import predict
+from models.test import recognise
 
 BAR = 0.95
 
@@ -55,27 +59,28 @@ class EndToEndOptions:
 COMMAND = Command("benchmarks.end_to_end", EndToEndOptions, "--dataset data/sample --precision AMP")
 
 
-def rows_of(store: Path, options: EndToEndOptions) -> dict[str, Callable[[], object]]:
+def rows_of(context: Context, store: Path, options: EndToEndOptions) -> dict[str, Callable[[], object]]:
     """What is measured, the network alone first."""
-    asked = Infer(dataset=str(store), precision=options.precision, batch_size=options.batch, device="CPU")
-    session = Session.open(asked)
-    data = open_dataset(store, "test", session.shape, session.charset)
-    from_file = batches_of(data, session)
+    device, charset = context.device, Charset.named(context.options.data.charset)
+    data = open_dataset(store, "test", make_shape(context.options.data), charset)
+    from_file = make_test_batches(context, data)
     kept = list(from_file)
-    pictures = [normalised(batch.images, session.device.torch) for batch in kept]
-    engine = choose(options.engine, session.network().eval(), session, pictures[0])
+    pictures = [normalise(batch.images, device.torch) for batch in kept]
+    network_ = make_network(context, charset).eval()
+    engine = choose_engine(options.engine, network_, device, charset, pictures[0], context.say)
+    read = partial(recognise, network=engine, decoder=Decoder(charset), device=device)
 
     @torch.inference_mode()
     def network() -> None:
-        with session.device.autocast():
+        with device.autocast():
             for images in pictures:
                 engine(images)
 
     return {
         "network alone": network,
-        "memory to text": lambda: read(engine, kept, session),
-        "LMDB to text": lambda: read(engine, from_file, session),
-        "LMDB to text, a thread ahead": lambda: read(engine, Ahead(from_file), session),
+        "memory to text": lambda: predict(read, kept, device),
+        "LMDB to text": lambda: predict(read, from_file, device),
+        "LMDB to text, a thread ahead": lambda: predict(read, Prefetcher(from_file), device),
     }
 
 
@@ -93,7 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     clock = {"wall": time.perf_counter, "cpu": time.process_time}[options.clock]
     with tempfile.TemporaryDirectory() as folder:
         store = repeat(open_source(options.dataset, options.split), Path(folder) / "lmdb", options.pictures)
-        seconds = turns(rows_of(store, options), options.rounds, clock)
+        words = {"dataset": str(store), "precision": options.precision, "batch_size": options.batch}
+        with open_context(Infer(device="CPU", **words)) as context:
+            seconds = turns(rows_of(context, store, options), options.rounds, clock)
     print(f"{torch.get_num_threads()} threads, batch {options.batch}, {options.precision}, {options.engine}")
     print(table(seconds, options.pictures))
 

@@ -28,9 +28,9 @@ from models.network.model import Model
 from models.network.network import build
 from models.network.torchvision_schemas import import_torchvision
 from models.run.options import Optimizer
-from models.training.cuda_graph import Graphed
-from models.training.optimizer import Stepper
-from models.training.staging import Staged, stage
+from models.training.cuda_graph import CUDAGraphStep
+from models.training.device_batch import DeviceBatch, to_device
+from models.training.optimizer import GuardedOptimizer
 
 
 @dataclass
@@ -54,27 +54,30 @@ def ours(precision: str, graph: bool, batch: Batch, name: str) -> Callable[[], o
     device = Device.open(name, precision)
     torch.manual_seed(0)
     network = build(Model()).to(device.torch, memory_format=torch.channels_last).train()
-    stepper = Stepper(network, device, Optimizer(), 1e-4, 1 << 30, recordable=graph)
+    optimizer = GuardedOptimizer(network, device, Optimizer(), 1e-4, 1 << 30, capturable=graph)
     switches = {path: device.switches[path] for path in device.kind.tf32 if path in device.switches}
     images = batch.images.to(device.torch).contiguous(memory_format=torch.channels_last)
     widths, labels = torch.full((len(images),), images.shape[-1]), batch.labels.int()
-    pictures = Pictures(images, widths, labels, batch.lengths.int(), ["x"] * len(images), [])
+    blank = torch.zeros(images.shape, dtype=torch.uint8)
+    there = to_device(Pictures(blank, widths, labels, batch.lengths.int(), ["x"] * len(images), []), device, network)
+    there.images = images  # everybody's are normalised already
 
-    def learn(staged: Staged):
+    def train_step(batch: DeviceBatch):
         with device.autocast():
-            logits = network(staged.images)
-        steps = torch.full((len(images),), len(logits))
-        loss = network.head.loss(logits, steps, staged.labels, staged.lengths)
-        stepper.learn(loss)
+            logits = network(batch.images)
+        loss = network.head.loss(logits, batch.time_steps, batch.labels, batch.lengths)
+        optimizer.zero_grad()
+        optimizer.scale(loss).backward()
+        optimizer.update(optimizer.clip_gradients())
         return loss.detach()
 
-    learner = Graphed(learn) if graph else learn
+    learn = CUDAGraphStep(train_step, lambda batch: batch) if graph else train_step
 
     def step() -> None:
         with_switches(switches)
-        stepper.set_rate()
-        learner(stage(pictures, images, device, network))
-        stepper.count()
+        optimizer.set_lr()
+        learn(there)
+        optimizer.count_step()
 
     return step
 

@@ -30,7 +30,7 @@ from benchmarks.ranks import Together, trained
 from models.network.model import Model
 from models.network.network import build
 from models.run.options import Optimizer
-from models.training.optimizer import Stepper
+from models.training.optimizer import GuardedOptimizer
 
 DRAWINGS = Path(__file__).resolve().parent.parent / "docs" / "growth"
 SIZES = {
@@ -94,7 +94,7 @@ def work(point: Point, precision: str) -> dict[str, Callable[[], object]]:
     device = Device.open("CPU", precision)
     torch.manual_seed(0)
     network = build(Model(), point.classes).to(memory_format=torch.channels_last)
-    stepper = Stepper(network, device, Optimizer(), 1e-4, 1 << 30)
+    optimizer = GuardedOptimizer(network, device, Optimizer(), 1e-4, 1 << 30)
     images = torch.rand(point.batch, 1, 32, point.width) * 2 - 1
     labels = torch.randint(1, point.classes, (point.batch, 4))
 
@@ -103,7 +103,7 @@ def work(point: Point, precision: str) -> dict[str, Callable[[], object]]:
         with device.autocast():
             logits = network(images)
         full = torch.full((point.batch,), len(logits)), torch.full((point.batch,), 4)
-        stepper(F.ctc_loss(logits.float().log_softmax(2), labels, *full, zero_infinity=True))
+        optimizer.minimise(F.ctc_loss(logits.float().log_softmax(2), labels, *full, zero_infinity=True))
 
     @torch.inference_mode()
     def infer() -> None:

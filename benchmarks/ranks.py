@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -69,18 +70,17 @@ def step_of(network, batch: int) -> Callable[[bool], None]:
 
     from bench.machine.device import Device
     from models.run.options import Optimizer
-    from models.training.ablation import synchronised
-    from models.training.optimizer import Stepper
+    from models.training.optimizer import GuardedOptimizer
 
     torch.manual_seed(0)
     images, labels = torch.rand(batch, 1, 32, 100) * 2 - 1, torch.randint(1, 37, (batch * 4,))
     steps, lengths = torch.full((batch,), 26), torch.full((batch,), 4)
-    stepper = Stepper(network, Device.open("CPU"), Optimizer(), 1e-4, 1 << 30)
+    optimizer = GuardedOptimizer(network, Device.open("CPU"), Optimizer(), 1e-4, 1 << 30)
 
     def step(exchange: bool) -> None:
-        with synchronised(network, None if exchange else "sync"):
+        with nullcontext() if exchange else network.no_sync():
             loss = network.module.head.loss(network(images), steps, labels, lengths)
-            stepper(loss)
+            optimizer.minimise(loss)
 
     return step
 
@@ -94,14 +94,14 @@ def main(path: str, asked: str) -> None:
     from models.network.model import Model
     from models.network.network import build
     from models.run.options import Exchange
-    from models.training.exchange import shared
+    from models.training.exchange import exchange_gradients
 
     together = Together(**json.loads(asked))
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     torch.manual_seed(0)
     network = build(Model()).to(memory_format=torch.channels_last)
-    network = shared(network, Device.open("CPU"), Exchange(together.gradients, together.bucket_mb))
+    network = exchange_gradients(network, Device.open("CPU"), Exchange(together.gradients, together.bucket_mb))
     step, seconds = step_of(network, together.batch), {kind: [] for kind in KINDS}
     for number in range(FIRST + together.steps):
         for kind in KINDS:

@@ -30,7 +30,7 @@ from tabulate import tabulate
 from bench.errors import UserError, run_cli
 from bench.options import Bounds, Command
 from models import Recogniser
-from models.engines.typical import typical
+from models.engines.typical import comparison_images
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30  # after which an answer is lost
@@ -83,7 +83,8 @@ def encoded(picture: np.ndarray) -> bytes:
 def known(weights: str | None) -> list[tuple[bytes, str]]:
     """Pictures and what they read as, alone and without a service."""
     reader = Recogniser.load(weights, device="CPU")
-    pictures = [encoded(np.ascontiguousarray(picture.transpose(1, 2, 0)[:, :, 0])) for picture in typical(reader.shape)]
+    words = comparison_images(reader.shape)
+    pictures = [encoded(np.ascontiguousarray(word.transpose(1, 2, 0)[:, :, 0])) for word in words]
     return [(picture, reader(picture, alternatives=0).text) for picture in pictures]
 
 

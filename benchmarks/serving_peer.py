@@ -29,7 +29,7 @@ class Words(litserve.LitAPI):
         self.reader = Recogniser.load(COMMAND.parse().weights, device="CPU")
 
     def decode_request(self, request):
-        return self.reader.picture(base64.b64decode(request["images"][0]))
+        return self.reader.prepare(base64.b64decode(request["images"][0]))
 
     def predict(self, pictures):
         return self.reader.read(pictures, alternatives=0)

@@ -23,7 +23,7 @@ from models import render, train
 from models.network import network
 
 STEPS, SHOWN, OVER = 208, (16, 48, 80, 112, 144, 176, 208), 16
-STARTS = {"torch": lambda made: None, "ours": network.speak_up}  # what is done to a network made by torch
+STARTS = {"torch": lambda made: None, "ours": network.init_sequence}  # what is done to a network made by torch
 OPTIONS = [
     *("--device", "CPU", "--precision", "AMP", "--data.width", "64", "--batch-size", "8", "--steps", str(STEPS)),
     *("--optimizer.name", "adam", "--optimizer.lr", "5e-4", "--optimizer.lr-batch", "8", "--without", "validation"),
@@ -46,7 +46,7 @@ def losses(options: StartOptions, start: str, seed: int) -> list[float]:
     """Loss of every step of one run."""
     out, results = options.out, options.out / options.recipe / start / str(seed)
     places = ["--dataset", str(out), "--checkpoints", str(out / "checkpoints"), "--results", str(results)]
-    with patch.object(network, "speak_up", STARTS[start]):
+    with patch.object(network, "init_sequence", STARTS[start]):
         train.main(["--recipe", options.recipe, *places, *OPTIONS, "--seed", str(seed)])
     [path] = results.glob("*.json")
     return Record.load(path).training["loss"]

@@ -67,25 +67,26 @@ def child(words: list[str]) -> None:
     import torch  # noqa: F401, the largest single import
 
     stages.note("import torch")
+    from bench.machine.world import World
     from models import launch, train
     from models.run.measure import Instruments
-    from models.training.optimizer import Stepper
+    from models.training.optimizer import GuardedOptimizer
 
     stages.note("import the rest")
     stages.after(train, "parse", "read options")
-    stages.after(train.Session, "open", "device")
+    stages.after(World, "join", "device")
     stages.after(Instruments, "open", "sensors and checks")
-    stages.after(train.Session, "network", "network")
-    stages.after(train.Training, "fitting", "data set and its labels")
-    stages.after(Stepper, "__post_init__", "optimiser")
-    stages.after(train.Training, "distributed", "loader, record, checkpoint")
+    stages.after(train, "make_network", "network")
+    stages.after(train, "make_train_set", "data set and its labels")
+    stages.after(GuardedOptimizer, "__post_init__", "optimiser")
+    stages.after(train, "announce_training", "loader, record, checkpoint")
 
     def first(*_) -> None:
         stages.note("first batch")
         Path(os.environ[MARKS]).write_text(json.dumps(stages.reached))
         os._exit(0)  # nothing of the run is wanted any more
 
-    train.Training.step = first
+    train.Training.train_step = first
     launch.run_alone = lambda program, words: train.main(words)
     sys.argv = ["models.launch", *words]
     launch.main()

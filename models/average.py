@@ -16,11 +16,11 @@ import torch
 
 from bench.errors import UserError, run_cli
 from bench.options import Command, Positional
-from models import convert
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
 
 
-def mean(trained: Sequence[convert.Converted]) -> convert.Converted:
+def mean(trained: Sequence[Weights]) -> Weights:
     """One network of several. Raises UserError when they are not of one make."""
     first, *others = (dataclasses.replace(one, state={}) for one in trained)
     if any(other != first for other in others):
@@ -45,10 +45,10 @@ COMMAND = Command("models.average", AverageOptions, "before.pt after.pt mean.saf
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    read = [convert.own(checkpoint.read(path), path) for path in options.trained]
+    read = [checkpoint.weights_of(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
         raise UserError("their alphabets differ, so their last layers have no mean")
-    convert.save(mean([one for one, _ in read]), read[0][1], options.out)
+    save_weights(mean([one for one, _ in read]), read[0][1], options.out)
     print(f"{options.out}: the mean of {', '.join(map(str, options.trained))}")
 
 

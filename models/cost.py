@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.options import Command, NoOptions
 from models.network.model import Model
-from models.network.network import Recogniser, parameters
+from models.network.network import Network, count_parameters
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 CLASSES, HEIGHT, WIDTH = 37, 32, 100  # the field's yardstick: 36 characters, 32 x 100 px
@@ -35,13 +35,15 @@ class Cost:
     @classmethod
     def of(cls, recipe: str, model: Model, channels: int) -> Cost:
         with torch.device("meta"):
-            recogniser = Recogniser(model, CLASSES, HEIGHT, channels).eval()
+            recogniser = Network(model, CLASSES, HEIGHT, channels).eval()
             picture = torch.zeros(1, channels, HEIGHT, WIDTH)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             recogniser(picture)
         names = [n for n in (model.rectifier, model.backbone, model.sequence, model.head) if n != "none"]
         flops = counter.get_total_flops() / 1e9
-        return cls(recipe, " + ".join(names), channels, parameters(recogniser), recogniser.time_steps(WIDTH), flops)
+        return cls(
+            recipe, " + ".join(names), channels, count_parameters(recogniser), recogniser.time_steps(WIDTH), flops
+        )
 
     @property
     def row(self) -> tuple:

@@ -1,7 +1,7 @@
 """Word pictures and their texts, in batches: the raw Synth90k tree or the field's LMDB, whichever a path holds.
 
 data = open_dataset(Path("data"), "train", Shape(), Charset())
-for batch in loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
+for batch in make_loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
     batch.images                            # uint8 (N, C, H, W); (x / 255 - 0.5) / 0.5 is the device's work
 """
 
@@ -20,19 +20,19 @@ from torch.utils.data import DataLoader, Dataset
 from bench.errors import one_line
 from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
+from models.data.files import DataError
 from models.data.formats import Reading, open_source
-from models.data.image import Shape, decode
+from models.data.image import Shape
 from models.data.label_filter import Unfit, find_unfit
-from models.data.packed import Packed
-from models.data.rows import Rows, located, measure_widths, nothing, read_encoded, read_rows
+from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
-from models.data.source import DataError, Source
+from models.data.source import Source
 from models.data.tolerance import WINDOW, Tolerance
 from models.data.watchdog import patience
 
 __all__ = [
-    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "loader",
-    "open_dataset",
+    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "make_loader",
+    "normalise", "open_dataset", "pad_batch",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,12 @@ class Batch:
         return self
 
 
+def normalise(images: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """uint8 (N, C, H, W) on the host -> float in -1..1 on the device: (x / 255 - 0.5) / 0.5."""
+    images = images.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 class WordDataset(Dataset):
     """A source seen through a shape and a charset; whole batches at a time through `__getitems__`.
 
@@ -81,8 +87,8 @@ class WordDataset(Dataset):
         self.is_whole = False  # whoever opened it for a split says whether that is all there is
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
         self.tolerance = Tolerance(window=min(WINDOW, len(self)))
-        if isinstance(source, Packed) and source.shape != shape:
-            raise DataError(f"{source.folder}: packed as {source.shape}, asked for as {shape}; pack it again")
+        if source.shape not in (None, shape):
+            raise DataError(f"{source.name}: packed as {source.shape}, asked for as {shape}; pack it again")
 
     def __len__(self) -> int:
         return len(self.source) if self.kept is None else len(self.kept)
@@ -120,15 +126,15 @@ class WordDataset(Dataset):
     def __getitems__(self, indices: list[int]) -> Batch:
         """One batch. A placeholder is written ~index, see EpochSampler."""
         numbers, placeholder = self.numbers(indices)
-        read = read_rows if isinstance(self.source, Packed) else read_encoded
-        return self.batch(read(self.source, numbers, self.shape), placeholder)
+        return self.batch(self.source.rows(numbers, self.shape), placeholder)
 
-    def batch(self, rows: Rows, placeholder: bool) -> Batch:
+    def batch(self, rows: DecodedBatch, placeholder: bool) -> Batch:
         """Rows and their labels as a Batch; what cannot be spelled is left out of it."""
         labels, lengths = self._spell(rows)
         empty = not rows.texts
         if empty:
-            rows, labels, lengths = nothing(self.shape, rows.skipped), np.ones(1, np.int32), np.ones(1, np.int32)
+            rows = grey_placeholder(self.shape, rows.skipped)
+            labels, lengths = np.ones(1, np.int32), np.ones(1, np.int32)
         return Batch(
             images=torch.as_tensor(rows.images),
             widths=torch.from_numpy(rows.widths),
@@ -147,7 +153,7 @@ class WordDataset(Dataset):
         places = ~places if placeholder else places
         return (places if self.kept is None else self.kept[places].astype(np.int64)), placeholder
 
-    def _spell(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    def _spell(self, rows: DecodedBatch) -> tuple[np.ndarray, np.ndarray]:
         """CTC targets and their lengths, int32; rows whose label has foreign characters are dropped or stripped."""
         try:
             return self.charset.encode_all(rows.texts)
@@ -156,7 +162,7 @@ class WordDataset(Dataset):
                 return self.charset.encode_all([self.charset.strip(text) for text in rows.texts])
             bad = {i: f"label {t!r} has {f!r}, outside the charset" for i, t in enumerate(rows.texts)
                    if (f := self.charset.foreign(t))}  # fmt: skip
-            rows.drop({i: located(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
+            rows.drop({i: with_location(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
             return self.charset.encode_all(rows.texts)
 
     def note(self, batch: Batch) -> None:
@@ -175,9 +181,7 @@ class WordDataset(Dataset):
     def widths(self) -> np.ndarray:
         """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
         numbers, _ = self.numbers(range(len(self)))
-        if isinstance(self.source, Packed):
-            return self.source.widths[numbers]
-        return measure_widths(self.source, numbers, self.shape)
+        return self.source.widths(numbers, self.shape)
 
 
 def open_dataset(
@@ -202,11 +206,11 @@ def open_dataset(
 def refuse_rubbish(source: Source, looks: int = 8) -> None:
     """A data set whose first pictures are all unreadable is a wrong path or a broken copy: say so before training."""
     reasons = []
-    for index in range(0 if isinstance(source, Packed) else min(looks, len(source))):
+    for index in range(min(looks, len(source))):
         try:
-            decode(source.encoded(index))
+            source.size(index)
         except DataError as error:
-            reasons.append(located(str(error), source.where(index)))
+            reasons.append(with_location(str(error), source.where(index)))
         else:
             return
     if reasons:
@@ -226,7 +230,7 @@ class Loader(DataLoader):
                 yield batch
 
 
-def loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_type: str) -> Loader:
+def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, device_type: str) -> Loader:
     """A loader of Batches. Pixels come from workers through shared memory, into pinned memory for a device.
 
     One loader serves all epochs: `sampler.set_epoch(...)` between them, and the workers stay.

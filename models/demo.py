@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bench.errors import one_line, run_cli
 from bench.options import Bounds, Command, Metavar, Positional
-from models.reading.recogniser import Reading, Recogniser, trained
+from models.reading.recogniser import Reading, Recogniser, find_trained
 
 
 def line(reading: Reading) -> str:
@@ -99,12 +99,12 @@ COMMAND = Command("models.demo", DemoOptions, "word.png --show shown")
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    path = options.checkpoint or trained(options.recipe)
+    path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
     for image, drawing in zip(options.images, drawings(options.images), strict=True):
-        picture = reader.picture(image)
+        picture = reader.prepare(image)
         [reading] = reader.read([picture], alternatives=0)
         print(one_line(f"{image}: {line(reading)}"))
         if options.show:

@@ -17,15 +17,15 @@ from torch import Tensor
 from bench.errors import UserError, run_cli
 from bench.options import Command
 from models.data.charset import Charset
-from models.decoding.ctc import decode
+from models.dataset import normalise
+from models.decoding.decoder import Decoder
 from models.engines.onnx_file import WIDTH, export
-from models.engines.quantise import quantised
+from models.engines.quantise import quantise
 from models.engines.table import RUNTIMES, TOLERANCE
-from models.engines.triton import repository
-from models.engines.typical import typical, varied
-from models.network.network import Recogniser as Network
-from models.reading.recogniser import Recogniser, trained
-from models.run.context import normalised
+from models.engines.triton import write_repository
+from models.engines.typical import calibration_images, comparison_images
+from models.network.network import Network
+from models.reading.recogniser import Recogniser, find_trained
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -57,18 +57,18 @@ COMMAND = Command("models.export", ExportOptions, "--checkpoint best.pt --out cr
 def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised pictures (N, C, H, W), each of one width."""
     if folder is None:
-        yield prepared(typical(reader.shape))
+        yield prepared(comparison_images(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
         raise UserError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
-    rows = [reader.picture(path) for path in files]
+    rows = [reader.prepare(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
         yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
 
 
 def prepared(pictures: np.ndarray) -> Tensor:
-    return normalised(torch.from_numpy(pictures), torch.device("cpu"))
+    return normalise(torch.from_numpy(pictures), torch.device("cpu"))
 
 
 @dataclass
@@ -86,11 +86,11 @@ class Agreement:
 
 @torch.inference_mode()
 def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
-    """Run a file of this network; `run` is what a row of RUNTIMES made of it. Raises UserError as the network does."""
+    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises UserError as it does."""
     found = Agreement(runtime)
     for images in batches:
         expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))
-        texts = [decode(y, None, charset, network.head.decoder).texts for y in (expected, logits)]
+        texts = [Decoder(charset, network.model.head)(y).texts for y in (expected, logits)]
         found.difference = max(found.difference, float((expected - logits).abs().max()))
         found.same += sum(a == b for a, b in zip(*texts, strict=True))
         found.n += len(images)
@@ -127,18 +127,18 @@ def as_program(network: Network, path: Path) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    reader = Recogniser.load(options.checkpoint or trained(options.recipe, options.checkpoints), device="CPU")
+    reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
     batches = list(images_of(reader, options.pictures))
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
     check(options.out.read_bytes(), reader, batches)
     if options.int8:
-        seen = max(batches, key=len) if options.pictures else prepared(varied(reader.shape))
-        options.int8.write_bytes(quantised(network, seen, characters))
+        seen = max(batches, key=len) if options.pictures else prepared(calibration_images(reader.shape))
+        options.int8.write_bytes(quantise(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
         check(options.int8.read_bytes(), reader, batches, exact=False)
     if options.triton:
-        print(f"{repository(network, options.triton, options.out.stem, characters)}: for tritonserver")
+        print(f"{write_repository(network, options.triton, options.out.stem, characters)}: for tritonserver")
     if options.torch_export:
         print(f"{as_program(network, options.torch_export)}: torch.export")
 

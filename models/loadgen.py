@@ -1,6 +1,6 @@
 """Inference under MLPerf's load generator: `python -m models.loadgen --scenario Server --dataset DIR`.
 
-LoadGen asks for pictures of a split by number; answers are their texts. The performance test gives a verdict, VALID or
+LoadGen asks for images of a split by number; answers are their texts. The performance test gives a verdict, VALID or
 INVALID, the accuracy test reads the whole split. LoadGen's own files are kept beside the record.
 """
 
@@ -17,29 +17,32 @@ import uuid
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 
 from bench.errors import UserError, run_cli
 from bench.machine import loadgen
+from bench.machine.device import Device
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
 from bench.options import Bounds
-from bench.records.record import Record
-from models.data.image import PADDING
-from models.dataset import Batch, WordDataset
-from models.engines.table import Engine
-from models.run.context import Session
-from models.run.measure import Instruments, recorded
+from models.data.charset import Charset
+from models.dataset import Batch, WordDataset, pad_batch
+from models.decoding.decoder import Decoder
+from models.run.context import make_meter, make_network, make_run_name, open_context
+from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
-from models.scoring.evaluate import Read, recognise
+from models.run.trained import load_trained
+from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
-from models.test import Testing, weights
+from models.test import open_test_set, recognise, try_engine_on
 
-HELD = 1024  # pictures in memory during a performance test, as MLPerf has it for small ones
-TRIALS = 3  # batches that tell how fast to expect the answers
+HELD = 1024  # images in memory during a performance test, as MLPerf has it for small ones
+TRIALS = 3  # batches timed to know how fast to expect answers
 
 
 @dataclass
@@ -60,8 +63,8 @@ COMMAND = recipe_command("models.loadgen", LoadgenOptions, "--scenario Server --
 
 
 @dataclass
-class Library:
-    """LoadGen's query sample library over a data set: pictures by number, in memory while LoadGen wants them."""
+class SampleLibrary:
+    """LoadGen's query sample library over a data set: images by number, in memory while LoadGen wants them."""
 
     dataset: WordDataset
     held: dict[int, Batch] = field(default_factory=dict)
@@ -74,12 +77,10 @@ class Library:
             self.held.pop(index, None)
 
     def batch(self, indices: list[int]) -> Batch:
-        """The pictures of these samples as one batch, padded on the right to the widest."""
+        """The images of these samples as one batch, padded on the right to the widest."""
         parts = [self.held[index] for index in indices]
-        widest = max(part.images.shape[3] for part in parts)
-        images = [torch.nn.functional.pad(p.images, (0, widest - p.images.shape[3]), value=PADDING) for p in parts]
         return Batch(
-            images=torch.cat(images),
+            images=torch.from_numpy(pad_batch([part.images[0].permute(1, 2, 0).numpy() for part in parts])),
             widths=torch.cat([part.widths for part in parts]),
             labels=torch.cat([part.labels for part in parts]),
             lengths=torch.cat([part.lengths for part in parts]),
@@ -89,157 +90,148 @@ class Library:
 
 
 @dataclass
-class Server:
-    """The system under test: reads whatever has been asked for, up to a batch at a time."""
+class SystemUnderTest:
+    """Answers LoadGen's queries, up to a batch at a time."""
 
-    lg: object
-    reader: Engine
-    session: Session
-    library: Library
+    lg: Any  # the module mlperf_loadgen
+    recognise: Recognise
+    library: SampleLibrary
     meter: Meter
-    asked: queue.Queue = field(default_factory=queue.Queue)
+    batch_size: int
+    queries: queue.Queue = field(default_factory=queue.Queue)
 
     def issue(self, samples: list) -> None:
         """Called by LoadGen; must not wait."""
         for sample in samples:
-            self.asked.put((sample.id, sample.index))
+            self.queries.put((sample.id, sample.index))
 
     def flush(self) -> None:
         """Nothing is ever held back."""
 
     def batches(self) -> Iterator[list[tuple[int, int]]]:
-        """What is asked for, (query, sample) each, at most a batch at a time, until None comes."""
-        while (first := self.asked.get()) is not None:
-            together = [first]
-            while len(together) < self.session.options.batch_size and not self.asked.empty():
-                together.append(self.asked.get())
-            yield together  # None is never among them: LoadGen ends when it has every answer
+        """(query, sample) of what waits, at most a batch at a time, until None comes."""
+        while (first := self.queries.get()) is not None:
+            batch = [first]
+            while len(batch) < self.batch_size and not self.queries.empty():
+                batch.append(self.queries.get())
+            yield batch  # None is never among them: LoadGen ends when it has every answer
 
     def serve(self) -> None:
-        for asked in self.meter.steps(self.batches()):
-            texts = recognise(self.reader, self.library.batch([index for _, index in asked]), self.session).texts
-            self.complete([query for query, _ in asked], texts)
+        for batch in self.meter.steps(self.batches()):
+            texts = self.recognise(self.library.batch([index for _, index in batch])).texts
+            self.complete([query for query, _ in batch], texts)
 
     def complete(self, queries: list[int], texts: list[str]) -> None:
         """Hand texts to LoadGen as UTF-8; it copies them before this returns."""
-        kept = [array("B", text.encode()) for text in texts]
-        where = [part.buffer_info() for part in kept]
+        encoded = [array("B", text.encode()) for text in texts]
+        buffers = [part.buffer_info() for part in encoded]
         self.lg.QuerySamplesComplete(
-            [self.lg.QuerySampleResponse(query, at, n) for query, (at, n) in zip(queries, where, strict=True)]
+            [self.lg.QuerySampleResponse(query, at, n) for query, (at, n) in zip(queries, buffers, strict=True)]
         )
 
 
-class Driven(Testing):
-    """A test whose pictures LoadGen asks for."""
+def plan_load(options: LoadgenOptions, dataset: WordDataset, recognise: Recognise, device: Device) -> loadgen.Load:
+    """What to ask of LoadGen; how fast answers may be expected is tried first."""
+    batch_s, one_s = (time_batch(size, dataset, recognise, device) for size in (options.batch_size, 1))
+    is_server = options.scenario == "Server"
+    return loadgen.Load(
+        scenario=options.scenario,
+        mode=options.test,
+        seconds=options.min_seconds,
+        queries=options.min_queries,
+        queries_per_s=options.queries_per_s or options.batch_size / batch_s / (2 if is_server else 1),
+        latency_s=options.latency_ms / 1e3 if is_server else one_s,
+        seed=options.seed,
+    )
 
-    options: LoadgenOptions
 
-    def __post_init__(self):
-        self.lg = loadgen.import_loadgen()
-        if self.session.world.size > 1:
-            raise UserError(f"LoadGen asks one process; this run has {self.session.world.size}: name a run with 1 card")
-        super().__post_init__()
-        self.library = Library(self.dataset)
-        self.id = uuid.uuid4().hex
-        self.folder = self.options.results / f"{self.name}.{self.options.scenario}.{self.id[:8]}.loadgen"
+def time_batch(size: int, dataset: WordDataset, recognise: Recognise, device: Device) -> float:
+    """Seconds of a batch: the least of TRIALS."""
+    batch = dataset.__getitems__((np.arange(size) % len(dataset)).tolist())
+    seconds = []
+    for _ in range(TRIALS):
+        began = time.perf_counter()
+        recognise(batch)
+        device.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
-    def run(self) -> Record:
-        options = self.options
-        self.session.say(f"{self.name}: {options.scenario}, {options.test}, {len(self.dataset):,} pictures")
-        trained = weights(self.network, options, self.session)
-        self.reader = self.engine()
-        load = self.load()
-        self.folder.mkdir(parents=True)
-        self.drive(load)
-        section = loadgen.loadgen_section(self.folder, load)
-        self.session.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {self.folder}")
-        return self.measured.record(
-            loadgen=section,
-            record_id=self.id,
-            accuracy=self.accuracy() if options.test == "accuracy" and trained else None,
-            training={"checkpoint": str(trained) if trained else None},
-        )
 
-    def load(self) -> loadgen.Load:
-        """What to ask of LoadGen; how fast answers may be expected is tried first."""
-        options = self.options
-        batch_s, one_s = self.trial(options.batch_size), self.trial(1)
-        rate = options.queries_per_s or options.batch_size / batch_s / (2 if options.scenario == "Server" else 1)
-        return loadgen.Load(
-            scenario=options.scenario,
-            mode=options.test,
-            seconds=options.min_seconds,
-            queries=options.min_queries,
-            queries_per_s=rate,
-            latency_s=options.latency_ms / 1e3 if options.scenario == "Server" else one_s,
-            seed=options.seed,
-        )
+def drive(system: SystemUnderTest, load: loadgen.Load, folder: Path) -> None:
+    """Answer here until LoadGen, in a thread of its own, is done.
 
-    def trial(self, size: int) -> float:
-        """Seconds of a batch: the fastest of a few."""
-        batch = self.dataset.__getitems__(np.arange(size) % len(self.dataset))
-        took = []
-        for _ in range(TRIALS):
-            began = time.perf_counter()
-            recognise(self.reader, batch, self.session)
-            self.session.device.synchronize()
-            took.append(time.perf_counter() - began)
-        return min(took)
+    That way round, because LoadGen waits for its answers without end and hears no signal: a failure or an interruption
+    of the answering ends the run, and the thread with it.
+    """
 
-    def drive(self, load: loadgen.Load) -> None:
-        """Answer here until LoadGen, in a thread of its own, has seen enough.
-
-        That way round, because LoadGen waits for its answers for ever and hears no signal: a failure or an interruption
-        of the answering ends the run, and the thread with it.
-        """
-        server = Server(self.lg, self.reader, self.session, self.library, self.meter)
-        asking = threading.Thread(target=self.ask, args=(load, server), name="loadgen", daemon=True)
-        atexit.register(abandon, asking)
-        asking.start()
-        server.serve()
-        asking.join()
-
-    def ask(self, load: loadgen.Load, server: Server) -> None:
-        lg, total = self.lg, len(self.dataset)
-        sut = lg.ConstructSUT(server.issue, server.flush)
-        qsl = lg.ConstructQSL(total, min(total, HELD), self.library.load, self.library.unload)
-        lg.StartTestWithLogSettings(
-            sut, qsl, loadgen.make_test_settings(lg, load), loadgen.log_settings(lg, self.folder)
-        )
+    def ask() -> None:
+        lg, library, total = system.lg, system.library, len(system.library.dataset)
+        sut = lg.ConstructSUT(system.issue, system.flush)
+        qsl = lg.ConstructQSL(total, min(total, HELD), library.load, library.unload)
+        lg.StartTestWithLogSettings(sut, qsl, loadgen.make_test_settings(lg, load), loadgen.log_settings(lg, folder))
         lg.DestroyQSL(qsl)
         lg.DestroySUT(sut)
-        server.asked.put(None)
+        system.queries.put(None)
 
-    def accuracy(self) -> dict:
-        """From LoadGen's own log of every answer: the whole split, the exact denominator."""
-        reads = []
-        for index, text in sorted(loadgen.read_answers(self.folder).items()):
-            one = self.dataset[index]
-            if one.weight:  # a picture that cannot be read is not counted, as in models.test
-                reads.append(Read(one.numbers[0], one.texts[0], text.decode(), math.nan))
-        options = self.options
-        return accuracy_section(reads, self.dataset.source, options.split, self.method.name, options.mode)
+    thread = threading.Thread(target=ask, name="loadgen", daemon=True)
+    atexit.register(exit_with, thread)
+    thread.start()
+    system.serve()
+    thread.join()
 
 
-def abandon(asking: threading.Thread) -> None:
+def exit_with(thread: threading.Thread) -> None:
     """At the very end: LoadGen cannot be told to stop, and its thread would abort the interpreter."""
-    if asking.is_alive():
+    if thread.is_alive():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
 
 
+def read_answers(folder: Path, dataset: WordDataset) -> list[Prediction]:
+    """From LoadGen's own log of every answer: the whole split, the exact denominator."""
+    predictions = []
+    for index, text in sorted(loadgen.logged_answers(folder).items()):
+        sample = dataset[index]
+        if sample.weight:  # an image that cannot be read is not counted, as in models.test
+            predictions.append(Prediction(sample.numbers[0], sample.texts[0], text.decode(), math.nan))
+    return predictions
+
+
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    session = Session.open(options)
-    try:
-        session.instruments = Instruments.open(session)
-        test = Driven(options, session)
-        with recorded(test.measured, options):
-            record = test.run()
-        session.say(f"record: {record.save(options.results)}")
-    finally:
-        session.world.leave()
+    with open_context(options) as context:
+        device, instruments = context.device, Instruments.open(context)
+        lg, record_id = loadgen.import_loadgen(), uuid.uuid4().hex
+        if context.world.size > 1:
+            raise UserError(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
+        charset = Charset.named(options.data.charset)
+        decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
+        dataset = open_test_set(context, options, charset)
+        network = make_network(context, charset).eval()
+        name, batches = make_run_name(context, "Infer"), -(-len(dataset) // options.batch_size)
+        meter = make_meter(device, min(options.warmup_steps, batches - 1))
+        measured = MeasuredRun(context, instruments, name, meter, dataset, options.split, network)
+        folder = options.results / f"{name}.{options.scenario}.{record_id[:8]}.loadgen"
+
+        with record_failure(measured):
+            context.say(f"{name}: {options.scenario}, {options.test}, {len(dataset):,} images")
+            weights = load_trained(network, options, context, charset)
+            with meter.phase("compile_s"):
+                engine = try_engine_on(dataset, network, context, options)
+            measured.engine = engine.name
+            recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
+            load = plan_load(options, dataset, recognise_batch, device)
+            folder.mkdir(parents=True)
+            drive(SystemUnderTest(lg, recognise_batch, SampleLibrary(dataset), meter, options.batch_size), load, folder)
+            section, accuracy = loadgen.loadgen_section(folder, load), None
+            context.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {folder}")
+            if options.test == "accuracy" and weights:
+                predictions = read_answers(folder, dataset)
+                accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
+            checkpoint = {"checkpoint": str(weights) if weights else None}
+            record = measured.record(loadgen=section, record_id=record_id, accuracy=accuracy, training=checkpoint)
+        context.say(f"record: {record.save(options.results)}")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,11 @@ from bench.errors import one_line, run_cli
 from bench.options import Bounds, Command, Metavar, Shares
 from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
 from models.data.charset import Charset
-from models.data.combined import refuse_packed
 from models.data.conversion import write_lmdb, write_packed
+from models.data.files import DataError
 from models.data.formats import Reading, describe, has_splits, open_source
-from models.data.image import Shape, decode
-from models.data.packed import Packed
-from models.data.source import DataError, Source
+from models.data.image import Shape
+from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
 
@@ -106,9 +105,7 @@ def open_split(options: PrepareOptions, split: str) -> Source:
 def shown(source: Source, index: int) -> str:
     """A sample's size and text, or what is wrong with it."""
     try:
-        height, width = (
-            source.images.shape[2:] if isinstance(source, Packed) else decode(source.encoded(index)).shape[:2]
-        )
+        height, width = source.size(index)
         return f"{width}x{height}  {source.label(index)!r}"
     except DataError as error:
         return str(error)

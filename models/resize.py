@@ -20,12 +20,12 @@ from torch import Tensor
 
 from bench.errors import UserError, run_cli
 from bench.options import Command, Positional
-from models import convert
 from models.network.network import build
 from models.network.vgg import RANKS
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
+from models.weights.unpickle import State
 
-State = dict[str, Tensor]
 GATES = 4  # of an LSTM, one above the other in its weights
 KEPT = 0.75  # of recurrent features
 
@@ -137,13 +137,13 @@ def large_sequence(fresh: State, small: State, hidden: int) -> State:
     }
 
 
-def smaller(big: convert.Converted, state: State) -> convert.Converted:
+def smaller(big: Weights, state: State) -> Weights:
     model = dataclasses.replace(big.model, backbone="vgg_separated", hidden=round(big.model.hidden * KEPT))
     made = small_convolutions(state) | small_sequence(state, model.hidden)
     return dataclasses.replace(big, state=made, model=model, recipe="crnn_small")
 
 
-def larger(small: convert.Converted, state: State) -> convert.Converted:
+def larger(small: Weights, state: State) -> Weights:
     model = dataclasses.replace(small.model, backbone="vgg", hidden=round(small.model.hidden / KEPT))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)  # the same file every time
@@ -155,7 +155,7 @@ def larger(small: convert.Converted, state: State) -> convert.Converted:
 OTHER = {"vgg": smaller, "vgg_separated": larger}  # by the backbone
 
 
-def resized(trained: convert.Converted) -> convert.Converted:
+def resized(trained: Weights) -> Weights:
     """The other size, all its weights from `trained`. Raises UserError: only `crnn` and `crnn_small` have one."""
     model = trained.model
     if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
@@ -179,9 +179,9 @@ COMMAND = Command("models.resize", ResizeOptions, "best.pt small.safetensors")
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
-    trained, charset = convert.own(checkpoint.read(options.trained), options.trained)
+    trained, charset = checkpoint.weights_of(checkpoint.read(options.trained), options.trained)
     made = resized(trained)
-    convert.save(made, charset, options.out)
+    save_weights(made, charset, options.out)
     after, before = (sum(p.numel() for p in one.network().parameters()) for one in (made, trained))
     print(f"{options.out}: {after:,} parameters, made of {before:,}; train it: --recipe {made.recipe} --start-from")
 

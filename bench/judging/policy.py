@@ -35,7 +35,7 @@ def read_accuracy(record: Record) -> float | None:
 
 @dataclass(frozen=True)
 class GatedMetric:
-    """A metric of the gate. `margin` is the loss that is accepted: a share of the value, or, where `absolute`, points of a share."""
+    """A metric of the gate. `margin` is the loss that is accepted: a share, or, where `absolute`, points of a share."""
 
     read: Callable[[Record], float | None]
     better: int  # +1: more is better; -1: less is

@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from models.data.charset import Charset
-from models.data.image import Shape, decode
+from models.data.files import DataError
+from models.data.image import Shape
 from models.data.label_filter import KINDS, fault
-from models.data.packed import Packed
 from models.data.parallel import in_chunks
-from models.data.rows import located
-from models.data.source import DataError, Source
+from models.data.rows import with_location
+from models.data.source import Source
 
 EXAMPLES = 5  # of each kind of trouble
 SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions a picture becomes
@@ -70,35 +70,27 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     hashes = []
     for number in numbers:
         try:
-            content, size = picture_of(source, number)
-            hashes.append(content_hash(content))
+            size = source.size(number)  # first: an image that cannot be read has no hash
+            hashes.append(content_hash(source.content(number)))
             examine_sample(terms, found, source, number, size)
         except DataError as error:
             found.unreadable += 1
-            found.example("unreadable", located(str(error), source.where(number)))
+            found.example("unreadable", with_location(str(error), source.where(number)))
     found.hashes.append(np.array(hashes, np.uint64))
     return found
 
 
-def examine_sample(terms: Terms, found: Findings, source: Source, number: int, size: tuple[int, int] | None) -> None:
+def examine_sample(terms: Terms, found: Findings, source: Source, number: int, size: tuple[int, int]) -> None:
     text = source.label(number)
-    width = terms.shape.width if size is None else terms.shape.fitted(*size)
+    width = terms.shape.fitted(*size)
     found.lengths[len(text)] += 1
     found.foreign.update(terms.charset.foreign(text))
     if kind := fault(text, terms.charset, terms.time_steps(width)):
         found.unfit[kind] += 1
         found.example(kind, f"{source.where(number)}: {text!r}")
-    squeeze = 0 if size is None else size[1] * terms.shape.height / size[0] / width
+    squeeze = size[1] * terms.shape.height / size[0] / width
     if squeeze > SQUEEZES[0]:
         found.squeezed[max(limit for limit in SQUEEZES if squeeze > limit)] += 1
-
-
-def picture_of(source: Source, number: int) -> tuple[bytes, tuple[int, int] | None]:
-    """A picture's bytes, and its height and width, which packed rows no longer know."""
-    if isinstance(source, Packed):
-        return source.images[number].tobytes(), None
-    encoded = source.encoded(number)
-    return encoded, decode(encoded).shape[:2]
 
 
 def content_hash(content: bytes) -> int:
@@ -115,11 +107,7 @@ def audit(source: Source, terms: Terms, workers: int) -> Findings:
 
 
 def hash_chunk(source: Source, numbers: range) -> np.ndarray:
-    hashes = np.array(numbers, np.uint64)
-    for place, number in enumerate(numbers):
-        content = source.images[number].tobytes() if isinstance(source, Packed) else source.encoded(number)
-        hashes[place] = content_hash(content)
-    return hashes
+    return np.array([content_hash(source.content(number)) for number in numbers], np.uint64)
 
 
 def hash_all(source: Source, workers: int) -> np.ndarray:

@@ -8,11 +8,12 @@ from itertools import accumulate
 
 import numpy as np
 
-from models.data.source import DataError, Source
+from models.data.files import DataError
+from models.data.source import Source, refuse_packed
 from models.data.synth90k import SPLITS
 
 
-class Part:
+class Part(Source):
     """Some samples of a source, by number."""
 
     def __init__(self, source: Source, numbers: np.ndarray):
@@ -48,7 +49,7 @@ def split_by_ratio(source: Source, ratio: tuple[float, float, float], seed: int,
     return Part(source, part)
 
 
-class Mix:
+class Mix(Source):
     """Several sources, each with a share of every epoch.
 
     The epoch is as long as it takes to see every sample at least once: the source with the most samples for its share
@@ -92,8 +93,3 @@ class Mix:
     def manifest(self) -> str:
         parts = [f"{end} {source.manifest()}" for end, source in zip(self.ends, self.sources, strict=True)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def refuse_packed(sources: list[Source]) -> None:
-    if packed := [source.name for source in sources if not hasattr(source, "encoded")]:
-        raise DataError(f"{packed[0]}: packed pictures are not mixed, split or written anew; do it before packing")

@@ -13,11 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.files import format_bytes
+from models.data.files import DataError, UnreadableError
 from models.data.image import PADDING, Shape, decode
 from models.data.packed import PackedWriter
 from models.data.parallel import in_chunks
-from models.data.rows import Rows, located, read_encoded
-from models.data.source import DataError, Source, UnreadableError
+from models.data.rows import DecodedBatch, with_location
+from models.data.source import Source
 from models.data.writer import Writer, check_space, stored_bytes
 
 
@@ -38,19 +39,19 @@ def encoded_chunk(source: Source, numbers: range) -> Chunk:
             encoded, text = source.encoded(number), source.label(number)
             decode(encoded)
         except UnreadableError as error:
-            skipped.append(located(str(error), source.where(number)))
+            skipped.append(with_location(str(error), source.where(number)))
             continue
         samples.append((bytes(encoded), text))
     return Chunk(len(numbers), (samples,), skipped)
 
 
 def packed_chunk(shape: Shape, source: Source, numbers: range) -> Chunk:
-    rows = read_encoded(source, np.array(numbers), shape)
+    rows = source.rows(np.array(numbers), shape)
     content = (padded_to(shape.width, rows), rows.widths, rows.texts)
     return Chunk(len(numbers), content, list(rows.skipped.values()))
 
 
-def padded_to(width: int, rows: Rows) -> np.ndarray:
+def padded_to(width: int, rows: DecodedBatch) -> np.ndarray:
     missing = width - rows.images.shape[3]
     return np.pad(rows.images, [(0, 0)] * 3 + [(0, missing)], constant_values=PADDING) if missing else rows.images
 

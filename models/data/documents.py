@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 
 from bench.errors import HALVES
+from models.data.files import DataError, read_inside
 from models.data.listing import PICTURE, Row, picture_folder
-from models.data.source import DataError, read_inside
+from models.data.source import Source
 
 
-class Table:
+class Table(Source):
     """Pictures below a folder and their labels, both in lists: for sets of at most some hundred thousand samples."""
 
     is_sample = False
@@ -20,24 +21,24 @@ class Table:
     def __init__(self, listed_in: Path, rows: list[Row], folder: Path | None = None):
         if not rows:
             raise DataError(f"{listed_in}: lists no pictures")
-        self.listed_in, self.rows = listed_in, rows
+        self.listed_in, self.entries = listed_in, rows
         self.folder = folder or picture_folder(listed_in, rows[0][0])
         self.name = self.folder.name if self.folder.name != "images" else self.folder.parent.name
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.entries)
 
     def encoded(self, index: int) -> bytes:
-        return read_inside(self.folder, self.rows[index][0], str(self.listed_in))
+        return read_inside(self.folder, self.entries[index][0], str(self.listed_in))
 
     def label(self, index: int) -> str:
-        return self.rows[index][1]
+        return self.entries[index][1]
 
     def where(self, index: int) -> str:
-        return f"{self.listed_in}: {self.rows[index][0]}"
+        return f"{self.listed_in}: {self.entries[index][0]}"
 
     def manifest(self) -> str:
-        return hashlib.sha256(json.dumps(self.rows).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.entries).encode()).hexdigest()
 
 
 def read_json(path: Path):

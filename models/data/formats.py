@@ -14,8 +14,9 @@ from pathlib import Path
 from models.data import documents, listing
 from models.data.charset import Charset
 from models.data.combined import Mix, split_by_ratio
+from models.data.files import DataError
 from models.data.packed import Packed, is_packed
-from models.data.source import DataError, Source
+from models.data.source import Source
 from models.data.store import Store, is_store
 from models.data.synth90k import SPLITS, Synth90k, find_tree
 

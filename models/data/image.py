@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from models.data.source import LARGEST, DataError, UnreadableError
+from models.data.files import LARGEST, DataError, UnreadableError
 
 MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
@@ -102,7 +102,7 @@ def opened(encoded: bytes | memoryview) -> Iterator[Image.Image]:
         raise UnreadableError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
 
 
-def picture_size(encoded: bytes | memoryview) -> tuple[int, int]:
+def image_size(encoded: bytes | memoryview) -> tuple[int, int]:
     """Height and width in px, from the header alone. Raises UnreadableError."""
     try:
         return simplejpeg.decode_jpeg_header(encoded)[:2]

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from models.data.charset import Charset
-from models.data.source import DataError, Source
+from models.data.files import DataError
+from models.data.source import Source
 
 CHUNK = 1 << 16  # labels looked at together
 
@@ -81,7 +82,7 @@ def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarra
     """The samples of a chunk whose labels need a look; all of it where its labels are not plain ASCII."""
     end = begin + len(time_steps)
     try:
-        texts = texts_of(source, begin, end)
+        texts = source.texts(begin, end)
     except DataError:
         return range(begin, end)
     whole = "".join(texts)
@@ -101,10 +102,3 @@ def within(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarra
     """How many of the marks lie in each of the stretches."""
     before = np.concatenate([[0], np.cumsum(marks)])
     return before[ends] - before[begins]
-
-
-def texts_of(source: Source, begin: int, end: int) -> list[str]:
-    """Labels of many samples: at once where the source can, else one by one."""
-    if hasattr(source, "texts"):
-        return source.texts(begin, end)
-    return [source.label(index) for index in range(begin, end)]

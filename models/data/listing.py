@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from models.data.charset import Charset
-from models.data.source import LONGEST, DataError, Lines, UnreadableError, read_inside
+from models.data.files import LONGEST, DataError, Lines, UnreadableError, read_inside
+from models.data.source import Source
 
 Row = tuple[str, str]
 LineShape = Callable[[str], Row | None]
@@ -71,7 +72,7 @@ def iam(line: str) -> Row | None:
     return f"words/{parts[0]}/{parts[0]}-{parts[1]}/{fields[0]}.png", fields[8]
 
 
-class Listing:
+class Listing(Source):
     """The pictures that a text file lists, one a line, in one of the shapes above."""
 
     is_sample = False

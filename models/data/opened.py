@@ -18,8 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from models.data.files import UnreadableError
 from models.data.image import COLOURS, FORMATS, MAX_PIXELS, as_array, decode, refuse_bomb
-from models.data.source import UnreadableError
 
 Picture: TypeAlias = "str | os.PathLike | bytes | np.ndarray | Image.Image"
 MOST_PIXELS = 32_000_000  # what a camera makes; more is refused before it is decoded

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.data.files import DataError
 from models.data.image import Shape
-from models.data.source import DataError
+from models.data.rows import DecodedBatch, padded_width
+from models.data.source import Source
 from models.data.writer import Progress
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
@@ -27,7 +29,7 @@ def is_packed(folder: Path) -> bool:
     return (folder / ABOUT).is_file()
 
 
-class Packed:
+class Packed(Source):
     """A packed folder to read: `images` and `words` give many samples at once."""
 
     def __init__(self, folder: Path):
@@ -79,9 +81,25 @@ class Packed:
         """All pictures, memory-mapped: (N, C, H, W) uint8."""
         return self._map()["images"]
 
-    @property
-    def widths(self) -> np.ndarray:
-        return self._map()["widths"]
+    def widths(self, numbers: np.ndarray, shape: Shape) -> np.ndarray:
+        return self._map()["widths"][numbers]
+
+    def rows(self, numbers: np.ndarray, shape: Shape) -> DecodedBatch:
+        """Gather rows that are decoded already."""
+        widths, texts = self.words(numbers)
+        images = self.images[numbers]
+        if shape.keep_ratio:
+            images = np.ascontiguousarray(images[..., : padded_width(widths, shape)])
+        return DecodedBatch(images, widths, texts, numbers.tolist())
+
+    def encoded(self, index: int) -> bytes:
+        raise DataError(f"{self.folder}: packed images are no longer encoded")
+
+    def content(self, index: int) -> bytes:
+        return self.images[index].tobytes()
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.shape.height, int(self._map()["widths"][index])
 
     def words(self, numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Widths (n,) int32 and texts of these samples."""

@@ -11,7 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
 from typing import TypeVar
 
-from models.data.source import DataError, Source
+from models.data.files import DataError
+from models.data.source import Source
 
 CHUNK = 2048  # samples a task: 4 MB of MJSynth, so memory stays bounded
 AHEAD = 2  # tasks a process, so that none waits

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from models.data.packed import Packed
-from models.data.rows import Rows
+from models.data.rows import DecodedBatch
 from models.data.sampler import EpochSampler
 from models.dataset import Batch, DataError, WordDataset
 
@@ -35,7 +35,7 @@ class ResidentLoader:
             numbers, placeholder = self.dataset.numbers(indices)
             widths, texts = self.dataset.source.words(numbers)
             images = self.images.index_select(0, self.sent(torch.as_tensor(numbers).long()))
-            batch = self.dataset.batch(Rows(images, widths, texts, numbers.tolist()), placeholder)
+            batch = self.dataset.batch(DecodedBatch(images, widths, texts, numbers.tolist()), placeholder)
             self.dataset.note(batch)
             yield batch
 

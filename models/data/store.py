@@ -11,7 +11,8 @@ from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
 
-from models.data.source import LONGEST, DataError, UnreadableError
+from models.data.files import LONGEST, DataError, UnreadableError
+from models.data.source import Source
 
 PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
 DIGITS = 9  # of a sample's number in its keys
@@ -77,7 +78,7 @@ def close_before_fork() -> None:
 os.register_at_fork(before=close_before_fork)
 
 
-class Store:
+class Store(Source):
     """One LMDB folder to read, opened at first use in each process."""
 
     def __init__(self, folder: Path):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from models.data.source import DataError, Lines, read_inside
+from models.data.files import DataError, Lines, read_inside
+from models.data.source import Source
 
 INNER = Path("mnt/ramdisk/max/90kDICT32px")
 SPLITS = ("train", "val", "test")
@@ -23,7 +24,7 @@ def find_tree(root: Path) -> Path | None:
     return None
 
 
-class Synth90k:
+class Synth90k(Source):
     """One split of the raw tree. `labels`: from the "lexicon" (lower case) or from the file "name" (case kept)."""
 
     def __init__(self, folder: Path, split: str, labels: str = "lexicon"):

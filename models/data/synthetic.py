@@ -7,12 +7,13 @@ import simplejpeg
 
 from models.data.charset import Charset
 from models.data.image import Shape
+from models.data.source import Source
 
 PICTURES = 1024
 LENGTHS = (3, 9)  # characters, from and up to: what Synth90k's words mostly have
 
 
-class Synthetic:
+class Synthetic(Source):
     """A source (models/data/source.py) without files."""
 
     name, is_sample = "synthetic", False

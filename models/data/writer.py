@@ -11,7 +11,7 @@ from pathlib import Path
 import lmdb
 
 from bench.files import format_bytes
-from models.data.source import DataError
+from models.data.files import DataError
 from models.data.store import PROGRESS
 
 FIRST_MAP = 1 << 26  # bytes; doubled when full, so that a full disk is never promised and a small set stays small

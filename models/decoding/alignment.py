@@ -1,4 +1,4 @@
-"""Where each character of a known text stands in its picture: CTC's most probable path (Viterbi), batched."""
+"""Where each character of a known text stands in its image: CTC's most probable path (Viterbi), batched."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ NEVER = -1e30  # log probability of what cannot be; finite, so that no nan arise
 def align(logs: np.ndarray, lengths: np.ndarray, texts: list[list[int]]) -> np.ndarray:
     """The best path (N, T) of classes that spells each text.
 
-    logs (T, N, C) log probabilities; lengths (N,) steps of each picture; texts: classes without blanks. Steps beyond
-    a picture's length are blank. A text that its steps cannot spell gets blanks alone.
+    logs (T, N, C) log probabilities; lengths (N,) time steps of each image; texts: classes without blanks. Steps beyond
+    an image's length are blank. A text that its steps cannot spell gets blanks alone.
     """
+    # A text is a row of states: blank, character, blank, ... A path stays in a state, moves to the next, or passes over
+    # the blank between two different characters. `scores`: the best log probability of a path to each state so far.
     states, allowed, ends = lattice(texts)  # (N, S) classes: blank, first character, blank, ...
     scores = np.full(states.shape, NEVER)
     scores[:, :1] = 0  # before the first step, as if a blank had been read
-    came, steps = [], np.arange(len(logs))
+    moves, steps = [], np.arange(len(logs))
     for step in steps:
-        best, move = advance(scores, allowed)
+        best, move = advance_states(scores, allowed)
         if step == 0:
             move[:, 1] = 1  # the first character may start at once, from the blank before it
         inside = (step < lengths)[:, None]
         emitted = np.take_along_axis(logs[step], states, axis=1)
         scores = np.where(inside, best + emitted, scores)
-        came.append(np.where(inside, move, 0))
-    return trace(states, np.stack(came), last_state(scores, ends), lengths)
+        moves.append(np.where(inside, move, 0))
+    return trace_back(states, np.stack(moves), last_state(scores, ends), lengths)
 
 
 def lattice(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,7 +41,7 @@ def lattice(texts: list[list[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return states, allowed, np.array([2 * len(text) for text in texts])
 
 
-def advance(scores: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def advance_states(scores: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The best score with which each state can be entered, and from how many states before it (0, 1 or 2)."""
     moves = np.full((3, *scores.shape), NEVER)
     moves[0] = scores
@@ -55,15 +57,16 @@ def last_state(scores: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.where(scores[rows, character] > scores[rows, ends], character, ends)
 
 
-def trace(states: np.ndarray, came: np.ndarray, state: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    rows, path = np.arange(len(state)), np.zeros((len(state), len(came)), np.int64)
-    for step in range(len(came) - 1, -1, -1):
+def trace_back(states: np.ndarray, moves: np.ndarray, state: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Follow each text's moves from its last state to the start: the classes of its path (N, T)."""
+    rows, path = np.arange(len(state)), np.zeros((len(state), len(moves)), np.int64)
+    for step in range(len(moves) - 1, -1, -1):
         path[:, step] = np.where(step < lengths, states[rows, state], 0)
-        state = state - came[step, rows, state]
+        state = state - moves[step, rows, state]
     return path
 
 
-def runs(path: np.ndarray) -> np.ndarray:
+def character_runs(path: np.ndarray) -> np.ndarray:
     """A path (T,) of classes as (characters, T): a row for each character, 1 in the columns of its run."""
     starts = (path != 0) & (path != np.r_[0, path[:-1]])
     numbers = np.cumsum(starts) * (path != 0)

@@ -1,7 +1,8 @@
-"""How a person wants logits to become texts: greedily, by beam search, or by the most probable word of a lexicon."""
+"""One decoder for every way of reading: greedy, CTC's beam search, the words of a lexicon, an attention head's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,64 +10,77 @@ from torch import Tensor
 
 from bench.errors import UserError
 from models.data.charset import Charset, text_of
-from models.decoding.ctc import Decoded, attention_with_lexicon, decode
-from models.decoding.lexicon import Lexicon
+from models.decoding.attention import decode_attention, decode_attention_lexicon
+from models.decoding.beam import decode_beam
+from models.decoding.ctc import Decoded, decode_greedy
+from models.decoding.lexicon import Lexicon, decode_lexicon
 from models.network.heads import Attention
 from models.network.model import Model
-from models.network.network import Recogniser
 
-BEAM = 10  # prefixes, when nobody says how many: GitYCC's default
+BEAM = 10  # prefixes, by default: GitYCC's
 
 
 @dataclass(frozen=True)
-class Method:
-    """One way to read. `words` belong to "lexicon", `beam` to "beam"; an attention head has no beam."""
+class Decoder:
+    """Turns the output of a head into texts.
 
-    name: str = "greedy"
+    head: "ctc" or "attention". method: "greedy", "beam" (CTC: `beam` prefixes) or "lexicon" (one of its words).
+    """
+
+    charset: Charset
+    head: str = "ctc"
+    method: str = "greedy"
     beam: int = BEAM
-    words: Lexicon | None = None
+    lexicon: Lexicon | None = None
 
     @classmethod
-    def asked(
+    def from_options(
         cls,
         model: Model,
         charset: Charset,
-        name: str | None = None,
+        method: str | None = None,
         beam: int | None = None,
         lexicon: Path | None = None,
-    ) -> Method:
-        """The method that these options mean. Raises UserError when they contradict each other or the head."""
-        name = name or ("lexicon" if lexicon else "beam" if beam is not None else "greedy")
+    ) -> Decoder:
+        """The decoder that these options describe. Raises UserError when they contradict each other or the head."""
+        method = method or ("lexicon" if lexicon else "beam" if beam is not None else "greedy")
         for wrong, reason in (
-            (name == "lexicon" and not lexicon, "reading with a lexicon needs its words: --lexicon FILE"),
-            (name != "lexicon" and lexicon, f"--lexicon is for --decode lexicon, not {name}"),
-            (name != "beam" and beam is not None, f"--beam is for --decode beam, not {name}"),
-            (name == "beam" and model.head != "ctc", "beam search is for CTC, and this head is attention: use greedy"),
+            (method == "lexicon" and not lexicon, "reading with a lexicon needs its words: --lexicon FILE"),
+            (method != "lexicon" and lexicon, f"--lexicon is for --decode lexicon, not {method}"),
+            (method != "beam" and beam is not None, f"--beam is for --decode beam, not {method}"),
+            (
+                method == "beam" and model.head != "ctc",
+                "beam search is for CTC, and this head is attention: use greedy",
+            ),
             (beam is not None and beam < 1, f"--beam is a number of prefixes, 1 or more, not {beam}"),
         ):
             if wrong:
                 raise UserError(reason)
-        return cls(name, beam or BEAM, read_lexicon(lexicon, charset) if lexicon else None)
+        return cls(charset, model.head, method, beam or BEAM, load_lexicon(lexicon, charset) if lexicon else None)
 
-    def __call__(self, network: Recogniser, images: Tensor, widths: Tensor | None, charset: Charset) -> Decoded:
-        """Normalised pictures (N, C, H, W) on the network's device, and their widths (N,), to texts."""
-        if isinstance(network.head, Attention) and self.words:
-            return attention_with_lexicon(network.head, *network.features(images, widths), charset, self.words)
-        steps = None if widths is None else network.time_steps(widths)
-        return self.decoded(network(images, widths), steps, charset, network.head.decoder)
+    def __call__(self, logits: Tensor, time_steps: Sequence[int] | Tensor | None = None) -> Decoded:
+        """Logits (T, N, C) to texts. time_steps (N,): those that are an image's own, for CTC; None: all."""
+        if self.head == "attention":
+            return decode_attention(logits, self.charset)
+        if self.method == "beam":
+            return decode_beam(logits, time_steps, self.charset, self.beam)
+        if self.lexicon is not None:
+            return decode_lexicon(logits, time_steps, self.charset, self.lexicon)
+        return decode_greedy(logits, time_steps, self.charset)
 
-    def decoded(self, logits: Tensor, steps, charset: Charset, plain: str) -> Decoded:
-        """Logits (T, N, C) to texts. plain: what reads them when nothing else is asked, "greedy" or "attention"."""
-        name = plain if self.name == "greedy" else self.name
-        settings = {"beam": {"width": self.beam}, "lexicon": {"words": self.words}}.get(name, {})
-        return decode(logits, steps, charset, name, **settings)
+    @property
+    def needs_features(self) -> bool:
+        """Whether logits do not suffice: an attention head scores the words of a lexicon by writing each of them."""
+        return self.head == "attention" and self.lexicon is not None
+
+    def decode_features(self, head: Attention, features: Tensor, time_steps: Tensor | None) -> Decoded:
+        """Features (T, N, F) to texts, where `needs_features`."""
+        assert self.lexicon is not None
+        return decode_attention_lexicon(head, features, time_steps, self.charset, self.lexicon)
 
 
-GREEDY = Method()
-
-
-def read_lexicon(path: Path, charset: Charset) -> Lexicon:
-    """The words of a text file. Raises UserError when there is none, or none that the alphabet can spell."""
+def load_lexicon(path: Path, charset: Charset) -> Lexicon:
+    """The words of a text file. Raises UserError: no such file, or no word in it that the alphabet can spell."""
     try:
         words = text_of(path).split()
     except OSError as error:

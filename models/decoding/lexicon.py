@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 
 from bench.errors import UserError
 from models.data.charset import Charset
-from models.network.heads import Attention, pad
+from models.decoding.ctc import Decoded, decode_greedy, decoded_from_labels, log_probabilities
+from models.network.heads import Attention, pad_labels
 
 NEAR = 3  # edits, the paper's delta
-PAIRS = 4096  # (picture, word) pairs scored at a time: 16 MB of log probabilities with 26 steps and 37 classes
+PAIRS = 4096  # (image, word) pairs scored at a time: 16 MB of log probabilities with 26 steps and 37 classes
 
-# Log probabilities (P,) of P words, word p in picture rows[p]; labels (sum of lengths,) one after another, lengths (P,)
+# Log probabilities (P,) of P words, word p in image rows[p]; labels (sum of lengths,) one after another, lengths (P,)
 Scorer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -50,7 +52,7 @@ class Lexicon:
         far = np.flatnonzero((edits > NEAR).all(axis=1))
         if len(far):  # nothing near: the nearest words, however far
             edits[far] = self.edits([texts[i] for i in far], None)
-        return [nearest(row, most) for row in edits]
+        return [nearest_words(row, most) for row in edits]
 
     def edits(self, texts: Sequence[str], cutoff: int | None) -> np.ndarray:
         """Edit distances (texts, words); those beyond the cutoff are cutoff + 1."""
@@ -59,7 +61,24 @@ class Lexicon:
         )
 
 
-def nearest(edits: np.ndarray, most: int) -> np.ndarray:
+Lexicons: TypeAlias = "Lexicon | Sequence[Lexicon]"  # one for all images of a batch, or one for each
+
+
+def decode_lexicon(
+    logits: Tensor,
+    time_steps: Sequence[int] | Tensor | None,
+    charset: Charset,
+    lexicons: Lexicons,
+    most: int = 100,
+) -> Decoded:
+    """CTC: the most probable word of a lexicon, or of each image's own; of a large one, of the `most` nearest."""
+    logs, own = log_probabilities(logits, time_steps)
+    texts = decode_greedy(logits, time_steps, charset).texts
+    choice = choose_words(texts, lexicons, ctc_scorer(logs, own), most)
+    return decoded_from_labels(choice.labels, choice.scores, logs, own, charset)
+
+
+def nearest_words(edits: np.ndarray, most: int) -> np.ndarray:
     """Indices of the `most` smallest, without sorting all: distances are few and small."""
     within = np.searchsorted(np.cumsum(np.bincount(edits)), most, side="left")
     near = np.flatnonzero(edits <= within)
@@ -68,23 +87,23 @@ def nearest(edits: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Choice:
-    """The most probable word of each picture, as text and classes, and its log probability."""
+    """The most probable word of each image, as text and classes, and its log probability."""
 
     texts: list[str]
     labels: list[list[int]]
     scores: list[float]
 
 
-def choose(texts: Sequence[str], lexicons: Lexicon | Sequence[Lexicon], scorer: Scorer, most: int = 100) -> Choice:
-    """For each picture the word of its lexicon with the highest probability.
+def choose_words(texts: Sequence[str], lexicons: Lexicons, scorer: Scorer, most: int = 100) -> Choice:
+    """For each image the word of its lexicon with the highest probability.
 
-    texts: read without a lexicon, to search a large one by. lexicons: one for all pictures, or one for each.
+    texts: read without a lexicon, to search a large one by. lexicons: one for all images, or one for each.
     most: how many words of a lexicon are scored at the most; the nearest ones when it has more.
     """
     shared = isinstance(lexicons, Lexicon)
     own = [lexicons] * len(texts) if shared else list(lexicons)
     if len(own) != len(texts):
-        raise UserError(f"{len(own)} lexicons for {len(texts)} pictures: give one for all, or one for each")
+        raise UserError(f"{len(own)} lexicons for {len(texts)} images: give one for all, or one for each")
     found = (
         lexicons.candidates(texts, most)
         if shared
@@ -105,7 +124,7 @@ def choose(texts: Sequence[str], lexicons: Lexicon | Sequence[Lexicon], scorer: 
 
 
 def score_all(rows: np.ndarray, labels: list[list[int]], scorer: Scorer) -> np.ndarray:
-    """Log probabilities of all pairs of a picture and a word, PAIRS at a time."""
+    """Log probabilities of all pairs of an image and a word, PAIRS at a time."""
     scores = []
     for start in range(0, len(rows), PAIRS):
         some = labels[start : start + PAIRS]
@@ -125,19 +144,21 @@ def ctc_scorer(logs: Tensor, steps: Tensor) -> Scorer:
 
 
 def attention_scorer(head: Attention, features: Tensor, steps: Tensor | None) -> Scorer:
-    """By letting the decoder write each word. features (T, N, F) and steps (N,) as `Recogniser.features` gives them."""
+    """By letting the decoder write each word. features (T, N, F) and steps (N,) as `Network.features` gives them."""
 
     def score(rows: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         own = None if steps is None else steps[rows]
-        return written(head, features[:, rows.to(features.device)], own, labels, lengths).sum(dim=1)
+        return word_log_probabilities(head, features[:, rows.to(features.device)], own, labels, lengths).sum(dim=1)
 
     return score
 
 
 @torch.no_grad()
-def written(head: Attention, features: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
+def word_log_probabilities(
+    head: Attention, features: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor
+) -> Tensor:
     """Log probabilities (P, S) of the characters of P words and their ends, 0 beyond, each read by the next step."""
-    targets = pad(labels, lengths).to(features.device)
+    targets = pad_labels(labels, lengths).to(features.device)
     logs = head(features, steps, targets).float().log_softmax(dim=-1).permute(1, 0, 2)  # (P, S, C)
     counted = torch.arange(targets.shape[1]) <= lengths[:, None]
     return logs.gather(2, targets[..., None])[..., 0] * counted.to(features.device)

@@ -1,6 +1,6 @@
-"""A recogniser as one ONNX file. Batch and width stay free.
+"""A network as one ONNX file. Batch and width stay free.
 
-What a reader needs beside the network is in the file's metadata: alphabet, shape of the pictures and how to normalise
+What a reader needs beside the network is in the file's metadata: alphabet, shape of the images and how to normalise
 them, what the outputs are.
 """
 
@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from models.network.network import Recogniser
+from models.network.network import Network
 
 OPSET = 16  # the first with grid_sample, which rectification needs
-WIDTH = 100  # px of the picture that is traced
+WIDTH = 100  # px of the image that is traced
 
 
 class BatchFirst(nn.Module):
-    """A recogniser whose logits are (N, T, classes), for servers that cut batches along the first dimension."""
+    """A network whose logits are (N, T, classes), for servers that cut batches along the first dimension."""
 
-    def __init__(self, network: Recogniser):
+    def __init__(self, network: Network):
         super().__init__()
         self.network = network
 
@@ -32,12 +32,12 @@ class BatchFirst(nn.Module):
         return self.network(images).transpose(0, 1)
 
 
-def export(network: Recogniser, path: Path, characters: str, batch_first: bool = False) -> Path:
+def export(network: Network, path: Path, characters: str, batch_first: bool = False) -> Path:
     """Write `network`, in evaluation mode: input `images` (N, channels, height, W), output `logits` (T, N, classes).
 
     batch_first: the logits are (N, T, classes). UserError when the package `onnx` is missing.
     """
-    picture = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
+    image = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
     axes = {"images": {0: "batch", 3: "width"}, "logits": {batch_first: "steps", not batch_first: "batch"}}
     training = network.training
     network.eval()
@@ -45,21 +45,21 @@ def export(network: Recogniser, path: Path, characters: str, batch_first: bool =
     with warnings.catch_warnings():  # of constants in the traced graph: the tests compare other batches and widths
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            traced, (picture,), str(path), input_names=["images"], output_names=["logits"], dynamic_axes=axes,
-            opset_version=OPSET, **exporter(),
+            traced, (image,), str(path), input_names=["images"], output_names=["logits"], dynamic_axes=axes,
+            opset_version=OPSET, **exporter_options(),
         )  # fmt: skip
     network.train(training)
-    annotate(path, metadata(network, characters, batch_first))
+    write_metadata(path, metadata(network, characters, batch_first))
     return path
 
 
-def exporter() -> dict:
+def exporter_options() -> dict:
     """The tracing exporter by its name, where torch has two (2.5 on); the other one has no free widths for LSTMs."""
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     return {"dynamo": False} if version >= (2, 5) else {}
 
 
-def metadata(network: Recogniser, characters: str, batch_first: bool = False) -> dict[str, str]:
+def metadata(network: Network, characters: str, batch_first: bool = False) -> dict[str, str]:
     return {
         "characters": characters,  # character i is class i + 1
         "class_0": "blank" if network.head.decoder == "greedy" else "end",
@@ -74,7 +74,7 @@ def metadata(network: Recogniser, characters: str, batch_first: bool = False) ->
     }
 
 
-def annotate(path: Path, properties: dict[str, str]) -> None:
+def write_metadata(path: Path, properties: dict[str, str]) -> None:
     try:
         import onnx
     except ImportError:

@@ -1,6 +1,6 @@
-"""A recogniser for reading on a CPU, its weights laid out once as oneDNN wants them.
+"""A network for reading on a CPU, its weights laid out once as oneDNN wants them.
 
-torch lays the weights of a convolution or an LSTM out anew in each call; a batch of one picture waits for that longer
+torch lays the weights of a convolution or an LSTM out anew in each call; a batch of one image waits for that longer
 than for its products. The operators used here are those torch.compile puts in a frozen graph, without a compiler.
 """
 
@@ -11,17 +11,16 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from models.network import winograd
-from models.network.network import Recogniser
+from models.network.network import Network
 
 LSTM = 2  # as ATen numbers recurrent cells
 
 
-class Convolution(winograd.Conv2d):
-    """A Conv2d with its weights packed; large batches still go Winograd's way."""
+class PackedConv2d(nn.Conv2d):
+    """A Conv2d with its weights packed."""
 
     @classmethod
-    def of(cls, made: nn.Conv2d) -> Convolution:
+    def of(cls, made: nn.Conv2d) -> PackedConv2d:
         packed = copy.copy(made)
         packed.__class__ = cls
         packed.geometry = (made.padding, made.stride, made.dilation, made.groups)
@@ -29,16 +28,12 @@ class Convolution(winograd.Conv2d):
         return packed
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == self.weight.dtype and self.goes_short(x):
-            return super().forward(x)
         x = x.to(self.weight.dtype)
-        if tile := self.reading_tile(x):
-            return self.read(x, tile)
         return torch.ops.mkldnn._convolution_pointwise(x, self.laid_out, self.bias, *self.geometry, "none", [], "")
 
 
 class BothWays(nn.Module):
-    """A bidirectional LSTM of one layer, (T, N, inputs) -> (T, N, 2 * hidden); all pictures are of one width."""
+    """A bidirectional LSTM of one layer, (T, N, inputs) -> (T, N, 2 * hidden); all images are of one width."""
 
     def __init__(self, made: nn.LSTM):
         super().__init__()
@@ -63,13 +58,13 @@ class BothWays(nn.Module):
         return torch.cat(ways, dim=-1), None
 
 
-def prepacked(network: Recogniser) -> Recogniser:
+def prepack(network: Network) -> Network:
     """A copy of a network in evaluation mode, its weights in the type they are to be computed in."""
     copied = copy.deepcopy(network)
     for parent in list(copied.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.Conv2d):
-                setattr(parent, name, Convolution.of(layer))
+                setattr(parent, name, PackedConv2d.of(layer))
             elif isinstance(layer, nn.LSTM):
                 setattr(parent, name, BothWays(layer))
     return copied

@@ -1,4 +1,4 @@
-"""What runs a network in a test, as rows of a table: torch as it is or compiled, ONNX Runtime, OpenVINO, TensorRT.
+"""What computes a network when it reads, as a table: torch as it is or compiled, ONNX Runtime, OpenVINO, TensorRT.
 
 All of them compute the same weights; `fastest` lets in only those whose logits and texts agree with torch's.
 """
@@ -17,34 +17,39 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.machine.device import Device
+from models.data.charset import Charset
 from models.data.image import Shape
-from models.decoding.ctc import decode
+from models.dataset import normalise
+from models.decoding.decoder import Decoder
 from models.engines.onnx_file import export
-from models.engines.prepacked import prepacked
-from models.engines.quantise import quantised
-from models.engines.typical import varied
-from models.network.network import Recogniser
-from models.run.context import Session, normalised
+from models.engines.prepacked import prepack
+from models.engines.quantise import quantise
+from models.engines.typical import calibration_images
+from models.network.network import Network
 
 # Of logits. Bfloat16 keeps eight bits: a trained network's are up to 0.25 away from float32's, and two ways to compute
 # them 0.3 from each other.
 TOLERANCE = {None: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.05}
 ROUNDS = 5  # timed batches of each engine
 WEIGHTY = (nn.Conv2d, nn.Linear, nn.LSTM, nn.GRU)  # what autocast computes in its own type, weights included
-Run = Callable[[Tensor, Tensor | None], Tensor]
+Forward = Callable[[Tensor, Tensor | None], Tensor]  # images and their widths, or None, to logits
+
+
+EngineMaker = Callable[[Network, Device, Charset, Tensor], Forward]  # from a network, and normalised images to try
 
 
 @dataclass
 class Engine:
-    """A recogniser that something else than its own modules may compute; reads as the network does."""
+    """A network that something other than its own modules may compute; called as the network is."""
 
     name: str
-    network: Recogniser
-    run: Run
+    network: Network
+    forward: Forward
 
     def __call__(self, images: Tensor, widths: Tensor | None = None) -> Tensor:
-        """As Recogniser's: normalised pictures -> logits (T, N, classes)."""
-        return self.run(images, self.network.checked(images, widths))
+        """As Network's: normalised images -> logits (T, N, classes)."""
+        return self.forward(images, self.network.check_images(images, widths))
 
     @property
     def head(self):
@@ -61,14 +66,19 @@ class Engine:
         return self
 
 
-def eager(network: Recogniser, session: Session, images: Tensor) -> Run:
-    """torch as it is. The weights that autocast would cast in each call are cast here, once."""
-    device = session.device
-    casts = device.compute_dtype is not None and device.recurrent_dtype is None
-    return cast_once(network, device.compute_dtype) if casts else network
+def eager(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
+    """torch as it is."""
+    return cast_for_autocast(network, device)
 
 
-def cast_once(network: Recogniser, dtype: torch.dtype) -> Recogniser:
+def cast_for_autocast(network: Network, device: Device) -> Network:
+    """The network, or a copy whose weights are cast once to the type that autocast would cast them to in each call."""
+    if device.compute_dtype is None or device.recurrent_dtype is not None:
+        return network
+    return cast_once(network, device.compute_dtype)
+
+
+def cast_once(network: Network, dtype: torch.dtype) -> Network:
     """A copy that computes the same bits under autocast."""
     copied = copy.deepcopy(network)
     for layer in copied.modules():
@@ -77,24 +87,24 @@ def cast_once(network: Recogniser, dtype: torch.dtype) -> Recogniser:
     return copied
 
 
-def packed(network: Recogniser, session: Session, images: Tensor) -> Run:
-    """torch on a CPU with weights laid out once. Padded pictures, whose LSTM steps differ, go the plain way."""
+def prepacked(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
+    """torch on a CPU with weights laid out once. Padded images, whose LSTM steps differ, take the plain way."""
     if not torch.backends.mkldnn.is_available():
         raise UserError("--engine prepacked needs a torch with oneDNN; use --engine eager")
-    plain = eager(network, session, images)
-    whole = prepacked(plain)
+    plain = eager(network, device, charset, images)
+    whole = prepack(plain)
     return lambda images, widths: whole(images) if widths is None else plain(images, widths)
 
 
-def compiled(network: Recogniser, session: Session, images: Tensor) -> Run:
+def compiled(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
     """torch.compile for this shape; CUDA graphs on a card. Needs a C++ compiler on a CPU."""
-    mode = "default" if session.device.kind.type == "cpu" else "reduce-overhead"
+    mode = "default" if device.kind.type == "cpu" else "reduce-overhead"
     return torch.compile(network, mode=mode, dynamic=False)
 
 
-def in_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
-    """An ONNX file's bytes -> numpy pictures to logits. dtype: what to compute in; None is float32."""
-    runtime = package("onnxruntime")
+def load_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
+    """An ONNX file's bytes -> numpy images to logits. dtype: what to compute in; None is float32."""
+    runtime = import_package("onnxruntime")
     if dtype is not None:
         raise UserError("--engine onnxruntime computes in float32 on a CPU: use --precision FP32, or --engine openvino")
     options = runtime.SessionOptions()
@@ -104,9 +114,9 @@ def in_onnxruntime(content: bytes, dtype: torch.dtype | None) -> Callable:
     return lambda images: made.run(None, {"images": images})[0]
 
 
-def in_openvino(content: bytes, dtype: torch.dtype | None) -> Callable:
-    """As in_onnxruntime."""
-    core = package("openvino").Core()
+def load_openvino(content: bytes, dtype: torch.dtype | None) -> Callable:
+    """As load_onnxruntime."""
+    core = import_package("openvino").Core()
     hints = {
         "INFERENCE_PRECISION_HINT": {None: "f32", torch.bfloat16: "bf16"}[dtype],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -116,41 +126,41 @@ def in_openvino(content: bytes, dtype: torch.dtype | None) -> Callable:
     return lambda images: made([images])[0]
 
 
-RUNTIMES = {"onnxruntime": in_onnxruntime, "openvino": in_openvino}
+RUNTIMES = {"onnxruntime": load_onnxruntime, "openvino": load_openvino}
 
 
-def elsewhere(runtime: str) -> Callable[[Recogniser, Session], Run]:
-    def run(network: Recogniser, session: Session, images: Tensor) -> Run:
-        return alone_in_width(RUNTIMES[runtime](exported(network, session), session.device.compute_dtype))
+def in_runtime(runtime: str) -> EngineMaker:
+    def make(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
+        return one_width(RUNTIMES[runtime](export_bytes(network, charset), device.compute_dtype))
 
-    return run
-
-
-def openvino_int8(network: Recogniser, session: Session, images: Tensor) -> Run:
-    """Convolutions in INT8, their ranges those of `images` and of drawn words; the rest in the session's precision."""
-    drawn = varied(Shape(*images.shape[2:], images.shape[1]))
-    seen = torch.cat([images, normalised(torch.from_numpy(drawn), images.device)])
-    content = quantised(network, seen, session.charset.characters)
-    return alone_in_width(in_openvino(content, session.device.compute_dtype))
+    return make
 
 
-def tensorrt(network: Recogniser, session: Session, images: Tensor) -> Run:
+def openvino_int8(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
+    """Convolutions in INT8, their ranges those of `images` and of drawn words; the rest in the device's precision."""
+    drawn = calibration_images(Shape(*images.shape[2:], images.shape[1]))
+    seen = torch.cat([images, normalise(torch.from_numpy(drawn), images.device)])
+    content = quantise(network, seen, charset.characters)
+    return one_width(load_openvino(content, device.compute_dtype))
+
+
+def tensorrt(network: Network, device: Device, charset: Charset, images: Tensor) -> Forward:
     """ONNX Runtime's TensorRT provider, which builds the engine; float16 where the precision asks for it."""
-    runtime = package("onnxruntime")
+    runtime = import_package("onnxruntime")
     if "TensorrtExecutionProvider" not in runtime.get_available_providers():
         raise UserError("--engine tensorrt needs onnxruntime-gpu and TensorRT on an NVIDIA card")
-    half = {"trt_fp16_enable": session.device.compute_dtype is not None}
+    half = {"trt_fp16_enable": device.compute_dtype is not None}
     made = runtime.InferenceSession(
-        exported(network, session), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
+        export_bytes(network, charset), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
     )
-    return alone_in_width(lambda x: made.run(None, {"images": x})[0])
+    return one_width(lambda x: made.run(None, {"images": x})[0])
 
 
-ENGINES: dict[str, Callable[[Recogniser, Session, Tensor], Run]] = {
+ENGINES: dict[str, EngineMaker] = {
     "eager": eager,
-    "prepacked": packed,
+    "prepacked": prepacked,
     "compile": compiled,
-    **{name: elsewhere(name) for name in RUNTIMES},
+    **{name: in_runtime(name) for name in RUNTIMES},
     "openvino_int8": openvino_int8,
     "tensorrt": tensorrt,
 }
@@ -158,88 +168,90 @@ ON_HOST = (*RUNTIMES, "prepacked", "openvino_int8")
 LOSSY = ("openvino_int8",)  # never chosen by `auto`; the accuracy in the record says what they lose
 
 
-def package(name: str):
+def import_package(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(f"--engine {name} needs the package {name}: pip install -r requirements-extra.txt") from None
 
 
-def exported(network: Recogniser, session: Session) -> bytes:
+def export_bytes(network: Network, charset: Charset) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export(network, Path(folder) / "network.onnx", session.charset.characters).read_bytes()
+        return export(network, Path(folder) / "network.onnx", charset.characters).read_bytes()
 
 
-def alone_in_width(run: Callable) -> Run:
-    """The exported graph knows no padding, so all pictures of a batch have to be of one width."""
+def one_width(run: Callable) -> Forward:
+    """The exported graph knows no padding, so all images of a batch must have one width."""
 
     def logits(images: Tensor, widths: Tensor | None) -> Tensor:
         if widths is not None:
-            raise UserError("this engine reads pictures of one width: use --engine eager with data.keep_ratio")
+            raise UserError("this engine reads images of one width: use --engine eager with data.keep_ratio")
         return torch.from_numpy(run(images.contiguous().cpu().numpy())).to(images.device)
 
     return logits
 
 
-def make(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
+def make_engine(name: str, network: Network, device: Device, charset: Charset, images: Tensor) -> Engine:
     """The engine of that name. UserError says what it lacks here."""
-    if name in ON_HOST and session.device.kind.type != "cpu":
+    if name in ON_HOST and device.kind.type != "cpu":
         raise UserError(f"--engine {name} runs on the CPU here; use --engine eager, compile or tensorrt")
-    return Engine(name, network, ENGINES[name](network.eval(), session, images))
+    return Engine(name, network, ENGINES[name](network.eval(), device, charset, images))
 
 
 @torch.inference_mode()
-def choose(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine:
-    """The engine asked for, or with `auto` the fastest that agrees on `images` (N, C, H, W), normalised.
+def choose_engine(
+    name: str, network: Network, device: Device, charset: Charset, images: Tensor, say: Callable[..., object]
+) -> Engine:
+    """The engine of that name, or with `auto` the fastest that agrees on `images` (N, C, H, W), normalised.
 
-    UserError when the one asked for is not here, or computes something else than torch.
+    `say` hears what became of each. UserError: the engine is not installed, or computes something else than torch.
     """
     if name == "auto":
-        candidates = [
-            engine for engine in (tried(row, network, session, images) for row in ENGINES if row not in LOSSY) if engine
-        ]
-        return min(candidates, key=lambda engine: seconds(engine, session, images))
-    engine = make(name, network, session, images)
-    if engine.run is network or name in LOSSY:
+        tried = (try_engine(row, network, device, charset, images, say) for row in ENGINES if row not in LOSSY)
+        return min((engine for engine in tried if engine), key=lambda engine: time_batch(engine, device, images))
+    engine = make_engine(name, network, device, charset, images)
+    if engine.forward is network or name in LOSSY:
         return engine
-    if wrong := disagreement(engine, network, session, images):
+    if wrong := disagreement(engine, network, device, charset, images):
         raise UserError(f"--engine {name} does not compute what torch does here: {wrong}; use --engine eager")
     return engine
 
 
-def tried(name: str, network: Recogniser, session: Session, images: Tensor) -> Engine | None:
+def try_engine(
+    name: str, network: Network, device: Device, charset: Charset, images: Tensor, say: Callable[..., object]
+) -> Engine | None:
     """The engine, or None when it is missing or computes something else; a line says which."""
     try:
-        engine = make(name, network, session, images)
-        wrong = disagreement(engine, network, session, images)
+        engine = make_engine(name, network, device, charset, images)
+        wrong = disagreement(engine, network, device, charset, images)
     except (UserError, RuntimeError) as error:  # a compiler that is not there is a RuntimeError
         wrong = str(error).partition("\n")[0]
-    session.say(f"  engine {name}: {wrong or 'agrees'}")
+    say(f"  engine {name}: {wrong or 'agrees'}")
     return None if wrong else engine
 
 
-def disagreement(engine: Engine, network: Recogniser, session: Session, images: Tensor) -> str:
-    """What the engine computes otherwise than torch, on these pictures and on the first alone; empty when nothing."""
+def disagreement(engine: Engine, network: Network, device: Device, charset: Charset, images: Tensor) -> str:
+    """How the engine differs from torch, on these images and on the first alone; empty when it does not."""
     for some in (images, images[:1]):
-        with session.device.autocast():
+        with device.autocast():
             expected, found = network(some).float(), engine(some).float()
         difference = float((expected - found).abs().max()) if expected.shape == found.shape else float("inf")
-        if not difference <= TOLERANCE[session.device.compute_dtype]:
+        if not difference <= TOLERANCE[device.compute_dtype]:
             return f"logits differ by {difference:.2g}"
-        texts = [decode(y, None, session.charset, network.head.decoder).texts for y in (expected, found)]
-        if session.device.compute_dtype is None and texts[0] != texts[1]:
+        texts = [Decoder(charset, network.model.head)(logits).texts for logits in (expected, found)]
+        if device.compute_dtype is None and texts[0] != texts[1]:
             return "texts differ"
     return ""
 
 
-def seconds(engine: Engine, session: Session, images: Tensor) -> float:
-    """Least time of a batch, of ROUNDS."""
+def time_batch(engine: Engine, device: Device, images: Tensor) -> float:
+    """Seconds of a batch: the least of ROUNDS."""
     times = []
     for _ in range(ROUNDS):
-        session.device.synchronize()
+        device.synchronize()
         began = time.perf_counter()
-        with session.device.autocast():
+        with device.autocast():
             engine(images)
-        session.device.synchronize()
+        device.synchronize()
         times.append(time.perf_counter() - began)
     return min(times)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.engines.onnx_file import export
-from models.network.network import Recogniser
+from models.network.network import Network
 
-BATCH = 64  # pictures at most
-DELAY = 2000  # us that a picture may wait for others
+BATCH = 64  # images at most
+DELAY = 2000  # us that an image may wait for others
 
 CONFIG = """\
 name: "{name}"
@@ -20,15 +20,15 @@ dynamic_batching {{ max_queue_delay_microseconds: {delay} }}
 """
 
 
-def repository(network: Recogniser, folder: Path, name: str, characters: str) -> Path:
+def write_repository(network: Network, folder: Path, name: str, characters: str) -> Path:
     """Write FOLDER/NAME with config.pbtxt, 1/model.onnx (logits (N, T, classes)) and characters.txt, one a line.
 
     Triton batches requests of equal width. Line i of characters.txt is class i; class 0 is CTC's blank or the end.
     """
-    place = folder / name
-    (place / "1").mkdir(parents=True, exist_ok=True)
-    export(network, place / "1" / "model.onnx", characters, batch_first=True)
-    (place / "characters.txt").write_text("\n" + "".join(f"{c}\n" for c in characters), encoding="utf-8")
+    path = folder / name
+    (path / "1").mkdir(parents=True, exist_ok=True)
+    export(network, path / "1" / "model.onnx", characters, batch_first=True)
+    (path / "characters.txt").write_text("\n" + "".join(f"{c}\n" for c in characters), encoding="utf-8")
     shape = {"channels": network.channels, "height": network.height, "classes": network.classes}
-    (place / "config.pbtxt").write_text(CONFIG.format(name=name, batch=BATCH, delay=DELAY, **shape), encoding="utf-8")
-    return place
+    (path / "config.pbtxt").write_text(CONFIG.format(name=name, batch=BATCH, delay=DELAY, **shape), encoding="utf-8")
+    return path

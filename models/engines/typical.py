@@ -1,4 +1,4 @@
-"""Drawn words, for engines that have to see what a picture looks like: a few to be compared, many to be quantised."""
+"""Drawn words for engines that need to see images: a few to compare outputs, many to calibrate quantisation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ WORDS = [
     "house", "it", "jazz", "kitchen", "light", "1905", "mango", "night",
 ]  # fmt: skip
 
-VARIED = 128
+CALIBRATION_IMAGES = 128
 
 
-def typical(shape: Shape) -> np.ndarray:
+def comparison_images(shape: Shape) -> np.ndarray:
     """uint8 (16, channels, height, width), each word as wide as the shape is: always the same ones."""
     rng = np.random.default_rng(1)
-    return fitted([render(word, rng, "plain") for word in WORDS], shape)
+    return resize_all([render(word, rng, "plain") for word in WORDS], shape)
 
 
-def varied(shape: Shape) -> np.ndarray:
+def calibration_images(shape: Shape) -> np.ndarray:
     """uint8 (128, channels, height, width): words as photographs show them; always the same ones."""
     rng, words = np.random.default_rng(1), read_lexicon()
-    return fitted([render(words[rng.integers(len(words))], rng, "hard") for _ in range(VARIED)], shape)
+    return resize_all([render(words[rng.integers(len(words))], rng, "hard") for _ in range(CALIBRATION_IMAGES)], shape)
 
 
-def fitted(drawn: list[np.ndarray], shape: Shape) -> np.ndarray:
+def resize_all(drawn: list[np.ndarray], shape: Shape) -> np.ndarray:
     rows = [resize(one[:, :, None], shape.height, shape.width).reshape(shape.height, shape.width, 1) for one in drawn]
     return np.repeat(np.stack(rows), shape.channels, axis=3).transpose(0, 3, 1, 2).copy()

@@ -22,8 +22,8 @@ class CTC(nn.Linear):
     matrix one of that rank; 0 leaves it out.
     """
 
-    decoder = "greedy"  # of models.decoding.ctc.METHODS
-    spelling = ("weight", "bias")  # weights whose rows or columns are characters
+    decoder = "greedy"  # how its logits are read, in the metadata of an ONNX file
+    class_parameters = ("weight", "bias")  # names of the weights whose rows or columns are classes
 
     def __init__(self, features: int, classes: int, rank: int = 0):
         super().__init__(rank or features, classes)
@@ -33,10 +33,10 @@ class CTC(nn.Linear):
         return super().forward(features if self.squeeze is None else self.squeeze(features))
 
     def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over pictures of -log p(text). Texts too long for their columns count 0.
+        """Mean over images of -log p(text). Texts too long for their time steps count 0.
 
-        steps (N,): columns of each picture. labels (sum of lengths,): the texts one after another; or one a row,
-        (N, L) and zeros behind them, where all columns are a picture's own and nothing may wait for the host.
+        steps (N,): time steps of each image. labels (sum of lengths,): the texts one after another; or one a row,
+        (N, L) and zeros behind them, where all time steps are an image's own and nothing may wait for the host.
         """
         if labels.dim() == 2:
             return ctc_loss.losses(logits.float(), labels, lengths).mean()
@@ -48,7 +48,7 @@ class Attention(nn.Module):
     """A decoder that looks at all columns, weighs them by content, and writes one character a step.
 
     Bahdanau et al. 2015, arXiv 1409.0473, in the form of the rectification paper (Shi et al. 2016, arXiv
-    1603.03915). The weights come from what a column holds and not from where it is, so pictures of any
+    1603.03915). The weights come from what a column holds and not from where it is, so images of any
     width can be read.
 
     embedding: features of the previous character that the cell sees; 0 gives it the class itself, one-hot.
@@ -81,7 +81,7 @@ class Attention(nn.Module):
     def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
         """(T, N, features) -> logits (S, N, classes).
 
-        lengths (N,): columns that belong to each picture. targets (N, S): the classes to write, as `pad` makes
+        lengths (N,): columns that belong to each image. targets (N, S): the classes to write, as `pad_labels` makes
         them. Without targets each step reads what the step before wrote, for as many steps as the longest text has.
         """
         return self.write(features, lengths, targets)[0]
@@ -93,7 +93,7 @@ class Attention(nn.Module):
         beyond = None if lengths is None else self.outside(features, lengths)
         logits, weights = [], []
         for step in range(self.steps if targets is None else targets.shape[1]):
-            weight = self.look(keys, hidden[0], beyond)
+            weight = self.attention_weights(keys, hidden[0], beyond)
             hidden = self.cell(self.inputs(weight, features, before), hidden)
             logits.append(self.generator(hidden[0]))
             weights.append(weight)
@@ -101,7 +101,7 @@ class Attention(nn.Module):
         return torch.stack(logits), torch.stack(weights)
 
     @property
-    def spelling(self) -> tuple[str, ...]:
+    def class_parameters(self) -> tuple[str, ...]:
         read = "cell.weight_ih" if self.embedding is None else "embedding.weight"
         return ("generator.weight", "generator.bias", read)
 
@@ -110,27 +110,27 @@ class Attention(nn.Module):
         return nothing, nothing
 
     def outside(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """(T, N) true for columns beyond a picture's own."""
+        """(T, N) true for columns beyond an image's own."""
         columns = torch.arange(features.shape[0], device=features.device)
         return columns[:, None] >= lengths.to(features.device)
 
-    def look(self, keys: Tensor, state: Tensor, beyond: Tensor | None) -> Tensor:
-        """Weights (N, T), one in sum over a picture's own columns."""
+    def attention_weights(self, keys: Tensor, state: Tensor, beyond: Tensor | None) -> Tensor:
+        """Weights (N, T), one in sum over an image's own columns."""
         scores = self.score(torch.tanh(keys + self.state(state))).squeeze(-1)  # (T, N)
         if beyond is not None:
             scores = scores.masked_fill(beyond, float("-inf"))
         return scores.float().softmax(dim=0).to(scores.dtype).T
 
     def inputs(self, weight: Tensor, features: Tensor, before: Tensor) -> Tensor:
-        glimpse = torch.bmm(weight.unsqueeze(1), features.transpose(0, 1)).squeeze(1)  # (N, features)
+        context = torch.bmm(weight.unsqueeze(1), features.transpose(0, 1)).squeeze(1)  # (N, features)
         if self.embedding is None:
             # Not F.one_hot: torch 2.1's reads the values, which costs a wait and which the meta device has none of.
             classes = torch.arange(self.classes + 1, device=before.device)
-            return torch.cat([glimpse, (before[:, None] == classes).to(glimpse.dtype)], dim=1)
-        return torch.cat([glimpse, self.embedding(before)], dim=1)
+            return torch.cat([context, (before[:, None] == classes).to(context.dtype)], dim=1)
+        return torch.cat([context, self.embedding(before)], dim=1)
 
     def previous(self, logits: Tensor, true: Tensor | None) -> Tensor:
-        """The classes (N,) that the next step reads: chosen for each picture anew, so that a share is a share."""
+        """The classes (N,) that the next step reads; whether true or its own is drawn for each image."""
         own = logits.detach().argmax(dim=-1)
         if true is None:
             return own
@@ -139,14 +139,14 @@ class Attention(nn.Module):
         return torch.where(torch.rand(own.shape, device=own.device) < self.teacher_forcing, true, own)
 
     def loss(self, logits: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over pictures of -log p(text, end); logits as written with the targets that `pad` makes of labels."""
-        targets = pad(labels, lengths).to(logits.device)  # (N, S)
+        """Mean over images of -log p(text, end); logits written with the targets of `pad_labels`."""
+        targets = pad_labels(labels, lengths).to(logits.device)  # (N, S)
         losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")
         counted = torch.arange(targets.shape[1]) <= lengths.cpu()[:, None]
         return (losses * counted.to(losses.device)).sum(dim=1).mean()
 
 
-def pad(labels: Tensor, lengths: Tensor) -> Tensor:
+def pad_labels(labels: Tensor, lengths: Tensor) -> Tensor:
     """Labels one after another (sum of lengths,) -> (N, longest + 1), each followed by END to the end of
     its row.
     """

@@ -14,8 +14,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.winograd import Conv2d
-
 Widths = Tensor | None  # (N,) columns that are each picture's own; None when all are as wide as the batch
 
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -90,5 +88,5 @@ class Residual(nn.Module):
 def normed(inputs: int, outputs: int, kernel=3, stride=1, padding=None, groups: int = 1) -> list[nn.Module]:
     """A convolution without bias and its batch norm; padded to keep its size unless told otherwise."""
     padding = kernel // 2 if padding is None else padding
-    convolution = Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs)]

@@ -1,4 +1,4 @@
-"""A recogniser: rectifier, backbone, sequence and head. `build` joins those that a `Model` names."""
+"""A recogniser's network: rectifier, backbone, sequence and head. `build` joins those that a `Model` names."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ LARGEST = {
 
 
 class ModelError(UserError):
-    """A combination that cannot work, or a picture that cannot be read; the message says why."""
+    """A combination that cannot work, or an image that cannot be read; the message says why."""
 
 
-class Recogniser(nn.Module):
-    """Pictures (N, channels, height, W), values in -1..1 -> logits (T, N, classes)."""
+class Network(nn.Module):
+    """Images (N, channels, height, W), values in -1..1 -> logits (T, N, classes)."""
 
     def __init__(self, model: Model, classes: int, height: int, channels: int):
         super().__init__()
         self.model, self.classes, self.height, self.channels = model, classes, height, channels
         kind = BACKBONES[model.backbone]
-        self.rectifier = tps(model, height, channels) if model.rectifier == "tps" else None
+        self.rectifier = make_rectifier(model, height, channels) if model.rectifier == "tps" else None
         self.backbone = kind.make(channels)
         self.sequence = sequence(model.sequence, kind.features, model.hidden)
-        self.head = head(model, self.sequence.features, classes)
+        self.head = make_head(model, self.sequence.features, classes)
         first = self.backbone if self.rectifier is None else self.rectifier.localise
-        self.minimum_width = narrowest(first)  # px
+        self.minimum_width = narrowest_input(first)  # px
 
     def forward(
         self,
@@ -48,33 +48,33 @@ class Recogniser(nn.Module):
         widths: Tensor | None = None,
         targets: Tensor | None = None,
     ) -> Tensor:
-        """widths (N,): pixels that are each picture's own; nothing right of them changes its logits.
+        """widths (N,): pixels that are each image's own; nothing right of them changes its logits.
 
         targets (N, S) are for training an attention head (see heads.Attention).
         """
         return self.head(*self.features(images, widths), targets)
 
     def features(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """What the head reads: (T, N, features), and how many steps are each picture's own (host)."""
-        widths = self.checked(images, widths)
+        """What the head reads: (T, N, features), and how many time steps are each image's own (on the host)."""
+        widths = self.check_images(images, widths)
         columns = None if widths is None else widths.to(images.device)
-        if self.rectifier is not None:  # straightened pictures are all of one width
+        if self.rectifier is not None:  # straightened images are all of one width
             images, columns, widths = self.rectifier(images, columns), None, None
         maps = self.backbone(images, columns)[0]  # (N, F, H', T)
         steps = None if widths is None else self.time_steps(widths).long().cpu()
         columns = maps.mean(dim=2).permute(2, 0, 1)  # H' is 1 for VGG and ResNet at height 32
         return self.sequence(columns, steps), steps
 
-    def checked(self, images: Tensor, widths: Tensor | None) -> Tensor | None:
-        """The widths, or None when no picture is padded. ModelError: pictures that cannot be read."""
+    def check_images(self, images: Tensor, widths: Tensor | None) -> Tensor | None:
+        """The widths, or None when no image is padded. ModelError: images that cannot be read."""
         if images.shape[1:3] != (self.channels, self.height):
             raise ModelError(
-                f"pictures have {images.shape[1]} channels and are {images.shape[2]} px high; "
+                f"images have {images.shape[1]} channels and are {images.shape[2]} px high; "
                 f"this recogniser was made for {self.channels} and {self.height}"
             )
         narrowest = images.shape[-1] if widths is None else int(widths.min())
         if narrowest < self.minimum_width:
-            raise ModelError(f"a picture is {narrowest} px wide; {self.model.backbone} needs {self.minimum_width} px")
+            raise ModelError(f"an image is {narrowest} px wide; {self.model.backbone} needs {self.minimum_width} px")
         return None if narrowest == images.shape[-1] else widths
 
     def time_steps(self, widths):
@@ -86,7 +86,7 @@ class Recogniser(nn.Module):
     @property
     def last_layer(self) -> list[str]:
         """Names of the weights whose rows or columns are the characters of the alphabet."""
-        return [f"head.{name}" for name in self.head.spelling]
+        return [f"head.{name}" for name in self.head.class_parameters]
 
     def recur_in(self, dtype: torch.dtype | None):
         """Compute recurrent layers in `dtype` whatever autocast says; None follows autocast."""
@@ -96,16 +96,16 @@ class Recogniser(nn.Module):
 
     def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
         """As torch's; the names of the plain CRNN (models/crnn.py, meijieru's) are understood too."""
-        return super().load_state_dict(our_names(state_dict), strict, assign)
+        return super().load_state_dict(rename_crnn_weights(state_dict), strict, assign)
 
 
-def narrowest(part: Chain) -> int:
+def narrowest_input(part: Chain) -> int:
     """The least number of columns of which `part` leaves one."""
     return next(n for n in itertools.count(1) if part.size(n) > 0)
 
 
-def our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The plain CRNN's weights by a recogniser's names: its second linear layer is the head."""
+def rename_crnn_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The plain CRNN's weights by this network's names: its second linear layer is the head."""
     if not any(key.startswith("cnn.") for key in state):
         return state
     renamed = {key.replace("rnn.1.embedding.", "head.", 1): value for key, value in state.items()}
@@ -114,36 +114,38 @@ def our_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def tps(model: Model, height: int, channels: int) -> Rectifier:
+def make_rectifier(model: Model, height: int, channels: int) -> Rectifier:
     return Rectifier(channels, height, model.rectified_width, model.fiducials)
 
 
-def head(model: Model, features: int, classes: int) -> heads.CTC | heads.Attention:
+def make_head(model: Model, features: int, classes: int) -> heads.CTC | heads.Attention:
     if model.head == "ctc":
         return heads.CTC(features, classes, model.head_rank)
     return heads.Attention(features, model.hidden, classes, model.embedding, model.longest, model.teacher_forcing)
 
 
-def build(model: Model, classes: int = 37, height: int = 32, channels: int = 1) -> Recogniser:
-    """A recogniser for grey (1 channel) or RGB (3) pictures, initialised. Raises ModelError with the reason when
+def build(model: Model, classes: int = 37, height: int = 32, channels: int = 1) -> Network:
+    """A network for grey (1 channel) or RGB (3) images, initialised. Raises ModelError with the reason when
     the combination cannot work.
     """
-    refuse(model, classes, height, channels)
-    made = initialise(Recogniser(model, classes, height, channels))
+    check_model(model, classes, height, channels)
+    network = init_weights(Network(model, classes, height, channels))
     if model.pretrained:
-        load_imagenet(made.backbone, model.backbone, model.pretrained)
-    return made
+        load_imagenet(network.backbone, model.backbone, model.pretrained)
+    return network
 
 
-def refuse(model: Model, classes: int, height: int, channels: int) -> None:
+def check_model(model: Model, classes: int, height: int, channels: int) -> None:
     """Raises ModelError for the first thing that cannot work."""
-    every = itertools.chain(oddities(model, classes), objections(model, classes, height, channels))
+    every = itertools.chain(
+        invalid_settings(model, classes), unsupported_combinations(model, classes, height, channels)
+    )
     reason = next((reason for wrong, reason in every if wrong), None)
     if reason:
         raise ModelError(reason)
 
 
-def oddities(model: Model, classes: int):
+def invalid_settings(model: Model, classes: int):
     """(whether it is so, what to say) for settings that only a file from elsewhere can bring: no such part, or sizes
     that would take all memory before the weights are found not to fit.
     """
@@ -156,16 +158,16 @@ def oddities(model: Model, classes: int):
         yield value > most, f"{name} is at most {most:,}, not {value:,}"
 
 
-def objections(model: Model, classes: int, height: int, channels: int):
+def unsupported_combinations(model: Model, classes: int, height: int, channels: int):
     """(whether it is so, what to say) for everything that cannot work, the cheapest to find out first."""
     kind = BACKBONES[model.backbone]
     attends, straightens = model.head == "attention", model.rectifier == "tps"
     weighty = ", ".join(name for name, other in BACKBONES.items() if other.weights)
-    yield channels not in (1, 3), f"pictures have 1 (grey) or 3 (RGB) channels, not {channels}"
+    yield channels not in (1, 3), f"images have 1 (grey) or 3 (RGB) channels, not {channels}"
     yield classes < 2, f"{classes} classes leave no character beside class 0 (blank or end)"
     yield model.hidden < 1, f"hidden must be at least 1, not {model.hidden}"
     yield model.pretrained and not kind.weights, f"{model.backbone} has no ImageNet weights; {weighty} have"
-    yield model.pretrained and channels != 3, "ImageNet weights are for RGB pictures: set data.channels to 3"
+    yield model.pretrained and channels != 3, "ImageNet weights are for RGB images: set data.channels to 3"
     yield model.embedding and not attends, "embedding is a setting of the attention head, and the head is ctc"
     yield model.embedding < 0, f"embedding must be 0 (one-hot) or more, not {model.embedding}"
     yield model.head_rank < 0, f"head_rank must be 0 (none) or more, not {model.head_rank}"
@@ -181,7 +183,7 @@ def objections(model: Model, classes: int, height: int, channels: int):
     backbone = kind.make(channels)
     yield (
         backbone.size(height, HEIGHT) < 1,
-        f"{model.backbone} leaves nothing of pictures {height} px high; it is made for 32",
+        f"{model.backbone} leaves nothing of images {height} px high; it is made for 32",
     )
     yield (
         straightens and backbone.size(model.rectified_width) < 1,
@@ -189,37 +191,37 @@ def objections(model: Model, classes: int, height: int, channels: int):
     )
 
 
-def initialise(recogniser: Recogniser) -> Recogniser:
-    """He et al. 2015 for the convolutions; recurrent layers as `speak_up` says; other layers as torch has it."""
-    for module in recogniser.modules():
+def init_weights(network: Network) -> Network:
+    """He et al. 2015 for the convolutions; recurrent layers as `init_sequence` does; other layers as torch has it."""
+    for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    if len(recogniser.sequence):
-        speak_up(recogniser)
-    return recogniser
+    if len(network.sequence):
+        init_sequence(network)
+    return network
 
 
-def speak_up(recogniser: Recogniser) -> None:
-    """Start with features that differ from column to column, so that the head soon reads the picture.
+def init_sequence(network: Network) -> None:
+    """Start with features that differ from column to column, so that the head soon reads the image.
 
     Torch's own start shrinks the signal in each layer: at step 0 the logits of the paper's CRNN vary by 0.008 over the
-    columns and by 0.026 over the classes, whatever is in the picture; with this one by 0.16 and 0.21. CTC then stays on
-    its plateau of blanks, and attention learns to spell without looking (docs/recognisers.md). Xavier for a recurrent
+    columns and by 0.026 over the classes, whatever the image shows; with this one by 0.16 and 0.21. CTC then stays on
+    its plateau of blanks, and attention learns to spell without the image (docs/recognisers.md). Xavier for a recurrent
     layer's inputs, orthogonal for its states, forget gates open (Jozefowicz et al. 2015), He for linear layers.
     """
-    for module in [*recogniser.sequence.modules(), *recogniser.head.modules()]:
+    for module in [*network.sequence.modules(), *network.head.modules()]:
         if isinstance(module, nn.Linear):
             nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for name, weights in module.named_parameters():
-                start_gates(name, weights.detach(), len(weights) // module.hidden_size)
+                init_gates(name, weights.detach(), len(weights) // module.hidden_size)
 
 
-def start_gates(name: str, weights: Tensor, number: int) -> None:
+def init_gates(name: str, weights: Tensor, number: int) -> None:
     """One of an LSTM's weights or biases (4 gates: input, forget, cell, output) or of a GRU's (3)."""
     gates = weights.chunk(number)
     if name.startswith("bias"):
@@ -232,5 +234,5 @@ def start_gates(name: str, weights: Tensor, number: int) -> None:
         start(gate)
 
 
-def parameters(network: nn.Module) -> int:
+def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from torch import nn
 
 from models.network.masked import Chain
-from models.network.winograd import Conv2d
 
 CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 FEATURES = CHANNELS[-1]
@@ -37,7 +36,7 @@ def vgg(
         if ranks[i]:
             layers[f"conv{i}"] = separated(inputs, outputs, kernel, padding, ranks[i])
         else:
-            layers[f"conv{i}"] = Conv2d(inputs, outputs, kernel, padding=padding)
+            layers[f"conv{i}"] = nn.Conv2d(inputs, outputs, kernel, padding=padding)
         if i in normed:
             layers[f"batchnorm{i}"] = nn.BatchNorm2d(outputs)
         if i in pools:  # max commutes with ReLU, and pooling first leaves ReLU a quarter of the work

@@ -1,18 +1,17 @@
-"""What training and testing share: opening a run, from picture batch to logits, and the sections of its record."""
+"""Where a program runs: its device, its place among the ranks, its options; and what it makes of them."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from bench.errors import plain
+from bench.errors import UserError, plain
 from bench.files import say
 from bench.machine.device import Device
 from bench.machine.discovery import best
@@ -21,127 +20,164 @@ from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
 from models.data.formats import Reading, has_splits
-from models.data.prefetch import Ahead
+from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
+from models.data.sampler import BucketSampler, EpochSampler
 from models.data.synthetic import Synthetic
-from models.dataset import Batch, EpochSampler, Shape, WordDataset, loader, open_dataset
-from models.decoding.decoder import GREEDY, Method
-from models.network.network import Recogniser, build
-from models.run.options import Common, Infer, dataset_root
+from models.dataset import Batch, Shape, Unfit, WordDataset, make_loader, open_dataset
+from models.network.network import Network, build
+from models.network.winograd import use_winograd
+from models.run.options import Common, Data, dataset_root
+
+UNLIMITED = 1 << 16  # time steps: an attention head writes a text of any length
 
 
-@dataclass
-class Session:
-    """An open run: its options, its device, its place among the ranks."""
+@dataclass(frozen=True)
+class Context:
+    """What every part of a run may need to know. Nothing changes it."""
 
-    options: Common
     device: Device
     world: World
-    charset: Charset
-    opened_s: float = field(default_factory=time.perf_counter)
-    instruments: object = None  # models.run.measure.Instruments, once they are started
-    engine: str = "eager"  # what computes the network, a row of models/engines/table.py
-
-    @classmethod
-    def open(cls, options: Common) -> Session:
-        opened_s = time.perf_counter()
-        world = World.here()
-        device = Device.open(options.device or best(), options.precision, world.local_rank)
-        world.join(device)
-        seed(options.seed + world.rank)
-        choose_kernels(device, options)
-        return cls(options, device, world, Charset.named(options.data.charset), opened_s)
-
-    def dataset(self, split: str, targets: bool = True) -> WordDataset:
-        """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
-        if self.options.input == "synthetic":
-            return WordDataset(Synthetic(self.shape, self.charset), self.shape, self.charset)
-        foreign = "drop" if targets else "strip"
-        root = dataset_root(self.options)
-        data = open_dataset(root, split, self.shape, self.charset, foreign=foreign)
-        data.tolerance.share = self.options.tolerate
-        data.is_whole = not has_splits(root, Reading(), split)
-        if data.is_whole and split != "train":
-            self.say(f"  warning: {said_of_whole(root, split)}")
-        return data
-
-    @property
-    def shape(self) -> Shape:
-        data = self.options.data
-        return Shape(data.height, data.width, data.channels, data.keep_ratio)
-
-    def meter(self, warmup_steps: int) -> Meter:
-        return Meter(self.device.synchronize, warmup_steps, event=self.device.event_maker())
-
-    def network(self) -> Recogniser:
-        """A freshly initialised recogniser on the device; the same on every rank."""
-        options = self.options
-        torch.manual_seed(options.seed)
-        network = build(options.model, self.charset.classes, options.data.height, options.data.channels)
-        torch.manual_seed(options.seed + self.world.rank)
-        network.recur_in(self.device.recurrent_dtype)
-        return network.to(self.device.torch, memory_format=torch.channels_last)
-
-    @cached_property
-    def method(self) -> Method:
-        """How logits become texts; in training greedily. Raises UserError when the options contradict each other."""
-        options = self.options
-        if not isinstance(options, Infer):
-            return GREEDY
-        return Method.asked(options.model, self.charset, options.decode, options.beam, options.lexicon)
-
-    def batches(self, dataset: WordDataset, sampler: EpochSampler) -> Iterable[Batch]:
-        """Batches in the sampler's order, those of a card made while it works: by workers, else by a thread."""
-        if self.options.input == "resident":
-            made = ResidentLoader(dataset, sampler, self.device.torch)
-            return made if self.device.kind.type == "cpu" else Ahead(made)
-        return loader(dataset, sampler, self.workers, self.device.kind.type)
-
-    @property
-    def workers(self) -> int:
-        """Loader processes: none on a CPU, whose cores compute; 4 a card elsewhere."""
-        if self.options.workers >= 0:
-            return self.options.workers
-        return 0 if self.device.kind.type == "cpu" else 4
-
-    def run_name(self, task: str, epochs: int | None = None, steps: int | None = None) -> RunName:
-        """The name of what really runs, whatever the script was called."""
-        return RunName(
-            model=self.options.recipe.upper(),
-            task=task,
-            precision=self.options.precision,
-            device=self.device.kind.name,
-            cards=self.world.size,
-            epochs=epochs,
-            steps=steps,
-        )
-
-    def say(self, *words) -> None:
-        if self.world.leads:
-            say(*map(plain, words))
+    options: Common
+    say: Callable[..., None]  # prints on the leading rank
+    started_s: float  # clock time at which the program began
 
 
-def choose_kernels(device: Device, options: Common) -> None:
-    """Let cuDNN try its convolutions and keep the fastest, where pictures of one width let it do so only once."""
+@contextmanager
+def open_context(options: Common) -> Iterator[Context]:
+    """Open the device, join the other ranks, seed the generators; leave the ranks at the end."""
+    started_s = time.perf_counter()
+    world = World.here()
+    device = Device.open(options.device or best(), options.precision, world.local_rank)
+    world.join(device)
+    try:
+        set_seed(options.seed + world.rank)
+        choose_convolutions(device, options)
+        yield Context(device, world, options, say_if_leading(world), started_s)
+    finally:
+        world.leave()
+
+
+def say_if_leading(world: World) -> Callable[..., None]:
+    """A `say` that prints on the leading rank alone, with control characters taken out."""
+    return lambda *words: say(*map(plain, words)) if world.leads else None
+
+
+def set_seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def choose_convolutions(device: Device, options: Common) -> None:
+    """Let cuDNN try its convolutions and keep the fastest, where images of one width let it do so only once."""
     if device.kind.type == "cuda":
         torch.backends.cudnn.benchmark = not options.data.keep_ratio
         device.switches["cudnn_benchmark"] = torch.backends.cudnn.benchmark
 
 
-def said_of_whole(root: str, split: str) -> str:
-    return (
-        f"{root} has no {split} split of its own: {split} is all of it, any pictures trained on among them; "
-        "split it with `python -m models.prepare --ratio`"
+def make_shape(data: Data) -> Shape:
+    """The shape of images that a recipe's `data` section describes."""
+    return Shape(data.height, data.width, data.channels, data.keep_ratio)
+
+
+def make_dataset(context: Context, charset: Charset, split: str, targets: bool = True) -> WordDataset:
+    """A split of --dataset in the recipe's shape. Without `targets` for reading only: every label counts as it is."""
+    options, shape = context.options, make_shape(context.options.data)
+    if options.input == "synthetic":
+        return WordDataset(Synthetic(shape, charset), shape, charset)
+    root = dataset_root(options)
+    dataset = open_dataset(root, split, shape, charset, foreign="drop" if targets else "strip")
+    dataset.tolerance.share = options.tolerate
+    dataset.is_whole = not has_splits(root, Reading(), split)
+    if dataset.is_whole and split != "train":
+        context.say(
+            f"  warning: {root} has no {split} split of its own: {split} is all of it, any images trained on included; "
+            "split it with `python -m models.prepare --ratio`"
+        )
+    return dataset
+
+
+def make_network(context: Context, charset: Charset) -> Network:
+    """A freshly initialised network on the device; the same on every rank."""
+    options, device = context.options, context.device
+    torch.manual_seed(options.seed)
+    network = build(options.model, charset.classes, options.data.height, options.data.channels)
+    torch.manual_seed(options.seed + context.world.rank)
+    if options.kernels == "winograd":
+        check_kernels(options, device)
+        use_winograd(network)
+    network.recur_in(device.recurrent_dtype)
+    return network.to(device.torch, memory_format=torch.channels_last)
+
+
+def check_kernels(options: Common, device: Device) -> None:
+    """Raises UserError where a run with --kernels winograd would compute its convolutions otherwise."""
+    needed = {
+        "--precision": (options.precision, "FP32"),
+        "--device": (device.kind.name, "CPU"),
+        "--compile": (getattr(options, "compile", False), False),
+        "--engine": (getattr(options, "engine", "eager"), "eager"),
+    }
+    for name, (value, only) in needed.items():
+        if value != only:
+            raise UserError(f"--kernels winograd needs {name} {only}, not {value}: others use the vendor's")
+
+
+def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, Unfit]:
+    """The training split without labels that the head cannot learn, and those labels."""
+    dataset = make_dataset(context, charset, "train")
+    if network.model.head == "attention":
+        unfit = dataset.unfit(UNLIMITED)
+    else:
+        unfit = dataset.unfit(network.time_steps(dataset.widths() if dataset.shape.keep_ratio else dataset.shape.width))
+    return (dataset.without(unfit) if len(unfit) else dataset), unfit
+
+
+def make_train_sampler(context: Context, dataset: WordDataset) -> EpochSampler:
+    """Every sample once an epoch; with kept ratios in batches of similar widths, so that little of them is padding."""
+    options, rank, ranks = context.options, context.world.rank, context.world.size
+    if dataset.shape.keep_ratio:
+        return BucketSampler(dataset.widths(), options.batch_size, options.seed, rank=rank, world=ranks)
+    return EpochSampler(len(dataset), options.batch_size, options.seed, rank=rank, world=ranks)
+
+
+def make_batches(context: Context, dataset: WordDataset, sampler: EpochSampler) -> Iterable[Batch]:
+    """Batches in the sampler's order, prepared while a card computes: by worker processes, else by a thread."""
+    device = context.device
+    if context.options.input == "resident":
+        resident = ResidentLoader(dataset, sampler, device.torch)
+        return resident if device.kind.type == "cpu" else Prefetcher(resident)
+    return make_loader(dataset, sampler, count_workers(context), device.kind.type)
+
+
+def make_test_batches(context: Context, dataset: WordDataset) -> Iterable[Batch]:
+    """This rank's share of the split, in order; may be iterated again."""
+    world, size = context.world, context.options.batch_size
+    return make_batches(
+        context, dataset, EpochSampler(len(dataset), size, rank=world.rank, world=world.size, shuffle=False)
     )
 
 
-def seed(number: int) -> None:
-    random.seed(number)
-    np.random.seed(number % 2**32)
-    torch.manual_seed(number)
+def make_meter(device: Device, warmup_steps: int) -> Meter:
+    return Meter(device.synchronize, warmup_steps, event=device.event_maker())
 
 
-def normalised(images: Tensor, device: torch.device) -> Tensor:
-    """uint8 (N, C, H, W) on the host -> float in -1..1 on the device: (x / 255 - 0.5) / 0.5."""
-    images = images.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
-    return images.contiguous(memory_format=torch.channels_last)
+def count_workers(context: Context) -> int:
+    """Loader processes: none on a CPU, whose cores compute; 4 per card elsewhere."""
+    if context.options.workers >= 0:
+        return context.options.workers
+    return 0 if context.device.kind.type == "cpu" else 4
+
+
+def make_run_name(context: Context, task: str, epochs: int | None = None, steps: int | None = None) -> RunName:
+    """The name of what really runs, whichever script started it."""
+    return RunName(
+        model=context.options.recipe.upper(),
+        task=task,
+        precision=context.options.precision,
+        device=context.device.kind.name,
+        cards=context.world.size,
+        epochs=epochs,
+        steps=steps,
+    )

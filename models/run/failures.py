@@ -1,4 +1,4 @@
-"""What a failure means: the status of the record that it leaves, and the line that a person reads."""
+"""What a failure means: the status of its record, and the line that the user reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.errors import UserError
 from bench.machine.processes import OUT_OF_MEMORY
 from models.run.signals import Interrupted
 
-# What torch says of the processes of a loader, the status it makes, and what it means.
+# torch's messages about loader processes, the status of such a failure, and what it means.
 WORKER = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) "
 LOADER = (
     (
@@ -34,44 +34,46 @@ LOADER = (
 )
 
 
-def of_loader(failure: BaseException) -> tuple[str, str] | None:
-    """(status, meaning) of what happened to a loader's process."""
+def loader_failure(failure: BaseException) -> tuple[str, str] | None:
+    """(status, meaning) of a failure of a loader's process."""
     for pattern, status, meaning in LOADER:
         if found := re.search(pattern, str(failure)):
             return status, meaning.format(*found.groups())
     return None
 
 
-def verdict(failure: BaseException) -> str | None:
-    """The status of a run that ended in this exception; None: a refusal, which leaves no record."""
+def failure_status(failure: BaseException) -> str | None:
+    """The status of a run that ended in this exception; None: a mistake of the user, which leaves no record."""
     if isinstance(failure, UserError):
         return failure.status
-    if lost := of_loader(failure):
+    if lost := loader_failure(failure):
         return lost[0]
-    if out_of_memory(failure):
+    if is_out_of_memory(failure):
         return "oom"
     return "interrupted" if isinstance(failure, KeyboardInterrupt | Interrupted) else "crash"
 
 
-def out_of_memory(failure: BaseException) -> bool:
+def is_out_of_memory(failure: BaseException) -> bool:
     return isinstance(failure, MemoryError) or any(words in str(failure).lower() for words in OUT_OF_MEMORY)
 
 
-def one_line(failure: BaseException, batch: int, trial: Callable[[int], object] | None, free: Callable) -> str | None:
-    """What a person is told in place of a traceback; None: the traceback is the best there is."""
+def failure_message(
+    failure: BaseException, batch: int, trial: Callable[[int], object] | None, free: Callable
+) -> str | None:
+    """One line for the user in place of a traceback; None: the traceback is the best there is."""
     if isinstance(failure, UserError):
         return None
-    if lost := of_loader(failure):
+    if lost := loader_failure(failure):
         return lost[1]
-    if not out_of_memory(failure):
+    if not is_out_of_memory(failure):
         return None
     traceback.clear_frames(failure.__traceback__)  # they hold what did not fit
-    fits = trial and largest_that_fits(trial, batch, free)
+    fits = trial and largest_fitting_batch(trial, batch, free)
     tried = f"--batch-size {fits} fits, as a trial has just shown" if fits else "not even a batch of 1 fits"
     return f"out of memory with --batch-size {batch}: " + (tried if trial else "try half of it")
 
 
-def largest_that_fits(trial: Callable[[int], object], batch: int, free: Callable[[], object]) -> int:
+def largest_fitting_batch(trial: Callable[[int], object], batch: int, free: Callable[[], object]) -> int:
     """The first of a half, a quarter, ... of a batch whose trial does not run out of memory; 0: none does."""
     while batch := batch // 2:
         gc.collect()
@@ -79,7 +81,7 @@ def largest_that_fits(trial: Callable[[int], object], batch: int, free: Callable
         try:
             trial(batch)
         except (RuntimeError, MemoryError) as failure:
-            if not out_of_memory(failure):
+            if not is_out_of_memory(failure):
                 raise
             traceback.clear_frames(failure.__traceback__)
         else:

@@ -73,6 +73,8 @@ class Common:
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
+    kernels: Literal["vendor", "winograd"] = "vendor"
+    """Of convolutions: torch's own, or Winograd's filtering for large 3 x 3 ones (FP32 on a CPU)"""
     batch_size: Annotated[int, Bounds(1, 1 << 20)] = 32
     """Per card"""
     workers: Annotated[int, Bounds(-1, 1024)] = -1

@@ -1,9 +1,10 @@
-"""Ending a run when somebody asks: SIGTERM of a scheduler or of torchrun, SIGINT (Ctrl-C) of a person."""
+"""Ending a run on request: SIGTERM of a scheduler or of torchrun, SIGINT (Ctrl-C) of a person."""
 
 from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -11,23 +12,23 @@ SAME_S = 3  # a terminal or scheduler signals every process, and torchrun passes
 
 
 class Interrupted(SystemExit):
-    """Somebody asked the run to end. Its code is what a shell says of a process that a signal ended: 143 or 130."""
+    """A run ended by a signal. Its exit code is what a shell gives a process that a signal ended: 143 or 130."""
 
     def __init__(self, number: int, after: str = ""):
         super().__init__(128 + number)
-        self.said = f"stopped by {signal.Signals(number).name}{after}"
+        self.message = f"stopped by {signal.Signals(number).name}{after}"
 
     def __str__(self) -> str:
-        return self.said
+        return self.message
 
 
-def interrupt(number: int, _) -> None:
+def raise_interrupted(number: int, _: object) -> None:
     raise Interrupted(number)
 
 
 @contextmanager
-def handled(handler):
-    """`handler` for both signals, the ones before it afterwards."""
+def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """`handler` for both signals inside, the previous ones afterwards."""
     before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
@@ -36,26 +37,26 @@ def handled(handler):
             signal.signal(number, old)
 
 
-class Asked:
+class StopRequest:
     """Notes the first signal, for the loop to look at; a second one, some seconds later, ends the run at once."""
 
-    def __init__(self, clock=time.monotonic):
-        self.number = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.signal = 0
         self.waits = True
         self.clock, self.since = clock, 0.0
 
-    def __call__(self, number: int, _) -> None:
-        again = self.number and self.clock() - self.since > SAME_S
+    def __call__(self, number: int, _: object) -> None:
+        again = self.signal and self.clock() - self.since > SAME_S
         if again or not self.waits:
             raise Interrupted(number)
-        if not self.number:
-            self.number, self.since = number, self.clock()
+        if not self.signal:
+            self.signal, self.since = number, self.clock()
 
     @contextmanager
-    def at_once(self):
-        """Inside, nothing is lost by ending in the middle."""
+    def immediate(self) -> Iterator[None]:
+        """Inside, the first signal ends the run: nothing is lost by ending in the middle."""
         self.waits = False
-        if self.number:
-            raise Interrupted(self.number)
+        if self.signal:
+            raise Interrupted(self.signal)
         yield
         self.waits = True

@@ -50,9 +50,9 @@ class Score:
 
 def score(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> Score:
     """Compare readings with truths, pair by pair. ValueError: their numbers differ, or an unknown mode."""
-    fold = folding(mode)
+    fold = make_fold(mode)
     if len(truths) != len(texts):
-        raise ValueError(f"{len(truths)} truths but {len(texts)} texts: each picture needs one of both")
+        raise ValueError(f"{len(truths)} truths but {len(texts)} texts: each image needs one of each")
     pairs = [(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
     edits = [Levenshtein.distance(*pair) for pair in pairs]
     matched = {name: equals(truths, texts, other) for name, other in MODES.items()}
@@ -60,17 +60,17 @@ def score(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric
         n=len(pairs),
         mode=mode,
         correct=sum(matched[mode]),
-        word_accuracy=mean(matched[mode]),
-        exact_accuracy=mean(matched["exact"]),
-        ignore_case_accuracy=mean(matched["ignore_case"]),
-        one_minus_ned=mean(1 - over(d, max(map(len, pair))) for d, pair in zip(edits, pairs, strict=True)),
+        word_accuracy=mean_or_nan(matched[mode]),
+        exact_accuracy=mean_or_nan(matched["exact"]),
+        ignore_case_accuracy=mean_or_nan(matched["ignore_case"]),
+        one_minus_ned=mean_or_nan(1 - over(d, max(map(len, pair))) for d, pair in zip(edits, pairs, strict=True)),
         cer=over(sum(edits), sum(len(truth) for truth, _ in pairs)) if pairs else math.nan,
-        character_precision=mean(in_place(*pair) for pair in pairs),
-        sequence_distance=mean(over(d, len(truth)) for d, (truth, _) in zip(edits, pairs, strict=True)),
+        character_precision=mean_or_nan(in_place(*pair) for pair in pairs),
+        sequence_distance=mean_or_nan(over(d, len(truth)) for d, (truth, _) in zip(edits, pairs, strict=True)),
     )
 
 
-def folding(mode: str) -> Callable[[str], str]:
+def make_fold(mode: str) -> Callable[[str], str]:
     if mode not in MODES:
         raise ValueError(f"no comparison is called {mode!r}; there are {', '.join(MODES)}")
     return MODES[mode]
@@ -80,7 +80,7 @@ def equals(truths: Iterable[str], texts: Iterable[str], fold: Callable[[str], st
     return [fold(truth) == fold(text) for truth, text in zip(truths, texts, strict=True)]
 
 
-def mean(values: Iterable[float]) -> float:
+def mean_or_nan(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values) if values else math.nan
 
@@ -97,7 +97,7 @@ def in_place(truth: str, text: str) -> float:
 
 
 def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 % by default: inside 0..1, and sound for few pictures too."""
+    """Wilson's score interval of a share, 95 % by default: inside 0..1, and sound for few images too."""
     if n == 0:
         return 0.0, 1.0
     share, spread = correct / n, z * z / n
@@ -109,7 +109,7 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 def breakdown(
     groups: Sequence[Hashable], truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric"
 ) -> dict[Hashable, Score]:
-    """A score for each group (a set's name, a kind of picture), in the order in which groups first appear."""
+    """A score for each group (a set's name, a kind of image), in the order in which groups first appear."""
     members: dict[Hashable, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
@@ -118,13 +118,13 @@ def breakdown(
 
 def by_length(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> dict[int, Score]:
     """A score for each length of truth (as the mode counts characters), shortest first."""
-    fold = folding(mode)
+    fold = make_fold(mode)
     return dict(sorted(breakdown([len(fold(truth)) for truth in truths], truths, texts, mode).items()))
 
 
 def confusions(truths: Sequence[str], texts: Sequence[str], mode: str = "exact") -> Counter[tuple[str, str]]:
     """How often (written, read) were confused; '' is read for a lost, written for an invented one."""
-    fold, found = folding(mode), Counter()
+    fold, found = make_fold(mode), Counter()
     for truth, text in zip(truths, texts, strict=True):
         truth, text = fold(truth), fold(text)
         for kind, i, j in Levenshtein.editops(truth, text).as_list():
@@ -136,6 +136,6 @@ def worst(
     truths: Sequence[str], texts: Sequence[str], confidences: Sequence[float], mode: str = "alphanumeric"
 ) -> list[int]:
     """Indices of the wrong readings: most edits first, among equals the most confident mistake first."""
-    fold = folding(mode)
+    fold = make_fold(mode)
     edits = [Levenshtein.distance(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
     return sorted((i for i, d in enumerate(edits) if d), key=lambda i: (-edits[i], -confidences[i]))

@@ -1,4 +1,4 @@
-"""A page of the worst mistakes with their pictures: one HTML file that needs nothing else, and no script.
+"""A page of the worst mistakes with their images: one HTML file that needs nothing else, and no script.
 
 jinja2 escapes everything that labels, readings and file names say; the page itself forbids the network.
 """
@@ -18,9 +18,10 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.errors import plain, printable
 from models.dataset import WordDataset
-from models.scoring.evaluate import Read
+from models.run.context import Context
+from models.scoring.evaluate import Prediction
 from models.scoring.metrics import worst
-from models.scoring.protocol import COLUMNS, percent, rows
+from models.scoring.protocol import COLUMNS, accuracy_rows, accuracy_table, format_percent
 
 SHOWN = 200  # cards on a page: about half a megabyte
 
@@ -29,7 +30,7 @@ Piece = tuple[str, bool]  # some characters, and whether they are a mistake
 
 @dataclass(frozen=True)
 class Card:
-    """One misread picture: a PNG in base64, both texts in pieces, where it is."""
+    """One misread image: a PNG in base64, both texts in pieces, where it is."""
 
     png: str
     truth: list[Piece]
@@ -38,12 +39,30 @@ class Card:
     where: str
 
 
-def page(run: str, accuracy: dict, reads: Sequence[Read], data: WordDataset, shown: int = SHOWN) -> str:
-    """The page as text. `accuracy` is the record's section; `reads` are all readings of `data`."""
+def report_accuracy(
+    context: Context,
+    run: str,
+    accuracy: dict,
+    predictions: Sequence[Prediction],
+    data: WordDataset,
+    path: Path | None,
+) -> None:
+    """Print how well each set was read and, with a path (--mistakes), write the page there."""
+    context.say(accuracy_table(accuracy))
+    if path and context.world.leads:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(mistakes_page(run, accuracy, predictions, data), encoding="utf8")
+        context.say(f"mistakes: {path}")
+
+
+def mistakes_page(
+    run: str, accuracy: dict, predictions: Sequence[Prediction], data: WordDataset, shown: int = SHOWN
+) -> str:
+    """The page as text. `accuracy` is the record's section; `predictions` are those of all of `data`."""
     wrong = worst(
-        [one.truth for one in reads],
-        [one.text for one in reads],
-        [one.confidence for one in reads],
+        [one.truth for one in predictions],
+        [one.text for one in predictions],
+        [one.confidence for one in predictions],
         accuracy["mode"],
     )
     environment = Environment(
@@ -58,19 +77,19 @@ def page(run: str, accuracy: dict, reads: Sequence[Read], data: WordDataset, sho
         accuracy=accuracy,
         wrong=len(wrong),
         columns=list(COLUMNS),
-        rows=rows(accuracy),
-        cards=[card(reads[i], data, accuracy["mode"]) for i in wrong[:shown]],
-        percent=percent,
-        marked=marked,
+        rows=accuracy_rows(accuracy),
+        cards=[make_card(predictions[i], data, accuracy["mode"]) for i in wrong[:shown]],
+        percent=format_percent,
+        marked=mark_mistakes,
     )
 
 
-def card(read: Read, data: WordDataset, mode: str) -> Card:
-    truth, text = differences(read.truth, read.text, mode)
-    return Card(picture(data, read.number), truth, text, read.confidence, data.source.where(read.number))
+def make_card(read: Prediction, data: WordDataset, mode: str) -> Card:
+    truth, text = align_pieces(read.truth, read.text, mode)
+    return Card(encode_image(data, read.number), truth, text, read.confidence, data.source.where(read.number))
 
 
-def picture(data: WordDataset, number: int) -> str:
+def encode_image(data: WordDataset, number: int) -> str:
     """The sample as the network sees it, without its padding, as a PNG in base64."""
     batch = data[number]
     pixels = batch.images[0, :, :, : int(batch.widths[0])].permute(1, 2, 0).numpy()
@@ -79,7 +98,7 @@ def picture(data: WordDataset, number: int) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def differences(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Piece]]:
+def align_pieces(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Piece]]:
     """Both texts in pieces: what they share, and what only one of them has. Case counts in the exact mode alone."""
     theirs, ours = [], []
     fold = str if mode == "exact" else str.lower
@@ -90,7 +109,7 @@ def differences(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Pie
     return [piece for piece in theirs if piece[0]], [piece for piece in ours if piece[0]]
 
 
-def marked(pieces: list[Piece]) -> Markup:
+def mark_mistakes(pieces: list[Piece]) -> Markup:
     """Escaped text, its mistakes in <mark>."""
     shown = [(plain(some), wrong) for some, wrong in pieces]
     return Markup("").join(Markup("<mark>{}</mark>").format(some) if wrong else escape(some) for some, wrong in shown)

@@ -9,23 +9,25 @@ from dataclasses import asdict
 from tabulate import tabulate
 
 from models.data.source import Source
-from models.scoring.evaluate import Read
+from models.scoring.evaluate import Prediction
 from models.scoring.metrics import Score, breakdown, by_length, confusions, score
-from models.scoring.sets import names_of, sets_of
+from models.scoring.sets import set_indices, set_names
 
 CONFUSIONS = 30  # pairs kept, the commonest
 
 
-def accuracy_section(reads: Sequence[Read], source: Source, split: str, method: str, mode: str) -> dict:
-    """The record's accuracy. Over several sets the whole is their mean, each set weighing as many as it has words."""
-    truths, texts = [one.truth for one in reads], [one.text for one in reads]
+def accuracy_section(predictions: Sequence[Prediction], source: Source, split: str, method: str, mode: str) -> dict:
+    """The record's accuracy. Over several sets the whole is their mean, each set weighted by its number of words."""
+    truths, texts = [one.truth for one in predictions], [one.text for one in predictions]
     whole = score(truths, texts, mode)
     return {
         "split": split,
         "method": method,
-        **row(whole),
-        "sets": set_rows(reads, source, mode),
-        "by_length": [{"length": length, **short(part)} for length, part in by_length(truths, texts, mode).items()],
+        **score_fields(whole),
+        "sets": set_rows(predictions, source, mode),
+        "by_length": [
+            {"length": length, **accuracy_fields(part)} for length, part in by_length(truths, texts, mode).items()
+        ],
         "confusions": [
             {"written": written, "read": read, "count": count}
             for (written, read), count in confusions(truths, texts, mode).most_common(CONFUSIONS)
@@ -33,22 +35,22 @@ def accuracy_section(reads: Sequence[Read], source: Source, split: str, method: 
     }
 
 
-def set_rows(reads: Sequence[Read], source: Source, mode: str) -> list[dict]:
-    """A row for each set, one of which nothing could be read included."""
-    places = sets_of(source, [one.number for one in reads]).tolist()
-    found = breakdown(places, [one.truth for one in reads], [one.text for one in reads], mode)
+def set_rows(predictions: Sequence[Prediction], source: Source, mode: str) -> list[dict]:
+    """A row for each set, also for one of which nothing could be read."""
+    places = set_indices(source, [one.number for one in predictions]).tolist()
+    found = breakdown(places, [one.truth for one in predictions], [one.text for one in predictions], mode)
     nothing = score([], [], mode)
-    return [{"name": name, **row(found.get(place, nothing))} for place, name in enumerate(names_of(source))]
+    return [{"name": name, **score_fields(found.get(place, nothing))} for place, name in enumerate(set_names(source))]
 
 
-def row(part: Score) -> dict:
-    """A score as JSON has it: what nobody could measure is null."""
+def score_fields(part: Score) -> dict:
+    """A score as JSON has it: what could not be measured is null."""
     low, high = part.interval
     fields = {**asdict(part), "word_accuracy_low": low, "word_accuracy_high": high}
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in fields.items()}
 
 
-def short(part: Score) -> dict:
+def accuracy_fields(part: Score) -> dict:
     low, high = part.interval
     return {
         "n": part.n,
@@ -61,17 +63,17 @@ def short(part: Score) -> dict:
 
 COLUMNS = {
     "n": lambda r: f"{r['n']:,}",
-    "words read %": lambda r: percent(r["word_accuracy"]),
-    "95 % between": lambda r: f"{percent(r['word_accuracy_low'])} and {percent(r['word_accuracy_high'])}",
-    "exact %": lambda r: percent(r["exact_accuracy"]),
+    "words read %": lambda r: format_percent(r["word_accuracy"]),
+    "95 % between": lambda r: f"{format_percent(r['word_accuracy_low'])} and {format_percent(r['word_accuracy_high'])}",
+    "exact %": lambda r: format_percent(r["exact_accuracy"]),
     "1-NED": lambda r: decimal(r["one_minus_ned"]),
     "CER": lambda r: decimal(r["cer"]),
-    "characters %": lambda r: percent(r["character_precision"]),
+    "characters %": lambda r: format_percent(r["character_precision"]),
     "distance": lambda r: decimal(r["sequence_distance"]),
 }
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2%}".rstrip("%")
 
 
@@ -79,15 +81,15 @@ def decimal(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def rows(accuracy: dict) -> list[tuple[str, list[str]]]:
-    """Name and cells of each set and, when there are several, of all, each set weighing as many as it has words."""
+def accuracy_rows(accuracy: dict) -> list[tuple[str, list[str]]]:
+    """Name and cells of each set and, when there are several, of all, each set weighted by its number of words."""
     named = [(one["name"], one) for one in accuracy["sets"]]
     if len(named) > 1:
         named.append(("weighted mean", accuracy))
     return [(name, [show(one) for show in COLUMNS.values()]) for name, one in named]
 
 
-def table(accuracy: dict) -> str:
+def accuracy_table(accuracy: dict) -> str:
     aligned = ["left", *["right"] * len(COLUMNS)]
-    cells = [[name, *shown] for name, shown in rows(accuracy)]
+    cells = [[name, *shown] for name, shown in accuracy_rows(accuracy)]
     return tabulate(cells, ["set", *COLUMNS], colalign=aligned, disable_numparse=True)

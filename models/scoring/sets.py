@@ -8,33 +8,33 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import UserError
+from models.data.charset import Charset
 from models.data.combined import Mix
 from models.data.formats import Reading, has_splits, open_source
 from models.data.source import Source
-from models.dataset import WordDataset, refuse_rubbish
-from models.run.context import Session
+from models.dataset import Shape, WordDataset, refuse_rubbish
 
 
-def open_sets(session: Session, places: Sequence[str], split: str) -> WordDataset:
-    """All sets in a row. A place is a path, or NAME=PATH; without a name a set is called as its file or folder.
+def open_sets(paths: Sequence[str], split: str, shape: Shape, charset: Charset) -> WordDataset:
+    """All sets in a row. Each is a path, or NAME=PATH; without a name a set is called as its file or folder.
 
     Raises UserError: two sets of one name, or a path that holds no data set.
     """
-    named = [called(place) for place in places]
+    named = [parse_set(path) for path in paths]
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
     sources = [open_set(name, path, split) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
-    data = WordDataset(source, session.shape, session.charset, foreign="strip")
+    data = WordDataset(source, shape, charset, foreign="strip")
     data.is_whole = not all(has_splits(path, Reading(), split) for _, path in named)
     return data
 
 
-def called(place: str) -> tuple[str, str]:
+def parse_set(option: str) -> tuple[str, str]:
     """'IIIT5k=data/iiit' -> its two halves; 'data/iiit/' is called iiit. A path that exists may hold a '='."""
-    name, equals, path = place.partition("=")
-    return (name, path) if equals and not Path(place).exists() else (Path(place).name, place)
+    name, equals, path = option.partition("=")
+    return (name, path) if equals and not Path(option).exists() else (Path(option).name, option)
 
 
 def open_set(name: str, path: str, split: str) -> Source:
@@ -44,12 +44,12 @@ def open_set(name: str, path: str, split: str) -> Source:
     return source
 
 
-def names_of(source: Source) -> list[str]:
+def set_names(source: Source) -> list[str]:
     """The sets that a source is made of: one, unless it is a mix or a folder of several LMDBs."""
     return [part.name for part in source.sources] if isinstance(source, Mix) else [source.name]
 
 
-def sets_of(source: Source, numbers: Sequence[int]) -> np.ndarray:
-    """Place in `names_of` of the set that each sample (N,) belongs to."""
+def set_indices(source: Source, numbers: Sequence[int]) -> np.ndarray:
+    """Index in `set_names` of the set that each sample (N,) belongs to."""
     ends = source.ends if isinstance(source, Mix) else [len(source)]
     return np.searchsorted(ends, numbers, side="right")

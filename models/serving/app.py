@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
-from models.data.source import UnreadableError
+from models.data.files import UnreadableError
 from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
@@ -61,7 +61,7 @@ class Service:
     def __post_init__(self):
         self.reader.most_pixels = int(self.limits.megapixels * 1e6)
         self.metrics = Metrics(lambda: self.batcher.waiting)
-        size = self.reader.session.options.batch_size
+        size = self.reader.batch_size
         self.batcher: Batcher[Asked, Reading] = Batcher(
             self.read, size, self.limits.waiting, self.metrics.batch.observe
         )
@@ -92,7 +92,7 @@ class Service:
     async def picture(self, sent: Sent) -> np.ndarray:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self.decoding, self.reader.picture, sent.content)
+            return await loop.run_in_executor(self.decoding, self.reader.prepare, sent.content)
         except UnreadableError as error:
             raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
 
@@ -108,7 +108,7 @@ class Service:
     @asynccontextmanager
     async def running(self, app: FastAPI):
         """Between start and end: the first picture is slow, so it is nobody's."""
-        self.read([(self.reader.picture(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
+        self.read([(self.reader.prepare(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
         self.task = asyncio.create_task(self.batcher.run())
         yield
         self.task.cancel()
@@ -119,7 +119,7 @@ class Service:
         if self.task.done():
             raise HTTPException(503, "nothing reads any more: restart the service")
         about = {"weights": self.reader.source.name, "engine": self.reader.network.name}
-        return {"status": "ok", **about, "device": self.reader.session.device.kind.name}
+        return {"status": "ok", **about, "device": self.reader.device.kind.name}
 
 
 def overloaded() -> HTTPException:

@@ -1,23 +1,20 @@
-"""Twins of a run, alike but for one thing left out, so that the difference says what that thing costs.
+"""Ablations of a run: alike but for one thing left out, so that the difference says what that thing costs.
 
 `--input memory` uses the same few batches again and again, `--input synthetic` needs no data set at all;
-`--without compute` only loads, `--without sync` leaves gradients where they are; none of them validates or writes
-checkpoints, and `--without validation` leaves out just that. bench/attribute.py runs them.
+`--without compute` only loads, `--without sync` does not exchange gradients; none of them is validated or
+checkpointed, and `--without validation` leaves out just that. bench/attribute.py runs them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from itertools import cycle, islice
-
-from torch import nn
 
 from models.dataset import Batch
 from models.run.options import Common
 
-STAND_INS = ("memory", "synthetic")  # what stands in for the data set under --input
-KEPT = 8  # batches: enough that none is still in a processor's cache when its turn comes again
+FAKE_INPUTS = ("memory", "synthetic")  # of --input: what replaces the data set
+REPEATED = 8  # batches: enough that none is still in a processor's cache when its turn comes again
 
 # Whose time a profiled operation is, by a pattern of its name. The first that matches counts.
 KINDS = {
@@ -31,28 +28,23 @@ KINDS = {
 }
 
 
-class Kept:
-    """The first batches of a loader, again and again, without end."""
+class RepeatBatches:
+    """The first batches of a loader, over and over, without end."""
 
-    def __init__(self, batches: Iterable[Batch], count: int = KEPT):
+    def __init__(self, batches: Iterable[Batch], count: int = REPEATED):
         self.batches, self.count = batches, count
-        self.kept: list[Batch] = []
+        self.first: list[Batch] = []
 
     def __iter__(self) -> Iterator[Batch]:
-        self.kept = self.kept or list(islice(self.batches, self.count))
-        return cycle(self.kept)
+        self.first = self.first or list(islice(self.batches, self.count))
+        return cycle(self.first)
 
 
-def fed(batches: Iterable[Batch], options: Common) -> Iterable[Batch]:
-    """What the loop gets to eat under --input."""
-    return Kept(batches) if options.input in STAND_INS else batches
+def select_input(batches: Iterable[Batch], options: Common) -> Iterable[Batch]:
+    """The batches to iterate over, as --input says."""
+    return RepeatBatches(batches) if options.input in FAKE_INPUTS else batches
 
 
-def synchronised(network: nn.Module, without: str | None):
-    """A context in which gradients are averaged over ranks, or under --without sync are not."""
-    return network.no_sync() if without == "sync" and hasattr(network, "no_sync") else nullcontext()
-
-
-def is_twin(options: Common) -> bool:
-    """A twin is neither validated nor saved: it learns nothing that anybody wants."""
-    return options.input in STAND_INS or getattr(options, "without", None) is not None
+def is_ablation(options: Common) -> bool:
+    """Ablation runs are not validated or checkpointed; their weights are useless."""
+    return options.input in FAKE_INPUTS or getattr(options, "without", None) is not None

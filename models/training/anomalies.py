@@ -14,8 +14,8 @@ CLIMB, SLACK = 2.0, 0.5  # times the lowest mean so far, and above it: what over
 
 
 @dataclass
-class Watch:
-    """What was noticed, by its kind: the latest sentence of each is in the record."""
+class AnomalyMonitor:
+    """Messages by their kind; the latest of each is in the record."""
 
     noticed: dict[str, str] = field(default_factory=dict)
     lowest: float = math.inf  # mean loss of a window
@@ -23,18 +23,23 @@ class Watch:
     skipped: int = 0
     climbing: bool = False
 
-    def losses(self, losses: list[float], skipped: int) -> str | None:
+    def check_losses(self, losses: list[float], skipped: int) -> str | None:
         """Look at the losses since the last call, in whole windows, and at the count of skipped steps."""
-        said = None
+        message = None
         if skipped > self.skipped:
             self.skipped = skipped
-            said = self.notice("skipped", f"skipped so far, for a loss or gradient that is not finite: {skipped} steps")
+            message = self.notice(
+                "skipped", f"skipped so far, for a loss or gradient that is not finite: {skipped} steps"
+            )
         while self.seen + WINDOW <= len(losses):
             self.seen += WINDOW
-            said = self.window([loss for loss in losses[self.seen - WINDOW : self.seen] if math.isfinite(loss)]) or said
-        return said
+            message = (
+                self.check_window([loss for loss in losses[self.seen - WINDOW : self.seen] if math.isfinite(loss)])
+                or message
+            )
+        return message
 
-    def window(self, losses: list[float]) -> str | None:
+    def check_window(self, losses: list[float]) -> str | None:
         mean = fmean(losses) if losses else math.inf
         was, self.climbing = self.climbing, mean > CLIMB * self.lowest + SLACK
         if self.climbing and not was:
@@ -46,7 +51,7 @@ class Watch:
         self.lowest = min(self.lowest, mean)
         return None
 
-    def texts(self, texts: list[str]) -> str | None:
+    def check_texts(self, texts: list[str]) -> str | None:
         """Look at what a validation has read."""
         if any(texts) or not texts:
             return None
@@ -56,13 +61,13 @@ class Watch:
             " but when it stays so the network has collapsed to blanks: lower --optimizer.lr",
         )
 
-    def statistics(self, network: nn.Module) -> str | None:
-        """Start running statistics anew that are not finite: one bad batch would spoil every validation to come."""
+    def reset_statistics(self, network: nn.Module) -> str | None:
+        """Reset running statistics that are not finite: one bad batch would spoil every later validation."""
         layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         bad = [layer for layer in layers if not torch.isfinite(layer.running_mean + layer.running_var).all()]
         for layer in bad:
             layer.reset_running_stats()
-        sentence = f"the running statistics of {len(bad)} layers of batch norm were not finite and start anew"
+        sentence = f"the running statistics of {len(bad)} layers of batch norm were not finite and were reset"
         return self.notice("statistics", sentence) if bad else None
 
     def notice(self, kind: str, sentence: str) -> str:

@@ -1,7 +1,7 @@
-"""A training step recorded once as a CUDA graph and replayed: the host then only copies a batch and says go.
+"""A training step captured once as a CUDA graph and replayed: the host then only copies a batch and launches it.
 
-Recording wants fixed addresses and nothing that asks the host: models/training/staging.py,
-models/network/ctc_loss.py and the capturable update of optimizer.py see to that. After https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+Capturing needs fixed addresses and nothing that asks the host: device_batch.py, models/network/ctc_loss.py and the
+capturable update of optimizer.py see to that. After https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 from __future__ import annotations
@@ -11,57 +11,85 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.training.staging import Staged
+from bench.errors import UserError
+from bench.machine.device import Device
+from bench.machine.world import World
+from models.dataset import Batch
+from models.run.options import Train
+from models.training.device_batch import DeviceBatch
+from models.training.optimizer import has_fused_kernel
 
-WARMUP = 3  # steps made the plain way first: libraries choose their kernels, states of the optimiser come to be
-Work = Callable[[Staged], Tensor]
+WARMUP = 3  # steps made eagerly first: libraries choose their kernels, the optimiser allocates its state
+Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 
 
-class Graphed:
-    """`learn`, a whole step from a staged batch to its loss, replayed for every batch of the first one's shape.
+class CUDAGraphStep:
+    """A training step, from a batch on the host to its loss, replayed for every batch of the first one's shape.
 
-    Others, the last of an epoch, are learned from the plain way. `record` makes of work a function that does it again
-    on the same addresses; tests put in one that needs no card.
+    Others, such as the last of an epoch, take the step eagerly. `to_device` is what brings a batch to the device;
+    `train_step` accepts one that is there. `capture` makes of a function one that repeats its work on the same
+    addresses; tests put in one that needs no GPU.
     """
 
-    def __init__(self, learn: Work, record: Callable[[Callable[[], Tensor]], tuple] | None = None, warmup=WARMUP):
-        self.learn, self.record, self.left = learn, record or recorded, warmup
-        self.batch: Staged | None = None  # the addresses that the graph reads
+    def __init__(
+        self,
+        train_step: Callable[[DeviceBatch], Tensor],
+        to_device: Callable[[Batch], DeviceBatch],
+        capture: Capture | None = None,
+        warmup: int = WARMUP,
+    ):
+        self.train_step, self.to_device = train_step, to_device
+        self.capture, self.warmup_left = capture or capture_graph, warmup
+        self.static: DeviceBatch | None = None  # whose addresses the graph reads
         self.replay: Callable[[], object] | None = None
         self.loss: Tensor | None = None  # where it writes
 
-    def __call__(self, batch: Staged) -> Tensor:
-        """The loss, detached. Nothing waits for the card."""
-        self.batch = self.batch or batch.copy()
-        if not self.batch.is_like(batch):
-            return self.learn(batch)
-        if self.left:
-            self.left -= 1
-            return aside(self.learn, batch)
-        self.batch.take(batch)
-        if self.replay is None:
-            self.replay, self.loss = self.record(lambda: self.learn(self.batch))
+    def __call__(self, batch: Batch) -> Tensor:
+        """The loss, detached. Nothing waits for the GPU."""
+        there = self.to_device(batch)
+        self.static = static = self.static or there.clone()
+        if not static.same_shapes(there):
+            return self.train_step(there)
+        if self.warmup_left:
+            self.warmup_left -= 1
+            return on_side_stream(self.train_step, there)
+        static.copy_(there)
+        if self.replay is None or self.loss is None:
+            self.replay, self.loss = self.capture(lambda: self.train_step(static))
         self.replay()
         return self.loss.clone()  # the next replay writes over it
 
 
-def aside(learn: Work, batch: Staged) -> Tensor:
-    """Done on a stream beside the default one, as steps before a recording must be."""
+def on_side_stream(train_step: Callable[[DeviceBatch], Tensor], batch: DeviceBatch) -> Tensor:
+    """The step on a stream other than the default one, as steps before a capture must be."""
     if not batch.images.is_cuda:
-        return learn(batch)
+        return train_step(batch)
     stream, before = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(before)
     with torch.cuda.stream(stream):
-        loss = learn(batch)
+        loss = train_step(batch)
     before.wait_stream(stream)
     return loss
 
 
-def recorded(work: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """A CUDA graph of the work, which recording does not do, and where its result will be."""
+def capture_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+    """A CUDA graph of the work, which capturing does not do, and where its result will be."""
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     # Batches are being made in another thread, which may allocate meanwhile.
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         result = work()
     return graph.replay, result
+
+
+def check_graph(options: Train, device: Device, world: World) -> None:
+    """Raises UserError when --graph cannot capture the step, with the reason."""
+    for wrong, reason in (
+        (device.kind.type != "cuda", f"a GPU, and this is {device.kind.name}"),
+        (world.size > 1, "one card: leave --graph out, large batches gain little from it"),
+        (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
+        (options.data.keep_ratio, "images of one width: --data.keep_ratio gives every batch its own"),
+        (not has_fused_kernel(options.optimizer.name, device), "--optimizer.name adam or adamw: others ask the host"),
+    ):
+        if options.graph and wrong:
+            raise UserError(f"--graph needs {reason}")

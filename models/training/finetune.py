@@ -9,13 +9,13 @@ from torch import Tensor
 from bench.errors import UserError
 from models.data.charset import Charset
 from models.network.model import Model
-from models.network.network import Recogniser, our_names
+from models.network.network import Network, rename_crnn_weights
 
 PARTS = ("rectifier", "backbone", "sequence", "head")
 
 
-def start_from(
-    network: Recogniser, weights: dict[str, Tensor], theirs: str, charset: Charset, model: dict | None = None
+def load_pretrained(
+    network: Network, weights: dict[str, Tensor], theirs: str, charset: Charset, model: dict | None = None
 ) -> str:
     """Load `weights`, trained for the alphabet `theirs`, and say in one line what was kept.
 
@@ -23,7 +23,7 @@ def start_from(
     network the backbone is kept, and what is the same up to where the networks part. Raises UserError when not even the
     backbone fits, or when the checkpoint says that its network, `model`, is this one.
     """
-    weights = our_names(weights)
+    weights = rename_crnn_weights(weights)
     fresh = set() if theirs == charset.characters else set(network.last_layer)
     own = network.state_dict()
     reasons = misfits(without(weights, fresh), without(own, fresh))
@@ -50,7 +50,7 @@ def without(weights: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if name not in names}
 
 
-def keep_trunk(network: Recogniser, weights: dict[str, Tensor], same_alphabet: bool, difference: str) -> str:
+def keep_trunk(network: Network, weights: dict[str, Tensor], same_alphabet: bool, difference: str) -> str:
     """Load the backbone, and the parts around it that fit whole, from the weights of another network.
 
     What comes after a part that does not fit starts anew too: it was trained to read other features.

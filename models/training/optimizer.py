@@ -23,8 +23,8 @@ OPTIMIZERS = {
     "adadelta": lambda p, o, **k: torch.optim.Adadelta(p, rho=0.95, eps=o.eps, weight_decay=o.weight_decay, **k),
     "sgd": lambda p, o, **k: torch.optim.SGD(p, momentum=o.betas[0], weight_decay=o.weight_decay, **k),
 }
-FUSED = ("adam", "adamw")  # one kernel for the whole update, which can be told on the device to change nothing
-# The rate as a share of its peak, a pure function of progress (0..1): nothing to save, nothing to restore.
+FUSED = ("adam", "adamw")  # one kernel for the whole update, which the device itself can tell to change nothing
+# The learning rate as a share of its peak, a pure function of progress (0..1): nothing to save, nothing to restore.
 SCHEDULES = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: half_cosine(progress),
@@ -44,12 +44,12 @@ def one_cycle(progress: float, rise: float = 0.3, first: float = 1 / 25, last: f
     return last + (1 - last) * half_cosine((progress - rise) / (1 - rise))
 
 
-def scaled_rate(options: Optimizer, global_batch: int) -> float:
-    """The recipe's rate for another global batch: times the square root of the ratio, as Adam's noise scales."""
+def scale_lr(options: Optimizer, global_batch: int) -> float:
+    """The recipe's learning rate for this global batch: times the square root of the ratio, as Adam's noise scales."""
     return options.lr * math.sqrt(global_batch / options.lr_batch)
 
 
-def fuses(name: str, device: Device) -> bool:
+def has_fused_kernel(name: str, device: Device) -> bool:
     """Whether this optimiser has one kernel here: on CUDA, on a CPU since torch 2.4; on MLU only newer releases do."""
     here = device.kind.type == "cuda" or (device.kind.type == "cpu" and hasattr(torch, "get_autocast_dtype"))
     return name in FUSED and here
@@ -62,61 +62,61 @@ class Diverged(UserError):
 
 
 @dataclass
-class Stepper:
-    """Backward, clip, skip what is not finite, update. Holds what a checkpoint must restore."""
+class GuardedOptimizer:
+    """An optimiser with its schedule, loss scaling and clipping, which skips updates that are not finite.
+
+    Counts its steps; holds what a checkpoint must restore of them.
+    """
 
     network: nn.Module
     device: Device
     options: Optimizer
-    rate: float
+    peak_lr: float
     total_steps: int
-    step: int = 0
-    recordable: bool = False  # the update may become part of a CUDA graph: nothing of it is then read on the host
+    step: int = 0  # steps made, skipped ones included
+    capturable: bool = False  # the update may become part of a CUDA graph: the host then reads nothing of it
 
     def __post_init__(self):
-        self.fused = fuses(self.options.name, self.device) or None  # None is torch's own choice
-        self.kind = {"fused": True} if self.fused else {}
-        if self.recordable:
-            self.kind["capturable"] = True
-        parameters, rate = self.network.parameters(), self.own_rate(self.rate)
-        self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=rate, **self.kind)
+        self.fused = has_fused_kernel(self.options.name, self.device) or None  # None is torch's own choice
+        kinds = {"fused": True} if self.fused else {}
+        if self.capturable:
+            kinds["capturable"] = True
+        parameters, lr = self.network.parameters(), self.initial_lr()
+        self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=lr, **kinds)
         self.scaler = self.device.gradient_scaler()
-        # A card goes on by itself where its kernel can skip; elsewhere the host looks at every norm.
+        # A GPU needs no waiting where its kernel can skip; elsewhere the host looks at every norm.
         self.waits = self.device.kind.type == "cpu" or not self.fused
         self.skips = torch.zeros(3, dtype=torch.long, device=self.device.torch)  # in all, in a row, the longest row
 
-    def __call__(self, loss: Tensor) -> None:
-        """One update from a scalar loss. Gradients are averaged over ranks by then, so all ranks skip together."""
-        self.set_rate()
-        self.learn(loss)
-        self.count()
+    def initial_lr(self) -> float | Tensor:
+        return torch.tensor(self.peak_lr, device=self.device.torch) if self.capturable else self.peak_lr
 
-    def set_rate(self) -> None:
+    def set_lr(self) -> None:
+        """Before a step: the learning rate that the schedule gives it."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(self.lr)  # where a recorded update reads it
+                group["lr"].fill_(self.lr)  # where a captured update reads it
             else:
                 group["lr"] = self.lr
 
-    def own_rate(self, rate: float) -> float | Tensor:
-        return torch.tensor(rate, device=self.device.torch) if self.recordable else rate
-
-    def learn(self, loss: Tensor) -> None:
-        """What the device does of a step."""
+    def zero_grad(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss times the scale of mixed precision; as it is where the precision needs none."""
+        return self.scaler.scale(loss)
+
+    def clip_gradients(self) -> Tensor:
+        """Unscale the gradients and clip their norm, which is returned: nan or inf when one of them is not finite."""
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
-        self.update(~torch.isfinite(norm))
+        return nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
 
-    def count(self) -> None:
-        """What the host does of a step, when the device has been given its part."""
-        self.step += 1
-        if self.waits or self.step % READ_EVERY == 0:
-            self.check()
+    def update(self, norm: Tensor) -> None:
+        """Change the weights unless the norm of the gradients is not finite, which is counted on the device.
 
-    def update(self, bad: Tensor) -> None:
-        """Change the weights unless `bad`, a truth value on the device, and count it there."""
+        Gradients are averaged over ranks by then, so all ranks skip together.
+        """
+        bad = ~torch.isfinite(norm)
         if self.scaler.is_enabled():  # skips by itself, and must see the step to lower its scale
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -129,22 +129,31 @@ class Stepper:
         row = (row + 1) * bad
         self.skips.copy_(torch.stack([total + bad, row, torch.maximum(longest, row)]))
 
+    def count_step(self) -> None:
+        """After a step. Raises Diverged when MAX_SKIPS in a row had nothing finite, which a GPU is asked seldom."""
+        self.step += 1
+        if (self.waits or self.step % READ_EVERY == 0) and int(self.skips[2]) >= MAX_SKIPS:
+            raise Diverged(
+                f"training diverged: {MAX_SKIPS} steps in a row had a loss or gradient that is not finite; "
+                "lower --optimizer.lr, or look at the data with `python -m models.prepare --audit`"
+            )
+
+    def minimise(self, loss: Tensor) -> None:
+        """A whole step from a loss, as models.train makes it; for benchmarks and tests."""
+        self.set_lr()
+        self.zero_grad()
+        self.scale(loss).backward()
+        self.update(self.clip_gradients())
+        self.count_step()
+
     @property
     def lr(self) -> float:
-        return self.rate * SCHEDULES[self.options.schedule](self.step / self.total_steps)
+        return self.peak_lr * SCHEDULES[self.options.schedule](self.step / self.total_steps)
 
     @property
     def skipped(self) -> int:
         """Steps without a finite gradient; waits for the device."""
         return int(self.skips[0])
-
-    def check(self) -> None:
-        """Diverged when MAX_SKIPS steps in a row had nothing finite; waits for the device."""
-        if int(self.skips[2]) >= MAX_SKIPS:
-            raise Diverged(
-                f"training diverged: {MAX_SKIPS} steps in a row had a loss or gradient that is not finite; "
-                "lower --optimizer.lr, or look at the data with `python -m models.prepare --audit`"
-            )
 
     def state_dict(self) -> dict:
         return {
@@ -155,15 +164,15 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Also of a stepper on another device: whether updates are fused is this one's own affair."""
-        own = {"fused": self.fused, "capturable": self.recordable, "lr": self.rate}
+        """Also that of another device: whether updates are fused is decided here, not there."""
+        own = {"fused": self.fused, "capturable": self.capturable, "lr": self.peak_lr}
         groups = [
             {**group, **{name: value for name, value in own.items() if name in group}}
             for group in state["optimizer"]["param_groups"]
         ]
         self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
         for group in self.optimizer.param_groups:
-            group["lr"] = self.own_rate(self.rate)
+            group["lr"] = self.initial_lr()
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.skips = torch.tensor([state["skipped"], 0, 0], device=self.device.torch)

@@ -14,7 +14,7 @@ from bench.files import say, warn
 LINE_EVERY_S = 15  # in a log a line now and then; a terminal has the bar
 
 
-class Board:
+class ScalarWriter:
     """Scalars for TensorBoard, written by this thread.
 
     tensorboardX's SummaryWriter has a thread that a full disk ends, and then a queue that holds the run up for ever.
@@ -24,39 +24,46 @@ class Board:
         # Here, because importing it takes a while and only one rank writes.
         from tensorboardX import event_file_writer, summary
 
-        self.folder, self.summary, self.kinds = folder, summary, event_file_writer
+        self.folder, self.summary, self.writer = folder, summary, event_file_writer
         self.events = None
 
     def add(self, step: int, **values: float) -> None:
-        """A board that cannot be written stops no training: it is given up, and that is said."""
+        """A full disk does not stop training: it only ends the scalars, with a warning."""
         if self.folder is None:
             return
         try:
-            self.events = self.events or self.opened()
+            self.events = self.events or self.open_file()
             for name, value in values.items():
-                about = {"summary": self.summary.scalar(name, value), "wall_time": time.time(), "step": step}
-                self.events.write_event(self.kinds.event_pb2.Event(**about))
+                event = {"summary": self.summary.scalar(name, value), "wall_time": time.time(), "step": step}
+                self.events.write_event(self.writer.event_pb2.Event(**event))
             self.events.flush()
         except OSError as error:
             warn(f"no more TensorBoard from step {step} on: {self.folder}: {error.strerror}")
             self.folder = None
 
-    def opened(self):
+    def open_file(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         # The name has seconds in it: two runs that start in the same one are told apart by their process.
-        return self.kinds.EventsWriter(str(self.folder / "events"), f".{os.getpid()}")
+        return self.writer.EventsWriter(str(self.folder / "events"), f".{os.getpid()}")
 
 
-class Progress:
-    """Shown by the leading rank only. Use as a context manager."""
+class ProgressBar:
+    """Shows on the leading rank only. Use as a context manager."""
 
-    def __init__(self, total: int, done: int, folder: Path, leads: bool):
+    def __init__(self, total: int, folder: Path, leads: bool):
         self.leads = leads
-        self.bar = tqdm(total=total, initial=done, unit="step", disable=not (leads and sys.stderr.isatty()))
+        hidden = not (leads and sys.stderr.isatty())
+        self.bar = tqdm(total=total, unit="step", disable=hidden, delay=0.1)  # s: drawn with the first step, not before
         self.spoke = time.monotonic()
-        self.board = Board(folder / "tensorboard") if leads else None
+        self.board = ScalarWriter(folder / "tensorboard") if leads else None
 
-    def __enter__(self) -> Progress:
+    def from_step(self, step: int) -> ProgressBar:
+        """Count from this step, and time from now."""
+        self.bar.initial = self.bar.n = step
+        self.bar.unpause()
+        return self
+
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *failure) -> None:
@@ -65,8 +72,8 @@ class Progress:
     def advance(self) -> None:
         self.bar.update()
 
-    def say(self, step: int, **values: float) -> None:
-        """Scalars of one step."""
+    def log(self, step: int, **values: float) -> None:
+        """Show scalars of one step."""
         if not self.leads:
             return
         self.board.add(step, **values)
@@ -76,8 +83,8 @@ class Progress:
             self.spoke = time.monotonic()
             say(f"  step {step:,} of {self.bar.total:,}: {text}")
 
-    def validated(self, step: int, epoch: int, score) -> None:
-        """Say how well a validation read; epochs are counted from 1."""
+    def log_validation(self, step: int, epoch: int, score) -> None:
+        """Print the score of a validation; epochs are counted from 1."""
         if not self.leads:
             return
         self.board.add(step, word_accuracy=score.word_accuracy)

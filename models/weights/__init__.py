@@ -1,24 +1,26 @@
-"""Trained weights that come with the repository: a table of files beside this one, each known by its checksum.
+"""Trained weights that come with the repository: manifest.json lists the files of this folder and their checksums.
 
-A row is what `python -m models.convert best.pt models/weights/NAME.safetensors --half` prints. The first one is what
-`Recogniser.load()` takes, and each is what `models.test` takes for its recipe when there is no trained checkpoint.
+`python -m models.convert best.pt models/weights/NAME.safetensors --half --manifest models/weights/manifest.json` adds
+one. `Recogniser.load()` takes the first; `models.test` takes that of its recipe when there is no trained checkpoint.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.errors import UserError
-from models.data.charset import NAMED
 
 FOLDER = Path(__file__).resolve().parent
+MANIFEST = FOLDER / "manifest.json"
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """Weights in a file of this folder. What is said of them here is said in the file too, and must be the same."""
+class ShippedWeights:
+    """An entry of the manifest. The file's own metadata says the same of recipe, charset and widths."""
 
     file: str
     sha256: str
@@ -27,55 +29,51 @@ class Shipped:
     widths: str  # "squeezed to 100 px" or "ratio kept, up to 320 px"
 
 
-TABLE: dict[str, Shipped] = {
-    "crnn": Shipped(
-        file="crnn.safetensors",
-        sha256="b6b59db3b95c4091b2f94c6bf0567bebc6054507be929ee69b5bcbbf5c51a8ca",
-        recipe="crnn",
-        charset=NAMED["36"],
-        widths="squeezed to 100 px",
-    ),
-    "crnn_small": Shipped(
-        file="crnn_small.safetensors",
-        sha256="196ee13e54dc13acf1dc17cc71cd563da637929aa004a2008c4b0b04de1c90b6",
-        recipe="crnn_small",
-        charset=NAMED["36"],
-        widths="squeezed to 100 px",
-    ),
-    "crnn_small_94": Shipped(
-        file="crnn_small_94.safetensors",
-        sha256="0ab9947f9ba02241da5d8545284a9729e7be812d26bf01cfe7948c99daba06cc",
-        recipe="crnn_small",
-        charset=NAMED["94"],
-        widths="squeezed to 100 px",
-    ),
-}
+def read_manifest(path: Path) -> dict[str, ShippedWeights]:
+    """The entries by name. Raises UserError when it cannot be read."""
+    try:
+        return {name: ShippedWeights(**entry) for name, entry in json.loads(path.read_text(encoding="utf8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a manifest of weights ({error}); git checkout -- models/weights") from None
+
+
+def add_to_manifest(name: str, entry: ShippedWeights, path: Path) -> None:
+    """Add an entry, or replace the one of that name."""
+    entries = {**(read_manifest(path) if path.exists() else {}), name: entry}
+    content = {name: asdict(entry) for name, entry in entries.items()}
+    partial = path.with_suffix(f".partial{os.getpid()}")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+    partial.replace(path)
+
+
+SHIPPED = read_manifest(MANIFEST)
 
 
 def path(name: str | None = None) -> Path:
-    """The file of shipped weights; None: the first ones. Raises UserError: no such ones, or the file is damaged."""
-    name = name or next(iter(TABLE))
-    if name not in TABLE:
-        raise UserError(f"no shipped weights called {name!r}; there are {', '.join(TABLE)}")
-    return intact(FOLDER / TABLE[name].file, TABLE[name].sha256)
+    """The file of shipped weights; None: the first in the manifest. Raises UserError: unknown, missing or damaged."""
+    name = name or next(iter(SHIPPED))
+    if name not in SHIPPED:
+        raise UserError(f"no shipped weights called {name!r}; there are {', '.join(SHIPPED)}")
+    return verify_checksum(FOLDER / SHIPPED[name].file, SHIPPED[name].sha256)
 
 
 def of_recipe(recipe: str, characters: str | None = None) -> str | None:
     """The name of the first shipped weights of a recipe, and of an alphabet when one is given."""
-    return next((n for n, row in TABLE.items() if row.recipe == recipe and characters in (None, row.charset)), None)
+    of_it = (name for name, entry in SHIPPED.items() if entry.recipe == recipe)
+    return next((name for name in of_it if characters in (None, SHIPPED[name].charset)), None)
 
 
-def intact(file: Path, expected: str) -> Path:
-    """The file, when its content is what the table says. Raises UserError."""
-    again = "get it again: git checkout -- models/weights"
+def verify_checksum(file: Path, expected: str) -> Path:
+    """The file, when its sha256 is the expected one. Raises UserError."""
+    remedy = "restore it: git checkout -- models/weights"
     try:
-        found = digest(file)
+        actual = sha256_of(file)
     except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; {again}") from None
-    if found != expected:
-        raise UserError(f"{file}: damaged or replaced (sha256 {found[:12]}..., not {expected[:12]}...); {again}")
+        raise UserError(f"{file}: {error.strerror}; {remedy}") from None
+    if actual != expected:
+        raise UserError(f"{file}: damaged or replaced (sha256 {actual[:12]}..., not {expected[:12]}...); {remedy}")
     return file
 
 
-def digest(file: Path) -> str:
+def sha256_of(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()

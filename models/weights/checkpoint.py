@@ -19,10 +19,13 @@ from torch import nn
 from bench.errors import UserError
 from bench.files import write_error_reason
 from bench.records.run_name import RunName
-from models import convert
-from models.weights.unpickle import UNREADABLE, load
+from models.data.charset import Charset
+from models.network.model import Model
+from models.weights.file import Weights, load_weights
+from models.weights.unpickle import UNREADABLE, unpickle
 
 FORMAT = 1
+OURS = "crnn-bench"  # the source of weights that this project trained
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
@@ -97,9 +100,9 @@ def read(path: Path) -> dict:
     Raises UserError when it is damaged or would run code.
     """
     if path.suffix == ".safetensors":
-        return convert.load(path)
+        return load_weights(path)
     try:
-        content = load(path)
+        content = unpickle(path)
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}") from None
     except UNREADABLE as error:
@@ -125,6 +128,18 @@ def checked(content: dict, path: Path, *parts: str) -> dict:
     if not all(isinstance(name, str) for name in content.get("network", ())):
         raise UserError(f"{path}: not a trained recogniser: its weights have names that are no strings")
     return content
+
+
+def weights_of(content: dict, path: Path) -> tuple[Weights, Charset]:
+    """The network of a checkpoint and its alphabet. Raises UserError when parts of it are missing."""
+    checked(content, path, *KINDS)
+    data, charset = content["data"], Charset(content["charset"])
+    model = Model(**{**content["model"], "pretrained": ""})
+    shape = {name: data[name] for name in ("channels", "height", "width")}
+    keep_ratio, recipe = data.get("keep_ratio", False), content.get("recipe")
+    weights = Weights(OURS, content["network"], model, charset.classes, **shape, keep_ratio=keep_ratio, recipe=recipe)
+    weights.network()  # raises UserError when they do not fit
+    return weights, charset
 
 
 def read_last(folder: Path) -> tuple[dict, Path] | None:

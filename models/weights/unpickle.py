@@ -25,13 +25,13 @@ from bench.errors import UserError
 
 State = dict[str, Tensor]
 
-# What `load` raises for a file that holds no weights, or half of them, or wants to run code.
+# What `unpickle` raises for a file that holds no weights, or half of them, or wants to run code.
 UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, ValueError, LookupError)
 # What torch's unpickler raises for rubbish, beside what it says it raises.
 RUBBISH = (AttributeError, TypeError, AssertionError, MemoryError, RecursionError, struct.error, SafetensorError)
 
 
-def load(path: Path):
+def unpickle(path: Path):
     """Tensors and plain containers out of a .pt, .pth, .ckpt or .safetensors file, on the CPU.
 
     Raises one of UNREADABLE: pickle.UnpicklingError for what could run code.
@@ -78,13 +78,13 @@ def refuse_archive(path: Path) -> None:
 
 def read_weights(path: Path) -> State:
     """The tensors of a file, wherever they are in it. Raises UserError when more than tensors must be built."""
-    return tensors(read(path), path)
+    return find_tensors(read_file(path), path)
 
 
-def read(path: Path):
-    """What `load` gives. Raises UserError, in one line, where that raises."""
+def read_file(path: Path):
+    """What `unpickle` returns. Raises UserError, in one line, where that raises."""
     try:
-        return load(path)
+        return unpickle(path)
     except FileNotFoundError:
         raise UserError(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
@@ -97,7 +97,7 @@ def read(path: Path):
         raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
 
 
-def tensors(content, path: Path) -> State:
+def find_tensors(content, path: Path) -> State:
     """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
     inside = content.values() if isinstance(content, dict) else ()
     for candidate in (content, *inside):

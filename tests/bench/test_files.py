@@ -12,7 +12,7 @@ import pytest
 
 from bench import files
 from bench.errors import UserError
-from models.training.progress import Board
+from models.training.progress import ScalarWriter
 from tests.support import ROOT
 
 
@@ -43,13 +43,13 @@ def test_a_log_on_a_full_disk_stops_nothing():
 
 def test_a_board_that_cannot_be_written_is_given_up_and_that_is_said(tmp_path, capsys):
     (tmp_path / "file").touch()
-    board = Board(tmp_path / "file" / "below")
+    board = ScalarWriter(tmp_path / "file" / "below")
     board.add(3, loss=1.0)
     board.add(4, loss=1.0)
     assert capsys.readouterr().err.count("no more TensorBoard from step 3 on") == 1
 
 
 def test_boards_of_two_processes_in_one_second_are_two_files(tmp_path):
-    Board(tmp_path).add(1, loss=1.0)
+    ScalarWriter(tmp_path).add(1, loss=1.0)
     [written] = tmp_path.iterdir()
     assert written.name.endswith(f".{os.getpid()}") and written.stat().st_size > 50

@@ -25,9 +25,9 @@ from models.train import Training
 from tests.faults.runs import Place, Tally, ended, fingerprint, last_line, narrow, place, start
 
 PHASES = {
-    "start": ["__post_init__", "start", "resume"],
-    "step": ["step"],
-    "checkpoint": ["write"],
+    "start": ["__init__"],
+    "step": ["train_step"],
+    "checkpoint": ["save"],
     "evaluation": ["validate"],
     "record": ["record"],
 }

@@ -54,14 +54,14 @@ def worker(number: int, telling: str, expected: str) -> Callable[[], tuple[bool,
 
             def work() -> None:
                 dataset.TIMEOUT = timedelta(seconds=5)
-                step = Training.step
+                step = Training.train_step
 
-                def stepped(self, batch) -> None:
-                    if self.stepper.step == 3:
+                def stepped(self, batch):
+                    if self.optimizer.step == 3:
                         os.kill(psutil.Process().children()[0].pid, number)
-                    step(self, batch)
+                    return step(self, batch)
 
-                Training.step = stepped
+                Training.train_step = stepped
                 train.main(where.words(workers=1))
 
             code = ended(start(work, where.log), 90)

@@ -34,9 +34,12 @@ def run(where: Place, spoil: dict[str, Callable], **options) -> tuple[int, str, 
 def at(step: int | None, value: float):
     """A loss that is not finite, at one step or (None) at all."""
 
-    def wrap(loss):
+    def wrap(train_step):
         def spoiled(self, batch):
-            return loss(self, batch) * (value if step in (None, self.stepper.step) else 1)
+            head, spoils = self.network.head, step in (None, self.optimizer.step)
+            loss = type(head).loss
+            head.loss = lambda *arguments: loss(head, *arguments) * (value if spoils else 1)
+            return train_step(self, batch)
 
         return spoiled
 
@@ -49,7 +52,7 @@ def gradient(value: float):
     def wrap(update):
         def spoiled(self, batch):
             weight = next(self.network.parameters())
-            hook = weight.register_hook(lambda g: g * value if self.stepper.step == 4 else g)
+            hook = weight.register_hook(lambda g: g * value if self.optimizer.step == 4 else g)
             try:
                 return update(self, batch)
             finally:
@@ -63,11 +66,12 @@ def gradient(value: float):
 def data(value: float):
     """One batch of pictures that is not finite, as a defective card or a wrong decoder may make it, at step 4."""
 
-    def wrap(loss):
+    def wrap(train_step):
         def spoiled(self, batch):
-            if self.stepper.step == 4:
-                batch.images = torch.full(batch.images.shape, value)
-            return loss(self, batch)
+            there = self.to_device(batch)
+            if self.optimizer.step == 4:
+                there.images = torch.full(there.images.shape, value)
+            return train_step(self, there)
 
         return spoiled
 
@@ -91,7 +95,7 @@ def once(**spoil: Callable) -> Callable[[], tuple[bool, str]]:
 
 def always() -> tuple[bool, str]:
     with place() as where:
-        code, said, record = run(where, {"loss": at(None, float("nan"))}, epochs=20)
+        code, said, record = run(where, {"train_step": at(None, float("nan"))}, epochs=20)
         return code == 2 and record["status"] == "diverged", f"record: {record['status']}; {said}"
 
 
@@ -116,7 +120,7 @@ def climbing() -> tuple[bool, str]:
 
     def wrap(update):
         def spoiled(self, batch):
-            if self.stepper.step == 110:
+            if self.optimizer.step == 110:
                 for weight in self.network.head.parameters():
                     weight.data.mul_(30)
             return update(self, batch)
@@ -124,18 +128,18 @@ def climbing() -> tuple[bool, str]:
         return spoiled
 
     with place() as where:
-        code, _, record = run(where, {"update": wrap}, steps=160, save_every=1000, **{"optimizer.lr": 1e-6})
+        code, _, record = run(where, {"train_step": wrap}, steps=160, save_every=1000, **{"optimizer.lr": 1e-6})
         said = "; ".join(record["training"]["noticed"])
         return code == 0 and "training diverges" in said, said
 
 
 CASES = {
-    "NaN in the loss": once(loss=at(4, float("nan"))),
-    "infinite loss": once(loss=at(4, float("inf"))),
-    "NaN in a gradient": once(update=gradient(float("nan"))),
-    "infinite gradient": once(update=gradient(float("inf"))),
-    "NaN in the data": once(loss=data(float("nan"))),
-    "infinity in the data": once(loss=data(float("inf"))),
+    "NaN in the loss": once(train_step=at(4, float("nan"))),
+    "infinite loss": once(train_step=at(4, float("inf"))),
+    "NaN in a gradient": once(train_step=gradient(float("nan"))),
+    "infinite gradient": once(train_step=gradient(float("inf"))),
+    "NaN in the data": once(train_step=data(float("nan"))),
+    "infinity in the data": once(train_step=data(float("inf"))),
     "NaN in every step": always,
     "nothing but blanks": blank,
     "divergence": climbing,

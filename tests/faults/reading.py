@@ -27,14 +27,14 @@ def run(where: Place, meanwhile: Callable[[], object] | None = None, **options) 
     """Train; `meanwhile` happens before the third step. Gives the exit code and the last line."""
 
     def work() -> None:
-        step, done = Training.step, []
+        step, done = Training.train_step, []
 
-        def stepped(self, batch) -> None:
-            if self.stepper.step >= 3 and meanwhile and not done:
+        def stepped(self, batch):
+            if self.optimizer.step >= 3 and meanwhile and not done:
                 done.append(meanwhile())
-            step(self, batch)
+            return step(self, batch)
 
-        Training.step = stepped
+        Training.train_step = stepped
         train.main(where.words(**{**MANY, **options}))
 
     code = ended(start(work, where.log), 120)

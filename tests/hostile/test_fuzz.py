@@ -13,9 +13,9 @@ from PIL import Image
 
 from bench.errors import UserError
 from models.data.charset import Charset
+from models.data.files import UnreadableError
 from models.data.image import decode
 from models.data.packed import PackedWriter
-from models.data.source import UnreadableError
 from models.dataset import Shape, open_dataset
 from tests.support.images import jpeg
 from tests.support.layouts import MAKERS

@@ -12,7 +12,7 @@ import pytest
 from bench.errors import UserError
 from models import prepare
 from models.data.charset import Charset
-from models.data.source import FOLLOW_LINKS, stays
+from models.data.files import FOLLOW_LINKS, stays_inside
 from models.dataset import Shape, open_dataset
 from tests.support.data_samples import make_store, make_tree
 from tests.support.images import jpeg
@@ -22,9 +22,9 @@ FORGED = "\x1b]0;owned\x07\x1b[31m\nERROR forged\u202e"
 
 @pytest.fixture(autouse=True)
 def no_answers_from_another_test():
-    stays.cache_clear()
+    stays_inside.cache_clear()
     yield
-    stays.cache_clear()
+    stays_inside.cache_clear()
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_a_link_cannot_lead_out_unless_it_is_allowed(path, tmp_path, secret, mon
     texts, reasons = read(root)
     assert texts == ["inside"]
     assert f"{FOLLOW_LINKS}=1" in reasons
-    stays.cache_clear()
+    stays_inside.cache_clear()
     monkeypatch.setenv(FOLLOW_LINKS, "1")
     assert read(root)[0] == ["inside", "stolen"]
 
 
 def test_links_as_clusters_have_them_work(tmp_path):
-    """The root, a split and an LMDB may be links, and so may a picture that stays inside."""
+    """The root, a split and an LMDB may be links, and so may a image whose link stays inside."""
     make_tree(tmp_path / "far")
     (tmp_path / "root").symlink_to(tmp_path / "far")
     assert len(read(tmp_path / "root")[0]) == 8

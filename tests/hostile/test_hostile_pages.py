@@ -12,7 +12,7 @@ from models.data.charset import Charset
 from models.data.formats import open_source
 from models.dataset import Shape, WordDataset
 from models.scoring import mistakes
-from models.scoring.evaluate import Read
+from models.scoring.evaluate import Prediction
 from models.scoring.protocol import accuracy_section
 from tests.support.chromium import chromium
 from tests.support.data_samples import make_store
@@ -33,9 +33,13 @@ def pages(tmp_path_factory):
     make_store(folder / "db", [HOSTILE, HOSTILE[::-1], "good"], [jpeg(), jpeg(), jpeg()])
     data = WordDataset(open_source(folder / "db", "test"), Shape(), Charset(), foreign="strip")
     data.source.name = HOSTILE
-    reads = [Read(0, HOSTILE, "x" + HOSTILE, 0.9), Read(1, HOSTILE[::-1], HOSTILE, 0.8), Read(2, "good", "good", 1.0)]
+    reads = [
+        Prediction(0, HOSTILE, "x" + HOSTILE, 0.9),
+        Prediction(1, HOSTILE[::-1], HOSTILE, 0.8),
+        Prediction(2, "good", "good", 1.0),
+    ]
     section = accuracy_section(reads, data.source, "test", "greedy", "exact")
-    (folder / "mistakes.html").write_text(mistakes.page(HOSTILE, section, reads, data), encoding="utf8")
+    (folder / "mistakes.html").write_text(mistakes.mistakes_page(HOSTILE, section, reads, data), encoding="utf8")
     strange = varied("CPU", 1, "FP32", "Train", 1, 20)
     strange.cell["card"] = strange.dataset["name"] = strange.recipe["name"] = HOSTILE
     strange.provenance["commit"] = HOSTILE

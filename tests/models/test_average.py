@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from models import average, convert
+from models import average
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
 from models.reading.recogniser import Recogniser
+from models.weights.file import Weights, load_weights, save_weights
 
 THIN = Model(hidden=16)
 
@@ -18,15 +19,15 @@ THIN = Model(hidden=16)
 def saved(folder, name: str, model: Model = THIN, charset: str = "36"):
     characters = Charset.named(charset)
     network = build(model, characters.classes)
-    made = convert.Converted("ours", network.state_dict(), model, characters.classes, 1, recipe="crnn")
-    convert.save(made, characters, folder / name)
+    made = Weights("ours", network.state_dict(), model, characters.classes, 1, recipe="crnn")
+    save_weights(made, characters, folder / name)
     return folder / name, network.state_dict()
 
 
 def test_every_weight_is_the_mean_of_theirs(tmp_path, capsys):
     places, states = zip(*(saved(tmp_path, f"{n}.safetensors") for n in range(3)), strict=True)
     average.main([*map(str, places), str(tmp_path / "mean.safetensors")])
-    state = convert.load(tmp_path / "mean.safetensors")["network"]
+    state = load_weights(tmp_path / "mean.safetensors")["network"]
     for key in states[0]:
         expected = torch.stack([one[key].float() for one in states]).mean(0)
         assert torch.allclose(state[key].float(), expected, atol=1e-6), key

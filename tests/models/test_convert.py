@@ -12,6 +12,8 @@ from bench.errors import UserError
 from models import convert
 from models.crnn import CRNN
 from models.data.charset import Charset
+from models.weights.file import load_weights, save_weights
+from models.weights.peers import convert_peer
 
 CHANNELS = (64, 128, 256, 256, 512, 512, 512)
 H = 8  # hidden units; the convolutions have the peers' own sizes
@@ -287,7 +289,7 @@ def test_a_peers_weights_give_the_peers_logits(layout):
     make, forward, channels = LAYOUTS[layout]
     state, images = make(), pictures(channels)
     theirs = forward(state, images).transpose(0, 1)
-    ours = convert.convert(state).network().double().eval()(images)
+    ours = convert_peer(state).network().double().eval()(images)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     assert theirs.std() > 0.01, "logits that do not vary would prove nothing"
 
@@ -296,7 +298,7 @@ def test_a_peers_weights_give_the_peers_logits(layout):
 def test_the_plain_crnn_reads_converted_weights_of_its_own_names():
     state, images = meijieru(), pictures()
     crnn = CRNN(hidden=H).double().eval()
-    crnn.load_state_dict(convert.convert(state).state)
+    crnn.load_state_dict(convert_peer(state).state)
     torch.testing.assert_close(crnn(images), paper_forward("embedding", state, images).transpose(0, 1))
 
 
@@ -304,7 +306,7 @@ def test_the_plain_crnn_reads_converted_weights_of_its_own_names():
 def test_prefixes_and_uncounted_batches_change_nothing(layout):
     state = LAYOUTS[layout][0]()
     old = {f"module.{k}": v for k, v in state.items() if not k.endswith("num_batches_tracked")}
-    plain, prefixed = convert.convert(state).state, convert.convert(old).state
+    plain, prefixed = convert_peer(state).state, convert_peer(old).state
     assert plain.keys() == prefixed.keys()
     assert all(torch.equal(plain[k], prefixed[k]) for k in plain if not k.endswith("num_batches_tracked"))
 
@@ -315,7 +317,7 @@ def test_the_peers_own_sizes_have_their_parameters():
     small, H = H, 256
     try:
         counts = {
-            name: (sum(v.numel() for k, v in make().items() if not k.endswith(BUFFERS)), convert.convert(make()))
+            name: (sum(v.numel() for k, v in make().items() if not k.endswith(BUFFERS)), convert_peer(make()))
             for name, (make, _, _) in LAYOUTS.items()
             if name != "parseq"
         }
@@ -340,7 +342,7 @@ def test_a_file_is_converted_and_read_back(tmp_path, capsys):
     torch.save({"epoch": 3, "state_dict": gitycc(), "optimizer": {"state": {}}}, tmp_path / "peer.pth")
     convert.main([str(tmp_path / "peer.pth"), str(tmp_path / "out.safetensors")])
     assert "GitYCC/crnn-pytorch" in capsys.readouterr().out
-    content = convert.load(tmp_path / "out.safetensors")
+    content = load_weights(tmp_path / "out.safetensors")
     assert content["charset"] == Charset().characters
     assert content["model"]["sequence"] == "bilstm_squeezed" and content["model"]["hidden"] == H
     assert content["data"] == {"height": 32, "width": 100, "channels": 1, "keep_ratio": False}
@@ -351,7 +353,7 @@ def test_a_file_of_ours_is_halved(tmp_path):
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     convert.main([str(tmp_path / "peer.pth"), str(whole)])
     convert.main([str(whole), str(half), "--half"])
-    before, after = convert.load(whole), convert.load(half)
+    before, after = load_weights(whole), load_weights(half)
     assert {key: before[key] for key in ("charset", "data", "model")} == {
         k: after[k] for k in ("charset", "data", "model")
     }
@@ -391,20 +393,20 @@ def test_missing_and_extra_weights_are_named():
     state = gitycc()
     del state["cnn.conv3.weight"]
     with pytest.raises(UserError, match=r"GitYCC.*conv3"):
-        convert.convert(state)
+        convert_peer(state)
     with pytest.raises(UserError, match=r"clovaai.*extra"):
-        convert.convert({**clovaai_ctc(), "extra.weight": torch.zeros(1)})
+        convert_peer({**clovaai_ctc(), "extra.weight": torch.zeros(1)})
 
 
 def test_an_alphabet_of_another_size_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"37 classes and the alphabet 95.*36 characters"):
-        convert.save(convert.convert(gitycc()), Charset.named("94"), tmp_path / "out.safetensors")
+        save_weights(convert_peer(gitycc()), Charset.named("94"), tmp_path / "out.safetensors")
 
 
 def test_a_safetensors_file_of_someone_else_is_refused(tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(UserError, match="says nothing of its"):
-        convert.load(tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="its metadata lacks"):
+        load_weights(tmp_path / "x.safetensors")
     (tmp_path / "y.safetensors").write_bytes(b"no")
     with pytest.raises(UserError, match="not a readable"):
-        convert.load(tmp_path / "y.safetensors")
+        load_weights(tmp_path / "y.safetensors")

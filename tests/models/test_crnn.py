@@ -3,8 +3,8 @@ import torch
 
 from models.crnn import CRNN
 from models.data.image import NARROWEST
-from models.network.network import parameters
-from models.run.context import normalised
+from models.dataset import normalise
+from models.network.network import count_parameters
 
 # meijieru/crnn.pytorch: the field's checkpoints have these names and shapes.
 FIELD = {
@@ -21,7 +21,7 @@ FIELD = {
 
 def test_parameters_are_the_fields_own():
     network = CRNN()
-    assert parameters(network) == 8_331_301
+    assert count_parameters(network) == 8_331_301
     state = network.state_dict()
     assert len(state) == 49  # 46 learned or running tensors and 3 counters
     assert {name: tuple(state[name].shape) for name in FIELD} == FIELD
@@ -45,4 +45,4 @@ def test_a_picture_does_not_see_its_neighbours_in_evaluation():
 def test_grey_levels_become_minus_one_to_one():
     levels = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3)
     expected = (levels.double() / 255 - 0.5) / 0.5
-    torch.testing.assert_close(normalised(levels, torch.device("cpu")).double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(normalise(levels, torch.device("cpu")).double(), expected, atol=1e-6, rtol=0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.data.charset import Charset
-from models.dataset import DataError, EpochSampler, Reading, Shape, loader, open_dataset
+from models.dataset import DataError, EpochSampler, Reading, Shape, make_loader, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import jpeg
 
@@ -19,7 +19,7 @@ def opened(root, split="train", shape=None, **options):
 
 
 def batches(dataset, workers=0, batch_size=3, **options):
-    return list(loader(dataset, EpochSampler(len(dataset), batch_size, **options), workers, "cpu"))
+    return list(make_loader(dataset, EpochSampler(len(dataset), batch_size, **options), workers, "cpu"))
 
 
 @pytest.mark.parametrize("place", [".", "Synth90k", "Synth90k/mnt/ramdisk/max/90kDICT32px"])
@@ -90,7 +90,7 @@ def test_the_manifest_changes_with_any_label_and_not_with_time(tmp_path):
 def test_workers_read_the_same_as_the_process_itself(tmp_path, start_method):
     dataset = opened(make_store(tmp_path / "lmdb"))
     here = batches(dataset)  # opens the LMDB before the workers start, as training does
-    there = loader(dataset, EpochSampler(len(dataset), 3), 2, "cpu")
+    there = make_loader(dataset, EpochSampler(len(dataset), 3), 2, "cpu")
     there.multiprocessing_context = start_method
     there = list(there)
     assert [b.texts for b in there] == [b.texts for b in here]
@@ -133,7 +133,7 @@ def spoil_path(folder):
 def test_a_bad_sample_is_skipped_counted_and_named_once(tmp_path, caplog, spoil, workers):
     spoil(make_tree(tmp_path))
     dataset = opened(tmp_path)
-    data = loader(dataset, EpochSampler(len(dataset), 3), workers, "cpu")
+    data = make_loader(dataset, EpochSampler(len(dataset), 3), workers, "cpu")
     for _ in range(2):
         texts = [text for batch in data for text in batch.texts]
         assert sorted(texts) == sorted(set(WORDS) - {"letter"})

@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 
 from bench.errors import UserError
-from models import convert, demo
+from models import demo
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
 from models.weights import checkpoint
+from models.weights.file import Weights, save_weights
 
 LETTERS = Charset("abc")
 
@@ -72,7 +73,7 @@ def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_p
 
 def test_converted_weights_are_read_too(picture, tmp_path, capsys):
     state = build(Model(hidden=8), LETTERS.classes).state_dict()
-    convert.save(convert.Converted("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
+    save_weights(Weights("x", state, Model(hidden=8), 4, 1), LETTERS, tmp_path / "w.safetensors")
     demo.main([str(picture), "--checkpoint", str(tmp_path / "w.safetensors"), "--beam", "5"])
     assert " => " in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from bench.errors import UserError
 from models import Recogniser
 from models import export as exporting
 from models.data.charset import Charset
-from models.decoding.ctc import decode
+from models.decoding.decoder import Decoder
 from models.engines.onnx_file import export
 from models.engines.table import RUNTIMES
 from models.network.model import Model
@@ -74,7 +74,7 @@ def same(network, path: Path, runtime: str, batch: int, width: int) -> None:
         expected = network(images)
     found = torch.from_numpy(RUNTIMES[runtime](path.read_bytes(), None)(images.numpy()))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
-    texts = [decode(logits, None, CHARSET, network.head.decoder).texts for logits in (expected, found)]
+    texts = [Decoder(CHARSET, network.model.head)(logits).texts for logits in (expected, found)]
     assert texts[0] == texts[1]
 
 
@@ -135,9 +135,9 @@ def test_the_configuration_is_one_that_triton_knows(tmp_path):
     model_config = pytest.importorskip("tritonclient.grpc.model_config_pb2")
     from google.protobuf import text_format
 
-    from models.engines.triton import repository
+    from models.engines.triton import write_repository
 
-    place = repository(build(Model(hidden=8), 4), tmp_path, "crnn", "abc")
+    place = write_repository(build(Model(hidden=8), 4), tmp_path, "crnn", "abc")
     config = text_format.Parse((place / "config.pbtxt").read_text(), model_config.ModelConfig())
     assert (config.name, config.backend, config.max_batch_size) == ("crnn", "onnxruntime", 64)
     assert list(config.input[0].dims) == [1, 32, -1] and list(config.output[0].dims) == [-1, 4]

@@ -99,7 +99,7 @@ from pathlib import Path
 from typing import get_args
 from models import loadgen
 def fail(*_): raise RuntimeError("the network broke")
-loadgen.Server.complete = fail
+loadgen.SystemUnderTest.complete = fail
 loadgen.main(sys.argv[1:])
 """
 

@@ -8,11 +8,12 @@ from torch.nn.functional import conv2d
 
 from bench.errors import UserError
 from bench.records.record import Record
-from models import convert, resize, train, weights
+from models import resize, train, weights
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
 from models.network.vgg import RANKS
+from models.weights.file import Weights, load_weights
 
 KEPT = 192  # of 256 units
 
@@ -31,8 +32,8 @@ def test_thinner_ones_are_the_nearest_there_are():
     assert float((found - weight).norm()) == pytest.approx(float(values[4:].norm()), rel=1e-4)
 
 
-def converted(network, recipe: str = "crnn") -> convert.Converted:
-    return convert.Converted("ours", network.state_dict(), network.model, 37, 1, recipe=recipe)
+def converted(network, recipe: str = "crnn") -> Weights:
+    return Weights("ours", network.state_dict(), network.model, 37, 1, recipe=recipe)
 
 
 def with_much_that_does_nothing():
@@ -86,4 +87,4 @@ def test_training_goes_on_from_the_small_file(sample, tmp_path, capsys):
     assert "weights kept" in capsys.readouterr().out
     [record] = (tmp_path / "runs").glob("*.json")
     assert Record.load(record).recipe["name"] == "crnn_small"
-    assert Charset(convert.load(small)["charset"]) == Charset.named("36")
+    assert Charset(load_weights(small)["charset"]) == Charset.named("36")

@@ -11,9 +11,11 @@ import torch
 
 from bench.errors import UserError
 from models import prepare, train
-from models.run.context import Session
+from models.network.heads import CTC
+from models.run.context import open_context
 from models.run.options import Train, parse
 from models.train import Training
+from models.training import device_batch
 from models.weights import checkpoint
 from tests.support.data_samples import WORDS, make_store
 
@@ -76,16 +78,16 @@ def weights_after(places, tmp_path, *options):
 def test_a_killed_run_resumes_to_the_very_same_weights(places, tmp_path, monkeypatch, capsys):
     undisturbed = weights_after(places, tmp_path)
     (tmp_path / "ck" / "CRNN_FP32_6S_1CPU_Train").rename(tmp_path / "undisturbed")
-    step, calls = Training.step, []
+    step, calls = Training.train_step, []
 
     def killed_in_step_6(self, batch):
         calls.append(batch)
         if len(calls) == 6:
             raise Killed
-        step(self, batch)
+        return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", killed_in_step_6)
+        patch.setattr(Training, "train_step", killed_in_step_6)
         with pytest.raises(Killed):
             weights_after(places, tmp_path)
     resumed = weights_after(places, tmp_path, "--resume")
@@ -97,14 +99,14 @@ def test_a_killed_run_resumes_to_the_very_same_weights(places, tmp_path, monkeyp
 
 def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(places, tmp_path, monkeypatch):
     """As after a change in the number of cards: what is left of the epochs is counted in the new batches."""
-    step, small = Training.step, [*places, *QUICK, "--epochs", "2", "--data.width", "32", "--model.hidden", "8"]
+    step, small = Training.train_step, [*places, *QUICK, "--epochs", "2", "--data.width", "32", "--model.hidden", "8"]
 
     def stopped(self, batch):
-        step(self, batch)
         os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "step", stopped)
+        patch.setattr(Training, "train_step", stopped)
         with pytest.raises(SystemExit) as ending:
             train.main([*small, "--batch-size", "32"])
         assert ending.value.code == 130
@@ -118,13 +120,16 @@ def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(pla
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_shared_out(sample):
     """Two ranks' shares add up to the loss of the whole global batch, a short last batch included."""
-    options = parse(Train, ["--dataset", str(sample), *QUICK, "--batch-size", "6"], "models.train")
-    training = Training(options, Session.open(options))
-    training.trained = training.network.eval()
-    with torch.no_grad():
-        whole = training.loss(training.staged(training.train_set.__getitems__([0, 1, 2, 3, 4, 5])))
-        shares = [
-            training.loss(training.staged(training.train_set.__getitems__(share))) for share in ([0, 2, 4], [1, 3, 5])
+    options = parse(
+        Train, ["--dataset", str(sample), *QUICK, "--batch-size", "6", "--optimizer.lr", "0"], "models.train"
+    )
+    with open_context(options) as context:
+        training = Training(context, options)
+        training.network.eval()  # batch norm sees no batch, and a rate of 0 leaves the weights as they are
+        training.optimizer.set_lr()
+        whole, *shares = [
+            training.train_step(training.train_set.__getitems__(share))
+            for share in ([0, 1, 2, 3, 4, 5], [0, 2, 4], [1, 3, 5])
         ]
     torch.testing.assert_close(sum(shares), whole)
 
@@ -153,18 +158,21 @@ def test_a_resident_set_that_is_not_packed_is_refused_with_the_command_that_pack
 
 def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
     seen = []
-    monkeypatch.setattr(train, "augment", lambda images, strength: seen.append(strength) or images)
+    monkeypatch.setattr(device_batch, "augment", lambda images, strength: seen.append(strength) or images)
     train.main([*places, *QUICK, "--steps", "1"])
     assert not seen
     train.main([*places, *QUICK, "--steps", "1", "--augment"])
-    assert seen == [train.MODERATE]
+    assert seen == [device_batch.MODERATE]
 
 
 def test_not_finite_pictures_are_skipped_and_recorded(places, tmp_path, monkeypatch):
-    loss = Training.loss
-    monkeypatch.setattr(
-        Training, "loss", lambda self, batch: loss(self, batch) * (float("nan") if self.stepper.step == 2 else 1)
-    )
+    loss, calls = CTC.loss, []
+
+    def spoiled(self, *arguments):
+        calls.append(1)
+        return loss(self, *arguments) * (float("nan") if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(CTC, "loss", spoiled)
     train.main([*places, *QUICK, "--steps", "4"])
     [record] = records(tmp_path)
     assert record["training"]["skipped_steps"] == 1

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from models.data.image import MAX_PIXELS, decode, picture_size
-from models.data.source import UnreadableError
+from models.data.files import UnreadableError
+from models.data.image import MAX_PIXELS, decode, image_size
 
 KINDS = {
     "JPEG": {}, "JPEG progressive": {"progressive": True}, "PNG": {}, "PNG colours": {"colours": True}, "GIF": {},
@@ -112,7 +112,7 @@ def outcome(content: bytes) -> str:
     try:
         height, width, _ = decode(content).shape
         assert height * width <= MAX_PIXELS
-        picture_size(content)
+        image_size(content)
     except UnreadableError as error:
         assert str(error).isprintable()
         return "refused"

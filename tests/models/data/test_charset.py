@@ -2,6 +2,7 @@
 
 import string
 
+import numpy as np
 import pytest
 
 from models.data.charset import NAMED, Charset, CharsetError
@@ -98,3 +99,37 @@ def test_the_charsets_by_name_have_36_62_and_94_characters():
 
 def test_foreign_characters_can_be_stripped():
     assert Charset().strip("Na-ive!") == "naive" and Charset().foreign("Na-ive!") == "!-"
+
+
+def test_what_is_wrong_with_an_alphabet_is_said():
+    with pytest.raises(CharsetError, match=r"; twice: 'ab'$"):
+        Charset("abcba")
+    with pytest.raises(CharsetError, match=r"; it is empty$"):
+        Charset("")
+
+
+def test_the_line_that_is_no_character_is_numbered(tmp_path):
+    with pytest.raises(CharsetError, match=r"line 2: 'bc' is more than one character"):
+        Charset.named(str(written(tmp_path / "chars.txt", "a\nbc\n")))
+
+
+@pytest.mark.parametrize(
+    "texts", [["ab", "", "Ba1"], ["b\u00e9", "", "e\u0301a"], []], ids=["ASCII", "accents", "none"]
+)
+def test_a_batch_is_spelled_as_its_texts_are_one_by_one(texts):
+    charset = Charset("ab1\u00e9")
+    classes, lengths = charset.encode_all(texts)
+    assert classes.dtype == lengths.dtype == np.int32
+    assert classes.tolist() == [c for text in texts for c in charset.encode(text)]
+    assert lengths.tolist() == [len(charset.encode(text)) for text in texts]
+
+
+@pytest.mark.parametrize("text", ["a!", "\u00e9"])
+def test_of_a_batch_the_text_that_cannot_be_spelled_is_named(text):
+    with pytest.raises(CharsetError, match=f"label '{text}' has"):
+        Charset("ab").encode_all(["a", text, "b"])
+
+
+def test_an_alphabet_is_saved_as_utf8(tmp_path):
+    Charset("a\u4e2d").save(tmp_path / "chars.txt")
+    assert (tmp_path / "chars.txt").read_bytes() == "a\n\u4e2d\n".encode()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.data.files import UnreadableError
 from models.data.image import Shape, decode, resize
-from models.data.source import UnreadableError
 from tests.support.images import encoded, grey, jpeg
 
 

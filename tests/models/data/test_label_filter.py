@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from models.data import label_filter
 from models.data.charset import NAMED, Charset
+from models.data.files import DataError
 from models.data.formats import open_source
 from models.data.label_filter import fault, find_unfit, steps_needed
-from models.data.source import DataError
+from models.data.source import Source
 from tests.support.data_samples import make_store, make_tree
 
 
-class Made:
+class Made(Source):
     """A source of labels alone."""
 
     def __init__(self, texts):

@@ -9,7 +9,7 @@ import torch
 from models.data.charset import Charset
 from models.data.packed import PackedWriter
 from models.data.resident import ResidentLoader
-from models.dataset import DataError, EpochSampler, Shape, loader, open_dataset
+from models.dataset import DataError, EpochSampler, Shape, make_loader, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.preparation import run
 
@@ -49,7 +49,7 @@ def test_the_whole_on_a_device_gives_the_batches_of_a_loader(tmp_path):
     sampler = EpochSampler(len(data), 3, seed=1)
     resident = ResidentLoader(data, sampler, "cpu")
     assert len(resident) == 3
-    assert all(same(a, b) for a, b in zip(resident, loader(data, sampler, 2, "cpu"), strict=True))
+    assert all(same(a, b) for a, b in zip(resident, make_loader(data, sampler, 2, "cpu"), strict=True))
     with pytest.raises(DataError, match="not packed"):
         ResidentLoader(open_dataset(tmp_path, "train", Shape(), Charset()), sampler, "cpu")
 
@@ -118,11 +118,11 @@ def test_a_killed_packing_continues_from_its_last_whole_chunk(tmp_path):
 def test_packed_rows_are_not_written_anew(tmp_path, packed):
     write(tmp_path / "in/train", WORDS)
     refusal = run("--source", tmp_path / "in", "--out", tmp_path / "out", f"--packed={packed}")
-    assert "written anew" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
+    assert "converted" in refusal and "\n" not in refusal and not (tmp_path / "out").exists()
 
 
 def test_packed_rows_are_not_mixed(tmp_path):
     write(tmp_path / "a", WORDS)
     make_store(tmp_path / "b")
-    with pytest.raises(DataError, match="packed pictures are not mixed"):
+    with pytest.raises(DataError, match="packed images cannot be mixed"):
         open_dataset(f"{tmp_path}/a:0.5,b:0.5", "train", Shape(), Charset())

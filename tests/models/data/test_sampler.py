@@ -87,3 +87,37 @@ def test_buckets_resume_on_another_number_of_ranks_like_any_epoch():
     ]
     after = [i for batch in BucketSampler(WIDTHS, 16, start=len(before), **options) for i in batch]
     assert len(before) == 7 * 32 and sorted(before + after) == list(range(5000))
+
+
+def test_the_orders_that_published_figures_hang_on():
+    """The very batches of a seed and an epoch: another order is another training."""
+    assert list(EpochSampler(6, 4, seed=1, epoch=2)) == [[4, 5, 1, 0], [3, 2]]
+    bucketed = BucketSampler(np.array([9, 1, 8, 2, 7, 3, 6, 4]), 4, seed=1, epoch=2, window=4, run=2)
+    assert list(bucketed) == [[1, 3, 4, 2], [6, 0, 5, 7]]
+
+
+def test_a_sampler_begins_with_the_first_epoch_of_seed_0_at_its_first_sample():
+    assert list(EpochSampler(9, 2)) == list(EpochSampler(9, 2, seed=0, epoch=0, start=0))
+    sampler = EpochSampler(9, 2, start=4)
+    sampler.set_epoch(1)
+    assert list(sampler) == list(EpochSampler(9, 2, epoch=1))
+
+
+def test_a_resumed_epoch_has_the_batches_that_are_left():
+    sampler = EpochSampler(20, 4, start=8)
+    assert len(sampler) == len(list(sampler)) == 3
+    assert len(EpochSampler(20, 4, start=20)) == 0 == len(list(EpochSampler(20, 4, start=20)))
+    assert list(EpochSampler(2, 1, shuffle=False)) == [[0], [1]]
+
+
+def test_buckets_begin_at_the_first_sample_and_keep_runs_of_512():
+    widths = np.arange(2000, 0, -1)
+    sampler = BucketSampler(widths, 512, seed=3)
+    whole = list(sampler)[:3]
+    # one window: sorted by width, then runs of 512 shuffled: each batch holds 512 neighbours
+    assert all(sorted(batch) == list(range(min(batch), min(batch) + 512)) for batch in whole)
+
+
+def test_pictures_of_one_width_keep_the_order_of_the_epoch():
+    bucketed = [i for batch in BucketSampler(np.ones(100), 10, seed=4, window=100, run=100) for i in batch]
+    assert bucketed == [i for batch in EpochSampler(100, 10, seed=4) for i in batch]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.data.combined import Part
+from models.data.files import DataError, Lines, UnreadableError
 from models.data.formats import FORMATS, Reading, detect, has_splits, open_source
-from models.data.source import DataError, Lines, UnreadableError
 from tests.support.data_samples import WORDS, make_store
 from tests.support.layouts import MAKERS, TEXTS, make_bare_icdar, make_integers, make_tab, pictures
 
@@ -188,7 +188,7 @@ def test_a_part_reads_the_samples_it_names(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 2, 5, 1 << 24])
 def test_lines_are_found_across_blocks_and_whatever_ends_them(tmp_path, monkeypatch, block):
-    monkeypatch.setattr("models.data.source.BLOCK", block)
+    monkeypatch.setattr("models.data.files.BLOCK", block)
     path = tmp_path / "lines"
     for content in (b"", b"\n\n", b"a", b"ab\r\nc d\n\n\n \r\n\re", b"\nx\n"):
         path.write_bytes(content)

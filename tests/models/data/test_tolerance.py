@@ -6,7 +6,7 @@ import pytest
 
 from models.data.charset import Charset
 from models.data.tolerance import Tolerance
-from models.dataset import EpochSampler, Shape, TooManyMissing, loader, open_dataset
+from models.dataset import EpochSampler, Shape, TooManyMissing, make_loader, open_dataset
 from tests.support.data_samples import make_store
 from tests.support.images import jpeg
 
@@ -36,12 +36,12 @@ def test_a_loader_stops_and_says_what_was_wrong(tmp_path):
     pictures = [jpeg(seed=0)] + [b"no picture"] * 39
     data = open_dataset(make_store(tmp_path, ["word"] * 40, pictures), "train", Shape(), Charset())
     with pytest.raises(TooManyMissing, match=r"15 of the last 16 .* --tolerate 0.01 of 40; the last: .*image-0000000"):
-        list(loader(data, EpochSampler(40, 8, shuffle=False), 0, "cpu"))
+        list(make_loader(data, EpochSampler(40, 8, shuffle=False), 0, "cpu"))
 
 
 def test_a_file_that_is_cut_under_the_run_is_told_and_not_a_bus_error(tmp_path):
     data = open_dataset(make_store(tmp_path, ["word"] * 40), "train", Shape(), Charset())
-    batches = iter(loader(data, EpochSampler(40, 20, shuffle=False), 0, "cpu"))
+    batches = iter(make_loader(data, EpochSampler(40, 20, shuffle=False), 0, "cpu"))
     assert len(next(batches).texts) == 20
     with (tmp_path / "data.mdb").open("r+b") as file:
         file.truncate(8192)

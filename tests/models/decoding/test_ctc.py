@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.data.charset import Charset
-from models.decoding.ctc import greedy, raw_path
+from models.decoding.ctc import decode_greedy, raw_path
 
 AB = Charset("ab-")
 
@@ -16,45 +16,45 @@ def certain(*paths, classes=4):
 
 
 def test_doubled_letters_survive_when_a_blank_parts_them():
-    assert greedy(certain([1, 1, 0, 1, 2, 2], [1, 1, 1, 1, 1, 1]), None, AB).texts == ["aab", "a"]
+    assert decode_greedy(certain([1, 1, 0, 1, 2, 2], [1, 1, 1, 1, 1, 1]), None, AB).texts == ["aab", "a"]
 
 
 def test_a_dash_is_a_character_and_not_the_blank():
-    assert greedy(certain([3, 3, 0, 3, 1, 0]), None, AB).texts == ["--a"]
+    assert decode_greedy(certain([3, 3, 0, 3, 1, 0]), None, AB).texts == ["--a"]
 
 
 def test_steps_beyond_a_pictures_length_are_not_read():
-    decoded = greedy(certain([1, 0, 2, 0, 1], [1, 0, 2, 0, 1]), torch.tensor([5, 2]), AB)
+    decoded = decode_greedy(certain([1, 0, 2, 0, 1], [1, 0, 2, 0, 1]), torch.tensor([5, 2]), AB)
     assert decoded.texts == ["aba", "a"]
     assert [len(c) for c in decoded.character_confidences] == [3, 1]
 
 
 def test_runs_do_not_reach_into_the_next_picture():
-    assert greedy(certain([0, 1], [1, 0]), None, AB).texts == ["a", "a"]
+    assert decode_greedy(certain([0, 1], [1, 0]), None, AB).texts == ["a", "a"]
 
 
 def test_confidences_are_the_paths_and_each_runs_best():
     probabilities = torch.tensor([[0.1, 0.6, 0.2, 0.1], [0.1, 0.8, 0.05, 0.05], [0.7, 0.1, 0.1, 0.1]])
-    decoded = greedy(probabilities.log()[:, None], None, AB)
+    decoded = decode_greedy(probabilities.log()[:, None], None, AB)
     assert decoded.texts == ["a"]
     assert decoded.confidences == pytest.approx([0.6 * 0.8 * 0.7])
     assert decoded.character_confidences == [pytest.approx([0.8])]
 
 
 def test_all_blank_is_an_empty_text():
-    decoded = greedy(certain([0, 0, 0]), None, AB)
+    decoded = decode_greedy(certain([0, 0, 0]), None, AB)
     assert decoded.texts == [""] and decoded.character_confidences == [[]]
 
 
 def test_half_precision_decodes_as_float_does():
     logits = torch.randn(26, 64, 37, generator=torch.Generator().manual_seed(0)).bfloat16()
-    assert greedy(logits, None, Charset()).texts == greedy(logits.float(), None, Charset()).texts
+    assert decode_greedy(logits, None, Charset()).texts == decode_greedy(logits.float(), None, Charset()).texts
 
 
 def test_greedy_agrees_with_collapsing_step_by_step():
     logits = torch.randn(30, 50, 4, generator=torch.Generator().manual_seed(1))
     lengths = np.random.default_rng(0).integers(0, 31, 50)
-    for n, text in enumerate(greedy(logits, lengths, AB).texts):
+    for n, text in enumerate(decode_greedy(logits, lengths, AB).texts):
         slow, before = "", 0
         for step in logits[: lengths[n], n].argmax(-1).tolist():
             slow += AB.characters[step - 1] if step not in (0, before) else ""

@@ -8,8 +8,9 @@ import torch
 
 from bench.errors import UserError
 from models.data.charset import Charset
-from models.decoding.ctc import attention, attention_with_lexicon, decode, greedy
-from models.decoding.lexicon import Lexicon, nearest
+from models.decoding.attention import decode_attention, decode_attention_lexicon
+from models.decoding.ctc import decode_greedy
+from models.decoding.lexicon import Lexicon, decode_lexicon, nearest_words
 from models.network.model import Model
 from models.network.network import build
 from tests.support.ctc_paths import all_texts, log_probabilities
@@ -37,7 +38,7 @@ def words(number, seed=0):
 def test_the_most_probable_word_wins_with_its_probability():
     logs = log_probabilities(5, 6, 4)
     lexicon = Lexicon(["a", "ab", "ca", "bb", "cab"], LETTERS)
-    decoded = decode(logs, None, LETTERS, "lexicon", words=lexicon)
+    decoded = decode_lexicon(logs, None, LETTERS, lexicon)
     for n in range(6):
         totals = all_texts(logs[:, n])
         best = max(lexicon.words, key=lambda word: totals[tuple(LETTERS.encode(word))])
@@ -51,15 +52,15 @@ def test_a_large_lexicon_is_searched_near_the_text_and_loses_nothing():
     truths = large[:10]
     logits = logits_of(truths, FULL)
     lexicon = Lexicon(large, FULL)
-    near = decode(logits, None, FULL, "lexicon", words=lexicon, most=100)
-    assert near == decode(logits, None, FULL, "lexicon", words=lexicon, most=len(lexicon))
+    near = decode_lexicon(logits, None, FULL, lexicon, most=100)
+    assert near == decode_lexicon(logits, None, FULL, lexicon, most=len(lexicon))
     assert near.texts == truths
 
 
 def test_a_misread_word_is_mended_by_the_lexicon():
     logits = logits_of(["hallo"], FULL, noise=0)
-    assert greedy(logits, None, FULL).texts == ["hallo"]
-    assert decode(logits, None, FULL, "lexicon", words=Lexicon(["hello", "world"], FULL)).texts == ["hello"]
+    assert decode_greedy(logits, None, FULL).texts == ["hallo"]
+    assert decode_lexicon(logits, None, FULL, Lexicon(["hello", "world"], FULL)).texts == ["hello"]
 
 
 def test_a_text_far_from_every_word_still_becomes_a_word():
@@ -71,14 +72,14 @@ def test_a_text_far_from_every_word_still_becomes_a_word():
 def test_each_picture_may_have_its_own_lexicon():
     logits = logits_of(["abc", "abc"], FULL)
     lexicons = [Lexicon(["abd", "xyz"], FULL), Lexicon(["abc", "xyz"], FULL)]
-    assert decode(logits, None, FULL, "lexicon", words=lexicons).texts == ["abd", "abc"]
-    with pytest.raises(UserError, match="1 lexicons for 2 pictures"):
-        decode(logits, None, FULL, "lexicon", words=lexicons[:1])
+    assert decode_lexicon(logits, None, FULL, lexicons).texts == ["abd", "abc"]
+    with pytest.raises(UserError, match="1 lexicons for 2 images"):
+        decode_lexicon(logits, None, FULL, lexicons[:1])
 
 
 def test_doubled_letters_are_weighed_rightly():
     logits = logits_of(["hello"], FULL)
-    assert decode(logits, None, FULL, "lexicon", words=Lexicon(["helo", "hello"], FULL)).texts == ["hello"]
+    assert decode_lexicon(logits, None, FULL, Lexicon(["helo", "hello"], FULL)).texts == ["hello"]
 
 
 def test_words_are_folded_counted_and_refused_as_the_alphabet_demands():
@@ -90,14 +91,14 @@ def test_words_are_folded_counted_and_refused_as_the_alphabet_demands():
 
 def test_nearest_are_the_smallest_distances():
     edits = np.array([4, 1, 3, 1, 2, 4], np.uint16)
-    assert nearest(edits, 3).tolist() == [1, 3, 4]
-    assert sorted(nearest(edits, 6).tolist()) == list(range(6))
+    assert nearest_words(edits, 3).tolist() == [1, 3, 4]
+    assert sorted(nearest_words(edits, 6).tolist()) == list(range(6))
 
 
 def test_a_word_too_long_for_its_columns_is_never_chosen():
     logits = logits_of(["abcabc"], LETTERS, steps=13)
     lexicon = Lexicon(["abcabc", "ab"], LETTERS)
-    assert decode(logits, torch.tensor([4]), LETTERS, "lexicon", words=lexicon).texts == ["ab"]
+    assert decode_lexicon(logits, torch.tensor([4]), LETTERS, lexicon).texts == ["ab"]
 
 
 @torch.no_grad()
@@ -107,7 +108,7 @@ def test_attention_reads_with_a_lexicon_too():
     recogniser.head.generator.bias.copy_(torch.tensor([0.5, 0, 0.2, 0.1]))
     images, widths = torch.randn(3, 1, 32, 60), torch.tensor([60, 44, 60])
     lexicon = Lexicon(["a", "bb", "cab", "abcab"], LETTERS)
-    decoded = attention_with_lexicon(recogniser.head, *recogniser.features(images, widths), LETTERS, lexicon)
+    decoded = decode_attention_lexicon(recogniser.head, *recogniser.features(images, widths), LETTERS, lexicon)
     for n, width in enumerate(widths):
         scores = {}
         for word in lexicon.words:
@@ -122,12 +123,12 @@ def test_attention_reads_with_a_lexicon_too():
 
 def test_attention_ends_where_it_says_so():
     probabilities = torch.tensor([[0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.9, 0.05, 0.05], [0.1, 0.1, 0.8]])
-    decoded = attention(probabilities.log()[:, None], None, Charset("ab"))
+    decoded = decode_attention(probabilities.log()[:, None], Charset("ab"))
     assert decoded.texts == ["aa"], "no collapsing, nothing after the end"
     assert decoded.confidences == pytest.approx([0.8 * 0.7 * 0.9])
     assert decoded.character_confidences == [pytest.approx([0.8, 0.7])]
 
 
 def test_attention_that_never_ends_is_cut_at_its_last_step():
-    decoded = attention(torch.eye(3)[[1, 2]][:, None] * 30, None, Charset("ab"))
+    decoded = decode_attention(torch.eye(3)[[1, 2]][:, None] * 30, Charset("ab"))
     assert decoded.texts == ["ab"]

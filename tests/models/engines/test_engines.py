@@ -1,5 +1,4 @@
 import importlib.util
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,14 +9,17 @@ from bench.records.record import Record
 from models import test
 from models.data.charset import Charset
 from models.engines import table as engines
-from models.engines.table import cast_once, choose, make
+from models.engines.table import cast_once, choose_engine, make_engine
 from models.network.model import Model
 from models.network.network import build
 
 
-def session(precision="FP32"):
-    device = Device.open("CPU", precision)
-    return SimpleNamespace(device=device, charset=Charset(), said=[], say=lambda *words: None)
+def choose(name, network, images, precision="FP32"):
+    return choose_engine(name, network, Device.open("CPU", precision), Charset(), images, lambda message: None)
+
+
+def make(name, network, images, precision="FP32"):
+    return make_engine(name, network, Device.open("CPU", precision), Charset(), images)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def test_every_engine_computes_the_network(name, precision, network, images):
         pytest.skip(f"{name} is not here")
     if (name, precision) == ("onnxruntime", "AMP"):
         pytest.skip("refused: the test below")
-    assert choose(name, network, session(precision), images).name == name
+    assert choose(name, network, images, precision).name == name
 
 
 @pytest.mark.parametrize(
@@ -63,62 +65,62 @@ CTC, ATTENTION = Model(hidden=16), Model(hidden=16, backbone="resnet_cifar", hea
 def test_prepacked_weights_compute_what_plain_ones_do(model, precision, near, images):
     torch.manual_seed(0)
     network = build(model).eval()
-    opened, widths = session(precision), torch.tensor([100, 60, 80, 100])
-    run = make("prepacked", network, opened, images)
-    with torch.inference_mode(), opened.device.autocast():
+    widths = torch.tensor([100, 60, 80, 100])
+    run = make("prepacked", network, images, precision)
+    with torch.inference_mode(), Device.open("CPU", precision).autocast():
         torch.testing.assert_close(run(images), network(images), atol=near, rtol=0)
         assert torch.equal(run(images, widths), network(images, widths))
 
 
 def test_what_disagrees_is_refused(network, images, monkeypatch):
     monkeypatch.setitem(
-        engines.ENGINES, "compile", lambda network, session, images: lambda x, widths: network(x) + 0.01
+        engines.ENGINES, "compile", lambda network, device, charset, images: lambda x, widths: network(x) + 0.01
     )
     with pytest.raises(UserError, match="logits differ by 0"):
-        choose("compile", network, session(), images)
+        choose("compile", network, images)
 
 
 def test_auto_takes_the_fastest_of_those_that_agree(network, images, monkeypatch):
     rows = {
-        "eager": lambda network, session, images: network,
-        "wrong": lambda network, session, images: lambda x, widths: network(x) * 2,
-        "missing": lambda network, session, images: engines.package("no_such_package"),
-        "fast": lambda network, session, images: network,
+        "eager": lambda network, device, charset, images: network,
+        "wrong": lambda network, device, charset, images: lambda x, widths: network(x) * 2,
+        "missing": lambda network, device, charset, images: engines.import_package("no_such_package"),
+        "fast": lambda network, device, charset, images: network,
     }
     monkeypatch.setattr(engines, "ENGINES", rows)
-    monkeypatch.setattr(engines, "seconds", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
-    assert choose("auto", network, session(), images).name == "fast"
+    monkeypatch.setattr(engines, "time_batch", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
+    assert choose("auto", network, images).name == "fast"
 
 
 def test_integers_come_near(network, images):
     for name in ("onnxruntime", "openvino"):
         pytest.importorskip(name)
-    exact, rounded = network(images), choose("openvino_int8", network, session(), images)(images)
+    exact, rounded = network(images), choose("openvino_int8", network, images)(images)
     # The root mean square: the largest of thousands of roundings says more of their number than of the engine.
     assert 0 < (exact - rounded).square().mean().sqrt() < 0.02 * (exact.max() - exact.min())
 
 
 def test_auto_never_loses_accuracy(network, images, monkeypatch):
     monkeypatch.setattr(engines, "ENGINES", {"eager": engines.eager, "openvino_int8": None})
-    assert choose("auto", network, session(), images).name == "eager"
+    assert choose("auto", network, images).name == "eager"
 
 
 def test_a_missing_package_is_one_line():
     with pytest.raises(UserError, match="needs the package no_such_package: pip install"):
-        engines.package("no_such_package")
+        engines.import_package("no_such_package")
 
 
 def test_padded_pictures_stay_with_torch(network, images):
     pytest.importorskip("onnxruntime")
-    engine = make("onnxruntime", network, session(), images)
-    with pytest.raises(UserError, match="pictures of one width"):
+    engine = make("onnxruntime", network, images)
+    with pytest.raises(UserError, match="images of one width"):
         engine(images, torch.tensor([100, 60, 100, 100]))
 
 
 def test_float32_only_engines_say_so(network, images):
     pytest.importorskip("onnxruntime")
     with pytest.raises(UserError, match="float32 on a CPU"):
-        make("onnxruntime", network, session("AMP"), images)
+        make("onnxruntime", network, images, "AMP")
 
 
 def test_the_record_names_the_engine(tmp_path, sample):

@@ -9,11 +9,11 @@ import torch
 
 from bench.errors import UserError
 from models.crnn import CRNN
-from models.engines.onnx_file import exporter
+from models.engines.onnx_file import exporter_options
 from models.network.backbones import BACKBONES
-from models.network.heads import pad
+from models.network.heads import pad_labels
 from models.network.model import Model
-from models.network.network import ModelError, Recogniser, build
+from models.network.network import ModelError, Network, build
 from models.network.recurrent import SEQUENCES
 
 
@@ -164,7 +164,7 @@ def test_both_heads_learn_one_picture(head):
     recogniser = build(Model("vgg", "gru", head, hidden=32, longest=4), classes=5)
     images, labels, lengths = pictures(40)[0], torch.tensor([1, 1, 3]), torch.tensor([3])
     optimizer = torch.optim.Adam(recogniser.parameters(), 3e-3)
-    targets, losses = pad(labels, lengths), []
+    targets, losses = pad_labels(labels, lengths), []
     for _ in range(12):
         logits = recogniser(images, targets=targets)
         loss = recogniser.head.loss(logits, torch.tensor([len(logits)]), labels, lengths)
@@ -182,7 +182,7 @@ def test_the_recurrent_type_reaches_every_recurrent_layer():
 
 
 def test_a_recogniser_pickles_its_weights_only():
-    assert all(isinstance(v, torch.Tensor) for v in Recogniser(Model(hidden=8), 5, 32, 1).state_dict().values())
+    assert all(isinstance(v, torch.Tensor) for v in Network(Model(hidden=8), 5, 32, 1).state_dict().values())
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
     axes = {"images": {0: "pictures", 3: "width"}}
     torch.onnx.export(
         recogniser, (pictures(100, 100)[0],), str(tmp_path / "net.onnx"), input_names=["images"], dynamic_axes=axes,
-        opset_version=16, **exporter(),
+        opset_version=16, **exporter_options(),
     )  # fmt: skip
     session = runtime.InferenceSession(tmp_path / "net.onnx")
     for widths in ((100,), (140, 140, 140)):

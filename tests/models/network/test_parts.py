@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from models.network.backbones import BACKBONES
-from models.network.heads import CTC, END, Attention, pad
+from models.network.heads import CTC, END, Attention, pad_labels
 from models.network.imagenet import features_of
 from models.network.masked import HEIGHT, Chain, blank
-from models.network.network import parameters
+from models.network.network import count_parameters
 from models.network.recurrent import Recurrent, sequence
 
 
@@ -113,7 +113,7 @@ def test_a_step_reads_the_true_character_before_it():
 
 
 def test_labels_are_padded_with_their_end():
-    padded = pad(torch.tensor([5, 6, 7]), torch.tensor([2, 0, 1]))
+    padded = pad_labels(torch.tensor([5, 6, 7]), torch.tensor([2, 0, 1]))
     assert padded.tolist() == [[5, 6, END], [END, END, END], [7, END, END]]
 
 
@@ -152,7 +152,7 @@ def test_torchvisions_weights_fit(name, theirs):
     peer = getattr(models, theirs)(weights=None)
     ours = BACKBONES[name].make(3)
     ours.load_state_dict(features_of(peer.state_dict()))
-    assert parameters(ours) == parameters(peer.features)
+    assert count_parameters(ours) == count_parameters(peer.features)
 
 
 def test_old_names_in_torchvisions_files_are_understood():

@@ -60,10 +60,10 @@ def test_alternatives_do_not_depend_on_how_many_others_ask_for(read):
 
 
 def test_the_alignment_has_a_row_for_each_character():
-    rows = recogniser.runs(np.array([0, 1, 1, 0, 1, 3, 3, 0]))
+    rows = recogniser.character_runs(np.array([0, 1, 1, 0, 1, 3, 3, 0]))
     assert rows.tolist() == [[0, 1, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1, 1, 0]]
-    assert [recogniser.edges(row) for row in rows] == [(1 / 8, 3 / 8), (4 / 8, 5 / 8), (5 / 8, 7 / 8)]
-    assert recogniser.runs(np.zeros(4, int)).shape == (0, 4)
+    assert [recogniser.character_edges(row) for row in rows] == [(1 / 8, 3 / 8), (4 / 8, 5 / 8), (5 / 8, 7 / 8)]
+    assert recogniser.character_runs(np.zeros(4, int)).shape == (0, 4)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
     chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt")
     reading, network = chosen(noise()), chosen.network.network
     assert reading.text == "abcabcab" and len(reading.alignment) == len(reading.character_confidences) == 8
-    images = torch.from_numpy(chosen.picture(noise())).permute(2, 0, 1)[None] / 127.5 - 1
+    images = torch.from_numpy(chosen.prepare(noise())).permute(2, 0, 1)[None] / 127.5 - 1
     target = torch.tensor([[*LETTERS.encode(reading.text), 0]])
     with torch.inference_mode():
         looked = network.head.write(*network.features(images), target)[1]
@@ -130,14 +130,14 @@ def test_a_phone_turns_and_a_screen_cuts_out(read):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise to see it upright
     turned = encoded(np.rot90(upright).copy(), exif=exif)
-    np.testing.assert_array_equal(read.picture(turned), read.picture(encoded(upright)))
+    np.testing.assert_array_equal(read.prepare(turned), read.prepare(encoded(upright)))
     clear = np.dstack([np.zeros((40, 120, 3), np.uint8), np.zeros((40, 120, 1), np.uint8)])
     clear[10:30, 20:100, 3] = 255
-    assert read.picture(encoded(clear))[0, 0] == 255 and read.picture(encoded(clear))[16, 50] == 0
+    assert read.prepare(encoded(clear))[0, 0] == 255 and read.prepare(encoded(clear))[16, 50] == 0
     big = Image.fromarray(np.full((3000, 4000), 200, np.uint8))
     file = io.BytesIO()
     big.save(file, "JPEG")
-    assert read.picture(file.getvalue()).shape == (32, 100, 1)
+    assert read.prepare(file.getvalue()).shape == (32, 100, 1)
 
 
 BAD = {
@@ -163,15 +163,16 @@ def test_what_is_no_picture_is_refused_in_a_line(name, read):
     assert "\n" not in str(caught.value) and "object at" not in str(caught.value)
 
 
-def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, capsys, monkeypatch):
+def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_path, read, monkeypatch):
     out = tmp_path / "crnn.safetensors"
-    convert.main([str(trained), str(out), "--half"])
-    said = capsys.readouterr().out
-    row = eval("{" + said.partition("models/weights: ")[2] + "}", {"Shipped": weights.Shipped})
-    assert row["crnn"] == weights.Shipped(out.name, weights.digest(out), "crnn", "abc", "squeezed to 100 px")
+    manifest = tmp_path / "manifest.json"
+    convert.main([str(trained), str(out), "--half", "--manifest", str(manifest)])
+    shipped = weights.read_manifest(manifest)
+    entry = weights.ShippedWeights(out.name, weights.sha256_of(out), "crnn", "abc", "squeezed to 100 px")
+    assert shipped == {"crnn": entry}
     assert out.stat().st_size < 0.6 * sum(v.nbytes for v in checkpoint.read(trained)["network"].values())
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(weights, "TABLE", row)
+    monkeypatch.setattr(weights, "SHIPPED", shipped)
     for source in (None, "crnn", out):
         found = Recogniser.load(source, device="CPU")
         assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
@@ -180,8 +181,8 @@ def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_pa
         Recogniser.load()
 
 
-def test_every_shipped_file_is_what_the_table_says():
-    for name, row in weights.TABLE.items():
+def test_every_shipped_file_is_what_the_manifest_says():
+    for name, row in weights.SHIPPED.items():
         content = checkpoint.read(weights.path(name))
         assert (content["recipe"], content["charset"]) == (row.recipe, row.charset)
         kept, width = content["data"].get("keep_ratio"), content["data"]["width"]
@@ -201,7 +202,7 @@ def test_importing_models_is_light():
 
 
 def test_a_batch_of_nothing_is_refused(trained):
-    with pytest.raises(UserError, match="--batch_size is at least 1, not 0"):
+    with pytest.raises(UserError, match="batch_size is at least 1, not 0"):
         Recogniser.load(trained, device="CPU", batch_size=0)
 
 

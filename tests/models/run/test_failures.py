@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import UserError
-from models.data.source import DataError
+from models.data.files import DataError
 from models.dataset import TooManyMissing
 from models.run import failures
 from models.run.signals import Interrupted
@@ -26,7 +26,7 @@ KINDS = {
 
 @pytest.mark.parametrize("status", KINDS)
 def test_the_status_of_a_failure(status):
-    assert {failures.verdict(failure) for failure in KINDS[status]} == {status}
+    assert {failures.failure_status(failure) for failure in KINDS[status]} == {status}
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_the_status_of_a_failure(status):
 )
 def test_a_lost_loader_process_is_named(said, status, told):
     failure = RuntimeError(said)
-    assert failures.verdict(failure) == status
+    assert failures.failure_status(failure) == status
     with pytest.raises(UserError, match=told):
-        raise UserError(failures.one_line(failure, 8, None, list))
+        raise UserError(failures.failure_message(failure, 8, None, list))
 
 
 def test_the_batch_that_fits_is_found_by_trying():
@@ -53,7 +53,7 @@ def test_the_batch_that_fits_is_found_by_trying():
         if batch > 20:
             raise RuntimeError("out of memory")
 
-    assert failures.one_line(MemoryError(), 128, trial, list).endswith(
+    assert failures.failure_message(MemoryError(), 128, trial, list).endswith(
         "--batch-size 16 fits, as a trial has just shown"
     )
     assert tried == [64, 32, 16]
@@ -64,8 +64,8 @@ def test_a_trial_that_fails_otherwise_is_not_taken_for_memory():
         raise RuntimeError("another mistake")
 
     with pytest.raises(RuntimeError, match="another mistake"):
-        failures.largest_that_fits(trial, 8, list)
+        failures.largest_fitting_batch(trial, 8, list)
 
 
 def test_other_failures_keep_their_traceback():
-    assert failures.one_line(RuntimeError("x"), 8, None, list) is None
+    assert failures.failure_message(RuntimeError("x"), 8, None, list) is None

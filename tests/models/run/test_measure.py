@@ -51,14 +51,14 @@ ENDINGS = {
 @pytest.mark.parametrize("status", ENDINGS)
 def test_a_run_that_fails_leaves_what_it_had(status, places, tmp_path, monkeypatch):
     make, passed_on, said = ENDINGS[status]
-    step = Training.step
+    step = Training.train_step
 
     def failing(self, batch):
-        if self.stepper.step == 3:
+        if self.optimizer.step == 3:
             raise make()
-        step(self, batch)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "step", failing)
+    monkeypatch.setattr(Training, "train_step", failing)
     with pytest.raises(passed_on):
         train.main([*places, *QUICK, "--steps", "6"])
     record = only_record(tmp_path)
@@ -71,24 +71,24 @@ def test_out_of_memory_is_one_line_with_advice(places, monkeypatch):
     def full(self, batch):
         raise OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(Training, "step", full)
+    monkeypatch.setattr(Training, "train_step", full)
     with pytest.raises(UserError, match=r"with --batch-size 8: --batch-size 4 fits, as a trial has just shown"):
         train.main([*places, *QUICK, "--steps", "2"])
-    monkeypatch.setattr(Training, "trial", lambda self, pictures: full(self, None))
+    monkeypatch.setattr(train, "try_batch", lambda *_: full(None, None))
     with pytest.raises(UserError, match=r"not even a batch of 1 fits"):
         train.main([*places, *QUICK, "--steps", "2"])
 
 
 def test_a_scheduler_that_ends_the_run_leaves_a_record_and_the_old_handler(places, tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
-    step = Training.step
+    step = Training.train_step
 
     def ended(self, batch):
-        step(self, batch)
-        if self.stepper.step == 2:
+        if self.optimizer.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch)
 
-    monkeypatch.setattr(Training, "step", ended)
+    monkeypatch.setattr(Training, "train_step", ended)
     with pytest.raises(measure.Interrupted) as ending:
         train.main([*places, *QUICK, "--steps", "6"])
     assert ending.value.code == 143
@@ -142,9 +142,10 @@ def test_of_several_ranks_one_leaves_the_record_of_a_failure(monkeypatch):
     for statuses, expected in ((("crash", "crash"), [0]), (("crash", "oom"), [1]), (("oom", "oom"), [1])):
         store = dist.HashStore()
         monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", lambda store=store: store)
-        told = [rank.rank for rank in (other, leader) if measure.tells(rank, statuses[rank.rank])]
+        told = [rank.rank for rank in (other, leader) if measure.writes_failure(rank, statuses[rank.rank])]
         assert told == expected
     gone = lambda: (_ for _ in ()).throw(RuntimeError("Broken pipe"))  # noqa: E731
     monkeypatch.setattr(dist.distributed_c10d, "_get_default_store", gone)
-    assert measure.tells(leader, "crash") and measure.tells(other, "oom") and not measure.tells(other, "crash")
-    assert measure.tells(World(), "crash")
+    assert measure.writes_failure(leader, "crash") and measure.writes_failure(other, "oom")
+    assert not measure.writes_failure(other, "crash")
+    assert measure.writes_failure(World(), "crash")

@@ -82,3 +82,35 @@ def test_confusions_name_what_was_written_and_read():
 
 def test_worst_mistakes_come_first():
     assert worst(["abc", "abc", "abc", "abc"], ["abc", "xyz", "abx", "abx"], [1, 0.1, 0.2, 0.9]) == [1, 3, 2]
+
+
+def test_a_score_says_its_mode_and_its_interval():
+    s = score(["a", "B", "c"], ["a", "b", "x"], "ignore_case")
+    assert (s.n, s.mode, s.correct) == (3, "ignore_case", 2)
+    assert s.interval == wilson(2, 3)
+
+
+def test_capitals_that_have_no_single_small_letter_are_compared_in_lower_case():
+    assert score(["STRASSE"], ["stra\u00dfe"]).word_accuracy == 0  # upper case would make them equal
+
+
+def test_places_are_counted_from_the_left_and_a_text_of_one_letter_is_a_text():
+    s = score(["abc", "a"], ["abx", "b"])
+    assert s.character_precision == pytest.approx((2 / 3 + 0) / 2)
+    assert s.sequence_distance == pytest.approx((1 / 3 + 1) / 2)
+    assert score(["ab"], ["a"]).character_precision == pytest.approx(1 / 2)
+
+
+def test_groups_are_scored_in_the_mode_that_is_asked_for():
+    assert breakdown(["x"], ["A"], ["a"], "exact")["x"].mode == "exact"
+    assert by_length(["A"], ["a"], "exact")[1].word_accuracy == 0
+
+
+def test_confusions_are_counted():
+    assert confusions(["00", "0"], ["OO", "O"]) == {("0", "O"): 3}
+
+
+def test_texts_without_their_truths_are_refused():
+    for measure in (confusions, lambda truths, texts: worst(truths, texts, [1, 1])):
+        with pytest.raises(ValueError, match="zip"):
+            measure(["a"], ["a", "b"])

@@ -19,9 +19,9 @@ from models.data.formats import open_source
 from models.dataset import Shape, WordDataset
 from models.run.options import Infer, parse
 from models.scoring import mistakes
-from models.scoring.evaluate import Read
+from models.scoring.evaluate import Prediction
 from models.scoring.protocol import accuracy_section
-from models.scoring.sets import called
+from models.scoring.sets import parse_set
 
 SMALL = ["--device", "CPU", "--model.hidden", "8", "--batch-size", "16", "--min-steps", "1", "--min-seconds", "0"]
 
@@ -78,23 +78,23 @@ def test_a_data_set_without_splits_is_tested_whole_and_says_so(sets, tmp_path, t
 
 def test_readings_are_told_apart_by_the_set_they_are_of(sets):
     source = open_source(f"{sets / 'first'}:1,{sets / 'second'}:1", "test")
-    reads = [Read(i, source.label(i), "beta" if i < 3 else source.label(i), 0.5) for i in range(5)]
+    reads = [Prediction(i, source.label(i), "beta" if i < 3 else source.label(i), 0.5) for i in range(5)]
     rows = accuracy_section(reads, source, "test", "greedy", "exact")["sets"]
     assert [row["correct"] for row in rows] == [1, 2]
 
 
 def test_a_set_without_one_readable_picture_is_null_and_not_nan(sets):
     source = open_source(f"{sets / 'first'}:1,{sets / 'second'}:1", "test")
-    section = accuracy_section([Read(0, "a", "a", 1.0)], source, "test", "greedy", "exact")
+    section = accuracy_section([Prediction(0, "a", "a", 1.0)], source, "test", "greedy", "exact")
     assert (section["sets"][1]["n"], section["sets"][1]["word_accuracy"]) == (0, None)
     assert "NaN" not in json.dumps(section)
 
 
 def test_a_set_is_called_as_it_is_asked_to_be_or_as_its_folder(tmp_path):
-    assert called("iiit=data/5k") == ("iiit", "data/5k")
-    assert called("data/svt/") == ("svt", "data/svt/")
+    assert parse_set("iiit=data/5k") == ("iiit", "data/5k")
+    assert parse_set("data/svt/") == ("svt", "data/svt/")
     (tmp_path / "a=b").mkdir()
-    assert called(str(tmp_path / "a=b")) == ("a=b", str(tmp_path / "a=b"))
+    assert parse_set(str(tmp_path / "a=b")) == ("a=b", str(tmp_path / "a=b"))
 
 
 def test_two_sets_of_one_name_and_a_missing_one_are_refused(sets, tmp_path, trained):
@@ -168,23 +168,24 @@ def test_the_page_of_mistakes_is_self_contained_and_escaped(sets, tmp_path, trai
 
 def test_the_worst_come_first_and_differences_are_marked(sets):
     data = WordDataset(open_source(sets / "first", "test"), Shape(), Charset())
-    reads = [Read(0, "alpha", "alpha", 1.0), Read(1, "beta", "bet", 0.9), Read(2, "gamma", "gxmmyy", 0.8)]
-    section = accuracy_section(reads, data.source, "test", "greedy", "exact")
-    text = mistakes.page("RUN", section, reads, data)
+    read = [(0, "alpha", "alpha", 1.0), (1, "beta", "bet", 0.9), (2, "gamma", "gxmmyy", 0.8)]
+    predictions = [Prediction(*one) for one in read]
+    section = accuracy_section(predictions, data.source, "test", "greedy", "exact")
+    text = mistakes.mistakes_page("RUN", section, predictions, data)
     assert re.findall(r'class="truth">(.*?)</dd>', text) == [
         "g<mark>a</mark>mm<mark>a</mark>",
         "bet<mark>a</mark>",
     ]
     assert text.count("<li>") == 2
-    assert mistakes.page("RUN", section, reads, data, shown=1).count("<li>") == 1
+    assert mistakes.mistakes_page("RUN", section, predictions, data, shown=1).count("<li>") == 1
 
 
 def test_case_is_a_mistake_only_where_it_counts():
-    assert mistakes.differences("Ab", "ab", "exact")[0] == [("A", True), ("b", False)]
-    assert mistakes.differences("Ab", "ab", "alphanumeric") == ([("Ab", False)], [("ab", False)])
+    assert mistakes.align_pieces("Ab", "ab", "exact")[0] == [("A", True), ("b", False)]
+    assert mistakes.align_pieces("Ab", "ab", "alphanumeric") == ([("Ab", False)], [("ab", False)])
 
 
 def test_a_picture_is_shown_as_the_network_sees_it_without_padding(sets, tmp_path):
     data = WordDataset(open_source(sets / "first", "test"), Shape(32, 200, 3, keep_ratio=True), Charset())
-    (tmp_path / "x.png").write_bytes(b64decode(mistakes.picture(data, 1)))
+    (tmp_path / "x.png").write_bytes(b64decode(mistakes.encode_image(data, 1)))
     assert (Image.open(tmp_path / "x.png").size, Image.open(tmp_path / "x.png").mode) == ((97, 32), "RGB")

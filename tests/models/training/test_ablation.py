@@ -1,10 +1,8 @@
-"""Twins of a run on the small sample: each leaves out one thing and nothing else."""
+"""Ablations of a run on the small sample: each leaves out one thing and nothing else."""
 
-from contextlib import contextmanager
 from itertools import islice
 
 import pytest
-from torch import nn
 
 from bench.records.checks import validation_errors
 from bench.records.record import Record
@@ -36,7 +34,7 @@ def trained(tmp_path, sample, monkeypatch):
 
 def test_a_few_batches_come_again_and_again():
     source = iter(range(100))
-    kept = ablation.Kept(source, count=3)
+    kept = ablation.RepeatBatches(source, count=3)
     assert list(islice(kept, 7)) == [0, 1, 2, 0, 1, 2, 0]
     assert list(islice(kept, 2)) == [0, 1]
     assert next(source) == 3
@@ -67,24 +65,6 @@ def test_a_profile_says_what_a_step_is_made_of_and_counts_no_steps(trained):
     record = trained("--input", "memory", "--profile-steps", "2")
     assert record.training["steps"] == len(record.series[0]["step_s"]) == 4
     assert record.breakdown["shares"]["convolution"] > record.breakdown["shares"].get("ctc", 0)
-
-
-def test_without_sync_gradients_stay_where_they_are():
-    class Together(nn.Module):
-        entered = 0
-
-        @contextmanager
-        def no_sync(self):
-            self.entered += 1
-            yield
-
-    network = Together()
-    with (
-        ablation.synchronised(network, "sync"),
-        ablation.synchronised(network, None),
-        ablation.synchronised(nn.ReLU(), "sync"),
-    ):
-        assert network.entered == 1
 
 
 def test_synthetic_words_fit_narrow_pictures_and_are_the_same_each_time():

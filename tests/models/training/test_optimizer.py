@@ -1,3 +1,5 @@
+"""Optimisers, schedules, clipping, and updates that are skipped."""
+
 import math
 
 import pytest
@@ -14,22 +16,22 @@ from models.training.optimizer import (
     READ_EVERY,
     SCHEDULES,
     Diverged,
-    Stepper,
-    fuses,
+    GuardedOptimizer,
+    has_fused_kernel,
     one_cycle,
-    scaled_rate,
+    scale_lr,
 )
 
 # These tests play a card on the CPU.
 needs_fused = pytest.mark.skipif(
-    not fuses("adam", Device.open("CPU")), reason="one kernel for an update on a CPU is of torch 2.4"
+    not has_fused_kernel("adam", Device.open("CPU")), reason="one kernel for an update on a CPU is of torch 2.4"
 )
 
 
-def stepper(options=None, steps=100):
+def make(options=None, steps=100):
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
-    return Stepper(network, Device.open("CPU"), options or Optimizer(), 1e-2, steps)
+    return GuardedOptimizer(network, Device.open("CPU"), options or Optimizer(), 1e-2, steps)
 
 
 def loss(step, scale=1.0):
@@ -37,17 +39,17 @@ def loss(step, scale=1.0):
 
 
 def test_the_rate_scales_with_the_root_of_the_batch():
-    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 32) == pytest.approx(1e-4)
-    assert scaled_rate(Optimizer(lr=1e-4, lr_batch=32), 128) == pytest.approx(2e-4)
+    assert scale_lr(Optimizer(lr=1e-4, lr_batch=32), 32) == pytest.approx(1e-4)
+    assert scale_lr(Optimizer(lr=1e-4, lr_batch=32), 128) == pytest.approx(2e-4)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_optimiser_with_every_schedule_lowers_a_loss(name, schedule):
-    step = stepper(Optimizer(name=name, schedule=schedule))
+    step = make(Optimizer(name=name, schedule=schedule))
     before = loss(step).item()
     for _ in range(20):
-        step(loss(step))
+        step.minimise(loss(step))
     assert loss(step).item() < before
 
 
@@ -69,40 +71,40 @@ def test_exponential_is_zhiqwangs_over_his_thirty_epochs():
 
 
 def test_gradients_are_clipped_to_the_norm():
-    step = stepper(Optimizer(name="sgd", clip=1.0, betas=(0.0, 0.0)))
+    step = make(Optimizer(name="sgd", clip=1.0, betas=(0.0, 0.0)))
     before = [p.detach().clone() for p in step.network.parameters()]
-    step(loss(step, scale=1e6))
+    step.minimise(loss(step, scale=1e6))
     moved = torch.cat([(p - b).flatten() for p, b in zip(step.network.parameters(), before, strict=True)])
     assert moved.norm().item() == pytest.approx(1e-2, rel=1e-3)  # rate x norm 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(bad):
-    step = stepper()
+    step = make()
     before = [p.detach().clone() for p in step.network.parameters()]
-    step(loss(step, scale=bad))
+    step.minimise(loss(step, scale=bad))
     assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
     assert step.skipped == 1
-    step(loss(step))
+    step.minimise(loss(step))
     assert step.skips.tolist() == [1, 0, 1]  # in all, in a row now, in a row at most
 
 
 def test_training_stops_after_twenty_bad_steps_in_a_row():
-    step = stepper()
+    step = make()
     for _ in range(MAX_SKIPS - 1):
-        step(loss(step, scale=float("nan")))
+        step.minimise(loss(step, scale=float("nan")))
     with pytest.raises(Diverged, match="20 steps in a row"):
-        step(loss(step, scale=float("nan")))
+        step.minimise(loss(step, scale=float("nan")))
 
 
-def test_a_restored_stepper_goes_on_as_if_it_had_never_stopped():
-    one, other = stepper(Optimizer(schedule="one_cycle")), stepper(Optimizer(schedule="one_cycle"))
+def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped():
+    one, other = make(Optimizer(schedule="one_cycle")), make(Optimizer(schedule="one_cycle"))
     for _ in range(3):
-        one(loss(one))
+        one.minimise(loss(one))
     other.network.load_state_dict(one.network.state_dict())
     other.load_state_dict(one.state_dict())
     for step in (one, other):
-        step(loss(step))
+        step.minimise(loss(step))
     assert torch.equal(one.network.weight, other.network.weight)
     assert one.lr == other.lr
 
@@ -112,62 +114,62 @@ def test_a_restored_stepper_goes_on_as_if_it_had_never_stopped():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_card_skips_without_being_asked(name, bad):
     """As on CUDA: the kernel itself reads whether to change anything, and the host looks now and then."""
-    step = stepper(Optimizer(name=name))
+    step = make(Optimizer(name=name))
     assert step.fused
     step.waits = False
-    step(loss(step))
+    step.minimise(loss(step))
     before = [p.detach().clone() for p in step.network.parameters()]
     moments = {k: v.clone() for k, v in step.optimizer.state[step.network.weight].items()}
-    step(loss(step, scale=bad))
+    step.minimise(loss(step, scale=bad))
     assert all(torch.equal(p, b) for p, b in zip(step.network.parameters(), before, strict=True))
     assert all(torch.equal(v, moments[k]) for k, v in step.optimizer.state[step.network.weight].items())
-    step(loss(step))
+    step.minimise(loss(step))
     assert not torch.equal(step.network.weight, before[0])
     assert step.skipped == 1
 
 
 @needs_fused
 def test_a_card_is_asked_now_and_then_whether_it_has_diverged():
-    step = stepper()
+    step = make()
     step.waits = False
     for _ in range(MAX_SKIPS):
-        step(loss(step, scale=float("nan")))
+        step.minimise(loss(step, scale=float("nan")))
     with pytest.raises(Diverged):
         for _ in range(READ_EVERY):
-            step(loss(step))
+            step.minimise(loss(step))
 
 
 @needs_fused
 @pytest.mark.parametrize("fused", [True, None])
 def test_fused_and_plain_updates_agree_and_read_each_others_checkpoints(fused, monkeypatch):
-    steppers = [stepper()]
+    optimizers = [make()]
     monkeypatch.setattr(optimizer, "FUSED", ())
-    steppers.append(stepper())
-    assert [s.fused for s in steppers] == [True, None]
-    for step in steppers:
+    optimizers.append(make())
+    assert [s.fused for s in optimizers] == [True, None]
+    for step in optimizers:
         for _ in range(5):
-            step(loss(step))
-    torch.testing.assert_close(steppers[0].network.weight, steppers[1].network.weight)
-    one, other = steppers if fused else steppers[::-1]
+            step.minimise(loss(step))
+    torch.testing.assert_close(optimizers[0].network.weight, optimizers[1].network.weight)
+    one, other = optimizers if fused else optimizers[::-1]
     other.load_state_dict(one.state_dict())
-    other(loss(other))
-    one(loss(one))
+    other.minimise(loss(other))
+    one.minimise(loss(one))
     torch.testing.assert_close(one.network.weight, other.network.weight)
 
 
 @needs_fused
-def test_a_recordable_stepper_reads_a_plain_ones_checkpoint_and_goes_on_alike():
-    plain, options = stepper(Optimizer(schedule="one_cycle")), Optimizer(schedule="one_cycle")
+def test_a_capturable_optimizer_reads_a_plain_ones_checkpoint_and_goes_on_alike():
+    plain, options = make(Optimizer(schedule="one_cycle")), Optimizer(schedule="one_cycle")
     for _ in range(3):
-        plain(loss(plain))
+        plain.minimise(loss(plain))
     torch.manual_seed(0)
-    other = Stepper(nn.Linear(2, 1), Device.open("CPU"), options, 1e-2, 100, recordable=True)
+    other = GuardedOptimizer(nn.Linear(2, 1), Device.open("CPU"), options, 1e-2, 100, capturable=True)
     other.network.load_state_dict(plain.network.state_dict())
     other.load_state_dict(plain.state_dict())
     assert isinstance(other.optimizer.param_groups[0]["lr"], torch.Tensor)
     for step in (plain, other):
-        step(loss(step))
+        step.minimise(loss(step))
     torch.testing.assert_close(plain.network.weight, other.network.weight)
     plain.load_state_dict(other.state_dict())
     assert plain.optimizer.param_groups[0]["capturable"] is False
-    assert plain.optimizer.param_groups[0]["lr"] == plain.rate
+    assert plain.optimizer.param_groups[0]["lr"] == plain.peak_lr

@@ -47,7 +47,7 @@ def pictures(tmp_path_factory) -> Path:
 def judged_once(monkeypatch):
     """An epoch is four steps here: validate after the last one only, and keep no snapshot."""
     validate = train.Training.validate
-    at_the_end = lambda self: self.stepper.step < self.total_steps or validate(self)  # noqa: E731
+    at_the_end = lambda self: self.optimizer.step < self.total_steps or validate(self)  # noqa: E731
     monkeypatch.setattr(train.Training, "validate", at_the_end)
     monkeypatch.setattr(train.Training, "save", lambda self: None)
 

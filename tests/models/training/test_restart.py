@@ -8,7 +8,7 @@ import pytest
 
 from bench.machine.world import World
 from bench.records.run_name import RunName
-from models.train import Training
+from models.training.snapshot import find_newest
 from models.weights import checkpoint
 
 
@@ -21,13 +21,8 @@ def newest(tmp_path, monkeypatch):
         monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
         if job:
             monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
-        training = SimpleNamespace(
-            session=SimpleNamespace(world=World(rank=rank, size=2)),
-            options=SimpleNamespace(resume=resume),
-            folder=tmp_path,
-            name=RunName.parse("CRNN_FP32_2E_2CPUs_Train"),
-        )
-        found = Training.newest(training)
+        name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
+        found = find_newest(SimpleNamespace(resume=resume), World(rank=rank, size=2), name, tmp_path)
         return found and found[0]["step"]
 
     return ask

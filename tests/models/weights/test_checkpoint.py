@@ -61,7 +61,7 @@ def test_a_folder_is_trained_in_by_one_process_and_cleared_of_what_a_killed_one_
     (tmp_path / "last.partial77").write_bytes(b"half")
     checkpoint.claim(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
-    other = f"from pathlib import Path; from models import checkpoint; checkpoint.claim(Path({str(tmp_path)!r}))"
+    other = f"import pathlib; from models.weights import checkpoint; checkpoint.claim(pathlib.Path({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", other], cwd=ROOT, capture_output=True, text=True)
     assert "another process trains there" in done.stderr
 

@@ -1,0 +1,41 @@
+"""Which weights a test reads with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from models import weights
+from models.data.charset import Charset
+from models.network.network import Network
+from models.run.context import Context
+from models.run.options import Infer, checkpoint_root
+from models.weights import checkpoint
+
+
+def load_trained(network: Network, options: Infer, context: Context, charset: Charset) -> Path | None:
+    """Load --checkpoint, the newest best one, or shipped weights, and return their path. None: they stay random."""
+    path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
+    path = path or find_shipped(options, charset)
+    if path:
+        checkpoint.load_network(network, checkpoint.read(path), path, charset.characters, options.recipe)
+        shipped = ", which come with the repository" if path.parent == weights.FOLDER else ""
+        context.say(f"  weights: {path}{shipped}")
+    else:
+        context.say(
+            "  no trained checkpoint: random weights, so this measures speed only and accuracy stays empty.\n"
+            "  Train one with `bash run_scripts/quickstart.sh`, or pass --checkpoint FILE."
+        )
+    return path
+
+
+def find_shipped(options: Infer, charset: Charset) -> Path | None:
+    """The weights that come with the repository, when they are for this recipe, alphabet, network and shape."""
+    name = weights.of_recipe(options.recipe, charset.characters)
+    if name is None:
+        return None
+    path = weights.path(name)
+    content = checkpoint.read(path)
+    data = {key: getattr(options.data, key) for key in content["data"]}
+    wanted = (charset.characters, asdict(options.model), data)
+    return path if wanted == (content["charset"], content["model"], content["data"]) else None
