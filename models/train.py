@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import run_cli
+from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.record import Record
 from models import test

@@ -18,6 +18,7 @@ from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records import provenance
+from bench.records.derive import with_derived
 from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
