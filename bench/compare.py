@@ -140,7 +140,7 @@ COMMAND = Command(
 )
 
 
-def arguments(argv: list[str] | None) -> tuple[CompareOptions, list[str]]:
+def read_options(argv: list[str] | None) -> tuple[CompareOptions, list[str]]:
     """Our own words, and those after `--`, which go to every run."""
     options, passed_on = COMMAND.parse_known(argv)
     if options.calibrate:
@@ -152,7 +152,7 @@ def arguments(argv: list[str] | None) -> tuple[CompareOptions, list[str]]:
 
 def main(argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # worktrees are removed on the way out
-    options, passed_on = arguments(argv)
+    options, passed_on = read_options(argv)
     runs = list(dict.fromkeys(str(RunName.parse(run)) for run in options.runs))
     chosen = tolerances(options.metrics, options.margin)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")

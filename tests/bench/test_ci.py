@@ -28,7 +28,7 @@ def test_what_a_workflow_runs_is_taken_by_the_program(path):
     [command] = [text for text in strings(content) if "compare.sh" in text]
     words = shlex.split(command.partition("||")[0].replace("\\\n", " "))
     assert words[:2] == ["bash", "run_scripts/compare.sh"]
-    options, passed_on = compare.arguments(words[2:])
+    options, passed_on = compare.read_options(words[2:])
     assert options.candidate == "."
     assert [str(RunName.parse(run)) for run in options.runs] == options.runs
     assert set(tolerances(options.metrics, options.margin)) == {"throughput", "memory", "accuracy"}
