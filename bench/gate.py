@@ -17,7 +17,7 @@ import pandas as pd
 from bench.errors import UserError, run_cli
 from bench.judging import baselines, ci, noise, verdict
 from bench.judging.outcome import Outcome
-from bench.judging.policy import FALSE_ALARM, POWER, TOLERANCES, Tolerance, tolerances
+from bench.judging.policy import FALSE_ALARM, POWER, TOLERANCES, GatedMetric, tolerances
 from bench.judging.verdict import EXIT, NEW, Evidence, Finding
 from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
@@ -26,7 +26,7 @@ from bench.reporting.load import find_records, load_valid
 
 
 def compare_with_baseline(
-    base: dict[str, Any], group: list[Record], chosen: dict[str, Tolerance], folder: Path
+    base: dict[str, Any], group: list[Record], chosen: dict[str, GatedMetric], folder: Path
 ) -> list[Evidence]:
     """Evidence on each metric that both sides measured: two samples of runs from different sessions."""
     known = noise.load_noise(group[0].cell["card"], folder).get(cells.key(group[0]), {})
@@ -40,7 +40,7 @@ def compare_with_baseline(
 
 
 def unpaired_evidence(
-    cell: str, metric: str, old: list[float], new: list[float], tolerance: Tolerance, known: noise.Spread | None
+    cell: str, metric: str, old: list[float], new: list[float], tolerance: GatedMetric, known: noise.Spread | None
 ) -> Evidence:
     """The change between two samples. Their own spread tells the noise; with one run a side, the calibration does."""
     zero = [1.0] if not tolerance.absolute else [0.0]
@@ -56,7 +56,7 @@ def unpaired_evidence(
     return Evidence(cell, metric, float(b.mean() - a.mean()), error, df, len(b), tolerance)
 
 
-def judge_records(records: list[Record], chosen: dict[str, Tolerance], folder: Path) -> Outcome:
+def judge_records(records: list[Record], chosen: dict[str, GatedMetric], folder: Path) -> Outcome:
     evidence, findings, notes = [], [], []
     for group in cells.group_repeats(records):
         first = group[0]
@@ -74,7 +74,7 @@ def judge_records(records: list[Record], chosen: dict[str, Tolerance], folder: P
     return Outcome("records against their baselines", verdict.overall(findings), findings, notes)
 
 
-def no_baseline(record: Record, chosen: dict[str, Tolerance]) -> Finding:
+def no_baseline(record: Record, chosen: dict[str, GatedMetric]) -> Finding:
     metric = next(iter(chosen))
     return Finding(Evidence(record.run, metric, 0.0, 0.0, None, 0, chosen[metric]), NEW, 0.0, 0.0, "no baseline")
 

@@ -191,7 +191,7 @@ def exit_with(thread: threading.Thread) -> None:
 def read_answers(folder: Path, dataset: WordDataset) -> list[Prediction]:
     """From LoadGen's own log of every answer: the whole split, the exact denominator."""
     predictions = []
-    for index, text in sorted(loadgen.read_answers(folder).items()):
+    for index, text in sorted(loadgen.logged_answers(folder).items()):
         sample = dataset[index]
         if sample.weight:  # an image that cannot be read is not counted, as in models.test
             predictions.append(Prediction(sample.numbers[0], sample.texts[0], text.decode(), math.nan))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, Tolerance
+from bench.judging.policy import HISTORY_P, HISTORY_WINDOW, TOLERANCES, GatedMetric
 from bench.judging.statistics import Floats, t_test
 
 
@@ -51,7 +51,7 @@ def split_at_changes(values: Floats, start: int, stop: int) -> list[int]:
     return [*split_at_changes(values, start, at), at, *split_at_changes(values, at, stop)]
 
 
-def find_changes(series: Sequence[float], tolerance: Tolerance = TOLERANCES["throughput"]) -> list[Change]:
+def find_changes(series: Sequence[float], tolerance: GatedMetric = TOLERANCES["throughput"]) -> list[Change]:
     """Lasting changes of the level of a series, in order, none smaller than the accepted loss."""
     values = np.asarray(series, float) if tolerance.absolute else np.log(np.asarray(series, float))
     points: set[int] = set()
@@ -60,7 +60,7 @@ def find_changes(series: Sequence[float], tolerance: Tolerance = TOLERANCES["thr
     return drop_weak_changes(values, sorted(points), tolerance)
 
 
-def drop_weak_changes(values: Floats, points: list[int], tolerance: Tolerance) -> list[Change]:
+def drop_weak_changes(values: Floats, points: list[int], tolerance: GatedMetric) -> list[Change]:
     """Without the points whose segments on either side do not differ significantly; the weakest goes first."""
     while points:
         edges = [0, *points, len(values)]
@@ -75,7 +75,7 @@ def drop_weak_changes(values: Floats, points: list[int], tolerance: Tolerance) -
     return []
 
 
-def change_at(values: Floats, start: int, at: int, stop: int, tolerance: Tolerance) -> Change:
+def change_at(values: Floats, start: int, at: int, stop: int, tolerance: GatedMetric) -> Change:
     """The change of level at index `at`, between the segments [start, at) and [at, stop)."""
     left, right = values[start:at], values[at:stop]
     moved = float(np.median(right) - np.median(left))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.errors import UserError
 from bench.files import ROOT, write_file
-from bench.judging.policy import Tolerance
+from bench.judging.policy import GatedMetric
 from bench.judging.statistics import sd_upper_bound
 from bench.judging.verdict import detectable
 
@@ -41,7 +41,7 @@ class Spread:
         """What it does not exceed, at 95 %: a gate that advertises on the estimate alone disappoints half the time."""
         return sd_upper_bound(self.sd, self.pairs - 1, 0.95)
 
-    def detects(self, tolerance: Tolerance, tests: int) -> float:
+    def detects(self, tolerance: GatedMetric, tests: int) -> float:
         """The smallest loss that the gate advertises here: a share, or points of a share."""
         size = detectable(self.upper, tolerance.loss, tests)
         return size if tolerance.absolute else 1 - math.exp(-size)

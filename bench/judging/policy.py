@@ -34,8 +34,8 @@ def read_accuracy(record: Record) -> float | None:
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """`margin` is the loss that is accepted: a share of the value, or, where `absolute`, points of a share."""
+class GatedMetric:
+    """A metric of the gate. `margin` is the loss that is accepted: a share, or, where `absolute`, points of a share."""
 
     read: Callable[[Record], float | None]
     better: int  # +1: more is better; -1: less is
@@ -49,11 +49,11 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "throughput": Tolerance(read_throughput, +1, 0.02),
-    "latency": Tolerance(read_latency, -1, 0.02),
-    "memory": Tolerance(read_memory, -1, 0.03),
-    "accuracy": Tolerance(read_accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
-    "step": Tolerance(read_step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
+    "throughput": GatedMetric(read_throughput, +1, 0.02),
+    "latency": GatedMetric(read_latency, -1, 0.02),
+    "memory": GatedMetric(read_memory, -1, 0.03),
+    "accuracy": GatedMetric(read_accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
+    "step": GatedMetric(read_step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
 }
 GATED = ("throughput", "latency", "memory", "accuracy")  # unless --metrics says otherwise
 
@@ -68,7 +68,7 @@ HISTORY_P = 0.001  # Hunter's own
 HISTORY_WINDOW = 50
 
 
-def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Tolerance]:
+def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, GatedMetric]:
     """The rows of TOLERANCES asked for, margins changed as in `throughput=0.05`. UserError for a name that is none."""
     chosen = {name: tolerance_of(name) for name in metrics or GATED}
     for text in margins:
@@ -81,7 +81,7 @@ def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, Toler
     return chosen
 
 
-def tolerance_of(name: str) -> Tolerance:
+def tolerance_of(name: str) -> GatedMetric:
     if name not in TOLERANCES:
         raise UserError(f"no metric '{name}'; there are {', '.join(TOLERANCES)}")
     return TOLERANCES[name]

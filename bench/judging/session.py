@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.judging import verdict
 from bench.judging.pairs import Build, RunFailed, run_order
-from bench.judging.policy import Tolerance
+from bench.judging.policy import GatedMetric
 from bench.judging.verdict import AMBIGUOUS, Evidence, Finding
 from bench.records.record import Record
 
@@ -20,7 +20,7 @@ class PairedSession:
 
     builds: dict[str, Build]
     runs: list[str]
-    chosen: dict[str, Tolerance]
+    chosen: dict[str, GatedMetric]
     folder: Path
     options: list[str]
     timeout_s: float

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.judging.policy import FALSE_ALARM, LOOKS, MISSED, POWER, Tolerance
+from bench.judging.policy import FALSE_ALARM, LOOKS, MISSED, POWER, GatedMetric
 from bench.judging.statistics import Floats, benjamini_hochberg, t_cdf, t_quantile
 
 PASS, FAIL, AMBIGUOUS, NEW = "PASS", "FAIL", "AMBIGUOUS", "new"
@@ -34,7 +34,7 @@ class Evidence:
     error: float  # standard error of the estimate
     df: int | None
     n: int
-    tolerance: Tolerance
+    tolerance: GatedMetric
 
     def bound(self, confidence: float) -> float:
         """How far from the estimate the truth may be, on one side."""
@@ -60,14 +60,14 @@ class Finding:
     reason: str = ""
 
 
-def signed_changes(base: Sequence[float], candidate: Sequence[float], tolerance: Tolerance) -> Floats:
+def signed_changes(base: Sequence[float], candidate: Sequence[float], tolerance: GatedMetric) -> Floats:
     """Changes from base to candidate, pairwise; negative is worse."""
     old, new = np.asarray(base, float), np.asarray(candidate, float)
     change: Floats = new - old if tolerance.absolute else np.log(new / old)
     return tolerance.better * change
 
 
-def paired_evidence(cell: str, metric: str, changes: Floats, tolerance: Tolerance) -> Evidence:
+def paired_evidence(cell: str, metric: str, changes: Floats, tolerance: GatedMetric) -> Evidence:
     n = len(changes)
     error = float(changes.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan
     # Equal changes differ by rounding only: exactly repeatable values (accuracy, memory of an allocator) have no noise.

@@ -98,7 +98,7 @@ def number_or_text(value: str) -> float | str:
         return value
 
 
-def read_answers(folder: Path) -> dict[int, bytes]:
+def logged_answers(folder: Path) -> dict[int, bytes]:
     """What was answered for each sample in accuracy mode: sample number -> bytes."""
     logged = json.loads((folder / ACCURACY).read_text(encoding="utf8"))
     return {entry["qsl_idx"]: bytes.fromhex(entry["data"]) for entry in logged}

@@ -143,7 +143,7 @@ def make_check(check: str, level: str, said: str) -> PreflightCheck:
     return {"check": check, "level": level, "said": said}
 
 
-def run_checks(at: Surroundings, host: bool = True) -> list[PreflightCheck]:
+def check_machine(at: Surroundings, host: bool = True) -> list[PreflightCheck]:
     """One for each check, as a record keeps them. `host`: this rank speaks for its host, and not for its card alone."""
     return [make_check(name, *check(at)) for name, check in ((HOST if host else {}) | CARD).items()]
 

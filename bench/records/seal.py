@@ -13,7 +13,7 @@ from typing import Any
 SHORT = 12  # hex digits of a cell's hash: enough to see a change, short enough to read past
 
 
-def sha256_of(value: object) -> str:
+def canonical_sha256(value: object) -> str:
     """sha256 of the canonical JSON: keys sorted, no spaces, doubles as Python writes them (the shortest that reads
     back the same)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -33,7 +33,10 @@ def sealed(body: dict[str, Any]) -> dict[str, Any]:
     """`body` (a JSON object) with its seal."""
     return {
         **body,
-        "seal": {"sha256": sha256_of(body), "cells": {name: sha256_of(v)[:SHORT] for name, v in sealed_fields(body)}},
+        "seal": {
+            "sha256": canonical_sha256(body),
+            "cells": {name: canonical_sha256(v)[:SHORT] for name, v in sealed_fields(body)},
+        },
     }
 
 
@@ -43,6 +46,6 @@ def altered(content: dict[str, Any]) -> list[str]:
     seal = content.get("seal")
     if not isinstance(seal, dict) or not isinstance(seal.get("cells"), dict):
         return ["seal"]
-    now = {name: sha256_of(value)[:SHORT] for name, value in sealed_fields(body)}
+    now = {name: canonical_sha256(value)[:SHORT] for name, value in sealed_fields(body)}
     wrong = sorted(name for name in {*now, *seal["cells"]} if now.get(name) != seal["cells"].get(name))
-    return wrong or ([] if sha256_of(body) == seal.get("sha256") else ["seal.sha256"])
+    return wrong or ([] if canonical_sha256(body) == seal.get("sha256") else ["seal.sha256"])

@@ -74,7 +74,7 @@ def run_checks(context: Context, sensor) -> list[dict]:
         dataset=Path(root) if root and Path(root).exists() else None,
         shared=device.kind.type == "cpu",
     )
-    return preflight.run_checks(at, host=world.local_rank == 0)
+    return preflight.check_machine(at, host=world.local_rank == 0)
 
 
 def benchmark_key(context: Context, classes: int, engine: str) -> dict:

@@ -36,7 +36,6 @@ LAZY = {
     ("models.serve", "models"): "--help and a missing package are answered without torch",
     ("models.serve", "models.serving.app"): "fastapi is an extra; without it a line says what to install",
     ("models.serve", "models.serving.connections"): "uvicorn, likewise",
-    ("bench.report", "bench.reporting.page"): "only --html needs jinja2",
     ("bench.gate", "bench.judging.power"): "only --self-test needs numpy's and scipy's seconds",
 }
 

@@ -297,17 +297,24 @@ torch.nn.functional.softshrink(x)
 
 
 def test_only_a_drained_clock_sees_what_the_operators_owe(on_mlu):
-    """Each operator owes a millisecond that is paid when the host waits, as on an asynchronous device."""
+    """Each operator owes a millisecond that is paid when the host waits, as on an asynchronous device.
+
+    Others on the machine can only make both times longer: the drained one has no upper bound here, and of ten rounds
+    the fastest shows whether queueing waits for the operators.
+    """
     code = """
 import time
 x = torch.ones(1, device='mlu')
-torch.mlu.synchronize()
-began = time.perf_counter()
-for _ in range(100):
-    x.add_(1)
-queued = time.perf_counter() - began
-torch.mlu.synchronize()
-print(queued < 0.05, 0.1 <= time.perf_counter() - began)
+queued, drained = [], []
+for _ in range(10):
+    torch.mlu.synchronize()
+    began = time.perf_counter()
+    for _ in range(50):
+        x.add_(1)
+    queued.append(time.perf_counter() - began)
+    torch.mlu.synchronize()
+    drained.append(time.perf_counter() - began)
+print(min(queued) < 0.05, 0.05 <= min(drained))
 """
     assert on_mlu(code, FAKE_MLU_OP_US="1000") == "True True"
 

@@ -72,3 +72,45 @@ def test_benjamini_and_hochberg_reject_their_own_example():
 def test_no_spread_at_all():
     assert st.t_test(np.ones(3), np.ones(3)) == 1.0
     assert st.t_test(np.ones(3), np.full(3, 2.0)) == 0.0
+
+
+@pytest.mark.parametrize(  # printed tables of the median's interval: 1-based ranks r + 1 and n - r
+    ("n", "rank"), [(2, None), (5, None), (6, 0), (8, 0), (9, 1), (10, 1), (11, 1), (12, 2), (15, 3), (20, 5), (30, 9)]
+)
+def test_order_statistics_as_in_the_tables(n, rank):
+    assert st.order_statistic(n, 0.95) == rank
+
+
+def test_from_six_values_on_the_interval_is_of_values_themselves():
+    values = [7.0, 1.0, 5.0, 3.0, 9.0, 11.0, 13.0, 15.0, 17.0]
+    assert st.median_interval(values) == (3.0, 15.0)
+    low, high = st.median_interval([1.0, math.e])  # by t: log-mean 0.5, half 12.706 x 0.7071 / sqrt(2)
+    assert (math.log(low), math.log(high)) == (
+        pytest.approx(0.5 - 6.353, abs=1e-3),
+        pytest.approx(0.5 + 6.353, abs=1e-3),
+    )
+
+
+def test_the_detectable_change_by_hand():
+    """Logs 0, 0.02: sd 0.014142; t(0.975, 2) + t(0.9, 2) = 4.303 + 1.886, times sd x sqrt(2 / 2)."""
+    assert st.detectable_change([1.0, math.exp(0.02)]) == pytest.approx(math.expm1(6.189 * 0.0141421), rel=1e-3)
+
+
+def test_a_bound_of_a_standard_deviation_by_hand():
+    """chi-square(0.10, 5) = 1.610: sd x sqrt(5 / 1.610)."""
+    assert st.sd_upper_bound(2.0, 5) == pytest.approx(2 * math.sqrt(5 / 1.610), rel=0.01)
+    assert st.sd_upper_bound(2.0, 15, 0.95) == pytest.approx(2 * math.sqrt(15 / 7.261), rel=0.01)
+
+
+def test_students_test_by_hand():
+    """Means 2 and 4, pooled variance 1 on 4 degrees: t = 2 / sqrt(2 / 3) = 2.449, p = 0.0705."""
+    assert st.t_test(np.array([1.0, 2.0, 3.0]), np.array([3.0, 4.0, 5.0])) == pytest.approx(0.0705, abs=2e-4)
+    unequal = st.t_test(np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0]))  # pooled (2 + 2) / 3, t = 1.897 on 3
+    assert unequal == pytest.approx(0.154, abs=1e-3)
+    assert st.t_test(np.array([1.0]), np.array([2.0, 3.0])) == 1.0
+
+
+def test_benjamini_and_hochberg_let_a_small_p_carry_a_larger_one():
+    assert st.benjamini_hochberg([0.04, 0.01], 0.04) == [True, True]
+    assert st.benjamini_hochberg([0.05, 0.01], 0.04) == [False, True]
+    assert st.benjamini_hochberg([0.03, 0.03], 0.04) == [True, True]

@@ -4,7 +4,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.machine import preflight
-from bench.machine.preflight import Surroundings, list_warnings, require_clean, run_checks
+from bench.machine.preflight import Surroundings, check_machine, list_warnings, require_clean
 
 GOOD = {
     "card": "card 0",
@@ -22,7 +22,7 @@ GOOD = {
 
 
 def found(**changes):
-    return {one["check"]: one for one in run_checks(Surroundings(**GOOD | changes))}
+    return {one["check"]: one for one in check_machine(Surroundings(**GOOD | changes))}
 
 
 def test_a_quiet_machine_gives_no_warning():
@@ -54,7 +54,7 @@ def test_what_spoils_numbers_is_a_warning_and_under_strict_an_end(check, changes
 
 @pytest.mark.parametrize("check", sorted(preflight.HOST.keys() | preflight.CARD.keys()))
 def test_a_machine_that_tells_nothing_is_unknown_not_ok(check):
-    silent = {one["check"]: one for one in run_checks(Surroundings("card 0"))}
+    silent = {one["check"]: one for one in check_machine(Surroundings("card 0"))}
     assert silent[check]["level"] == ("ok" if check == "threads" else "unknown")  # threads are always known
 
 
@@ -64,7 +64,7 @@ def test_the_nearest_mount_decides():
 
 
 def test_a_rank_that_does_not_speak_for_its_host_speaks_of_its_card():
-    assert {one["check"] for one in run_checks(Surroundings("card 1"), host=False)} == preflight.CARD.keys()
+    assert {one["check"] for one in check_machine(Surroundings("card 1"), host=False)} == preflight.CARD.keys()
 
 
 def test_the_same_warning_of_many_ranks_is_said_once():
@@ -83,6 +83,6 @@ def test_a_containers_quota_is_what_cores_there_are(tmp_path):
 
 def test_this_machine_can_be_looked_at():
     at = preflight.look_around("the host", None, threads=1, dataset=Path.cwd(), shared=True)
-    assert len(run_checks(at)) == len(preflight.HOST) + len(preflight.CARD)
+    assert len(check_machine(at)) == len(preflight.HOST) + len(preflight.CARD)
     assert at.mounts
     assert at.own

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("bench.records.sections", reason="until merged")
-from bench.records.series import Series
-
 from bench.records.rates import after_warmup, core_s, latency_percentiles, nothing_measured, rank_share, throughput
+from bench.records.series import Series
 
 # Two ranks, one warm-up step. Rank 1 takes 1.2 s and is the slower one; of its three steps it is slower in two.
 FAST = Series([5.0, 0.2, 0.4, 0.3], [1.0, 0.02, 0.04, 0.03], [8, 8, 8, 4])
