@@ -24,7 +24,7 @@ from bench.errors import run_cli
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
 from models.data.formats import open_source
-from models.data.prefetch import Ahead
+from models.data.prefetch import Prefetcher
 from models.dataset import open_dataset
 from models.engines.table import choose
 from models.run.context import Session, normalised
@@ -71,7 +71,7 @@ def rows_of(store: Path, options: Options) -> dict[str, Callable[[], object]]:
         "network alone": network,
         "memory to text": lambda: read(engine, kept, session),
         "LMDB to text": lambda: read(engine, from_file, session),
-        "LMDB to text, a thread ahead": lambda: read(engine, Ahead(from_file), session),
+        "LMDB to text, a thread ahead": lambda: read(engine, Prefetcher(from_file), session),
     }
 
 

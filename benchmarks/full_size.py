@@ -80,7 +80,7 @@ def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
     del order
     private = private_bytes(process)
     _, reading = timed(lambda: [len(data.__getitems__(indices).texts) for indices in islice(sampler, 100)])
-    unfit, looking = timed(lambda: data.unfit(26))
+    unfit, looking = timed(lambda: data.label_issues(26))
     return [
         ("open", opening, "s"),
         ("memory of a worker after opening", opened / 1e6, "MB"),

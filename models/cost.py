@@ -64,10 +64,10 @@ def costs() -> list[Cost]:
     return made
 
 
-def table() -> str:
+def cost_table() -> str:
     return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
 
 
 if __name__ == "__main__":
     parse_no_options("models.cost", __doc__)
-    print(table())
+    print(cost_table())

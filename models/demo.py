@@ -19,12 +19,12 @@ from bench.errors import one_line, run_cli
 from models.reading.recogniser import Reading, Recogniser, trained
 
 
-def line(reading: Reading) -> str:
+def format_reading(reading: Reading) -> str:
     raw = f"{reading.raw} => " if reading.raw else ""
     return f"{raw}{reading.text}  {reading.confidence:.1%}"
 
 
-def draw(picture: np.ndarray, reading: Reading, path: Path) -> None:
+def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
     """Write the picture with its text over it and, below, where each character was seen."""
     import matplotlib
 
@@ -62,7 +62,7 @@ def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
     return sheet
 
 
-def drawings(images: list[Path]) -> list[str]:
+def drawing_names(images: list[Path]) -> list[str]:
     """A file name for each picture: not its own, in case they share a folder, nor that of another `word.png`."""
     times, names = Counter(), []
     for image in images:
@@ -98,13 +98,13 @@ def main(argv: list[str] | None = None) -> None:
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
-    for image, drawing in zip(options.images, drawings(options.images), strict=True):
+    for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
         picture = reader.picture(image)
         [reading] = reader.read([picture], alternatives=0)
-        print(one_line(f"{image}: {line(reading)}"))
+        print(one_line(f"{image}: {format_reading(reading)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
-            draw(picture, reading, options.show / drawing)
+            plot_reading(picture, reading, options.show / drawing)
         read.append((picture, reading.text))
     if options.sheet:
         contact_sheet(read).save(options.sheet, "PNG")

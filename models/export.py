@@ -51,7 +51,7 @@ class Export:
     """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
 
 
-def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
+def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised pictures (N, C, H, W), each of one width."""
     if folder is None:
         yield prepared(typical(reader.shape))
@@ -82,7 +82,9 @@ class Agreement:
 
 
 @torch.inference_mode()
-def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
+def compare_runtime(
+    runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]
+) -> Agreement:
     """Run a file of this network; `run` is what a row of RUNTIMES made of it. Raises UserError as the network does."""
     found = Agreement(runtime)
     for images in batches:
@@ -94,7 +96,7 @@ def agreement(runtime: str, run: Callable, network: Network, charset: Charset, b
     return found
 
 
-def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
+def check_runtimes(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
     """Say how each runtime here reads the file. Raises UserError when one computes something else than torch."""
     for runtime in RUNTIMES:
         try:
@@ -102,13 +104,13 @@ def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool
         except UserError:  # no such package
             print(f"  {runtime}: not installed, not checked")
             continue
-        found = agreement(runtime, run, reader.network.network, reader.charset, batches)
+        found = compare_runtime(runtime, run, reader.network.network, reader.charset, batches)
         print(found)
         if exact and not (found.difference <= TOLERANCE[None] and found.same == found.n):
             raise UserError(f"{runtime} does not compute what torch does with this file; please report it")
 
 
-def as_program(network: Network, path: Path) -> Path:
+def export_program(network: Network, path: Path) -> Path:
     """torch.export's program of the network, for any batch of pictures 100 px wide. Raises UserError."""
     if not hasattr(torch.export, "Dim"):
         raise UserError(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
@@ -126,18 +128,18 @@ def main(argv: list[str] | None = None) -> None:
     options = parse(Export, argv, "models.export", "python -m models.export --checkpoint best.pt --out crnn.onnx")
     reader = Recogniser.load(options.checkpoint or trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
-    batches = list(images_of(reader, options.pictures))
+    batches = list(image_batches(reader, options.pictures))
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
-    check(options.out.read_bytes(), reader, batches)
+    check_runtimes(options.out.read_bytes(), reader, batches)
     if options.int8:
         seen = max(batches, key=len) if options.pictures else prepared(varied(reader.shape))
         options.int8.write_bytes(quantised(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
-        check(options.int8.read_bytes(), reader, batches, exact=False)
+        check_runtimes(options.int8.read_bytes(), reader, batches, exact=False)
     if options.triton:
         print(f"{repository(network, options.triton, options.out.stem, characters)}: for tritonserver")
     if options.torch_export:
-        print(f"{as_program(network, options.torch_export)}: torch.export")
+        print(f"{export_program(network, options.torch_export)}: torch.export")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, 
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
 from models.data.files import DataError
-from models.data.formats import Reading, describe, has_splits, open_source
+from models.data.formats import SourceOptions, describe_source, has_splits, open_source
 from models.data.image import Shape
 from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
@@ -76,13 +76,13 @@ class Options:
         return Shape(self.height, self.width, self.channels, self.keep_ratio)
 
     @property
-    def reading(self) -> Reading:
-        return Reading(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
+    def source_options(self) -> SourceOptions:
+        return SourceOptions(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
 
 
 def splits_of(options: Options) -> tuple[str, ...]:
     """The splits asked for; only train of a source that is all one and is not to be split by ratio."""
-    if options.ratio or has_splits(options.source, options.reading):
+    if options.ratio or has_splits(options.source, options.source_options):
         return options.splits
     print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
     return ("train",)
@@ -90,8 +90,8 @@ def splits_of(options: Options) -> tuple[str, ...]:
 
 def open_split(options: Options, split: str) -> Source:
     """Open one split and show how it was understood: wrong labels are seen here or after a week."""
-    source = open_source(options.source, split, options.reading)
-    how = describe(options.source, split, options.reading)
+    source = open_source(options.source, split, options.source_options)
+    how = describe_source(options.source, split, options.source_options)
     print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {how}"))
     for index in range(min(3, len(source))):
         print(one_line(f"  {source.where(index)}  {shown(source, index)}"))
@@ -114,13 +114,13 @@ def prepare(options: Options) -> dict[str, dict]:
         source = open_split(options, split)
         refuse_packed([source])
         folder = options.out / split
-        identity = f"{source.name} {split} ({len(source)} samples, {options.reading})"
+        identity = f"{source.name} {split} ({len(source)} samples, {options.source_options})"
         if options.packed:
             counts[split] = write_packed(source, folder, f"{identity} {options.shape}", options.workers, options.shape)
         else:
             counts[split] = write_lmdb(source, folder, identity, options.workers)
         print(f"  {counts[split]['samples']:,} written to {folder}, {counts[split]['skipped']:,} skipped")
-    about = {"name": source.name, "sample": source.is_sample, "source": str(options.reading), "splits": counts}
+    about = {"name": source.name, "sample": source.is_sample, "source": str(options.source_options), "splits": counts}
     (options.out / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n")
     return counts
 

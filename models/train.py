@@ -22,7 +22,7 @@ from models import test
 from models.data.augment import MODERATE, augment
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.synthetic import Synthetic
-from models.dataset import Batch, Unfit, WordDataset
+from models.dataset import Batch, LabelIssues, WordDataset
 from models.network.network import parameters
 from models.run.context import Session, normalised
 from models.run.measure import Instruments, Run, recorded
@@ -92,12 +92,13 @@ class Training:
         """In an epoch of which so many samples are consumed."""
         return -(-(len(self.train_set) - consumed) // self.global_batch)
 
-    def fitting(self, data: WordDataset) -> tuple[WordDataset, Unfit]:
+    def fitting(self, data: WordDataset) -> tuple[WordDataset, LabelIssues]:
         """The samples whose labels the head can learn, and what was left out."""
         if self.options.model.head == "attention":
-            unfit = data.unfit(UNLIMITED)
+            unfit = data.label_issues(UNLIMITED)
         else:
-            unfit = data.unfit(self.network.time_steps(data.widths() if data.shape.keep_ratio else data.shape.width))
+            widths = data.widths() if data.shape.keep_ratio else data.shape.width
+            unfit = data.label_issues(self.network.time_steps(widths))
         return (data.without(unfit) if len(unfit) else data), unfit
 
     def sampling(self) -> EpochSampler:

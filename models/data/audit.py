@@ -15,7 +15,7 @@ from tqdm import tqdm
 from models.data.charset import Charset
 from models.data.files import DataError
 from models.data.image import Shape
-from models.data.label_filter import KINDS, fault
+from models.data.label_filter import KINDS, label_issue
 from models.data.parallel import in_chunks
 from models.data.rows import with_location
 from models.data.source import Source
@@ -43,8 +43,8 @@ class Findings:
     samples: int = 0
     unreadable: int = 0
     lengths: Counter = field(default_factory=Counter)  # of labels, in characters
-    foreign: Counter = field(default_factory=Counter)  # characters outside the charset
-    unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/label_filter.py
+    out_of_charset: Counter = field(default_factory=Counter)  # characters outside the charset
+    label_issues: Counter = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
     squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
     hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable picture's encoded bytes
@@ -52,7 +52,7 @@ class Findings:
     def add(self, other: Findings) -> None:
         self.samples += other.samples
         self.unreadable += other.unreadable
-        for name in ("lengths", "foreign", "unfit", "squeezed"):
+        for name in ("lengths", "out_of_charset", "label_issues", "squeezed"):
             getattr(self, name).update(getattr(other, name))
         for kind, some in other.examples.items():
             self.examples[kind] = (self.examples.get(kind, []) + some)[:EXAMPLES]
@@ -84,9 +84,9 @@ def examine_sample(terms: Terms, found: Findings, source: Source, number: int, s
     text = source.label(number)
     width = terms.shape.fitted(*size)
     found.lengths[len(text)] += 1
-    found.foreign.update(terms.charset.foreign(text))
-    if kind := fault(text, terms.charset, terms.time_steps(width)):
-        found.unfit[kind] += 1
+    found.out_of_charset.update(terms.charset.out_of_charset(text))
+    if kind := label_issue(text, terms.charset, terms.time_steps(width)):
+        found.label_issues[kind] += 1
         found.example(kind, f"{source.where(number)}: {text!r}")
     squeeze = size[1] * terms.shape.height / size[0] / width
     if squeeze > SQUEEZES[0]:
@@ -138,10 +138,10 @@ def report(split: str, found: Findings) -> Iterator[str]:
     yield f"{split}: {found.samples:,} samples, {found.unreadable:,} unreadable, {repeated:,} repeated within it"
     if lengths:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
-    if found.foreign:
-        most = " ".join(f"{c!r} {n:,}" for c, n in found.foreign.most_common(20))
+    if found.out_of_charset:
+        most = " ".join(f"{c!r} {n:,}" for c, n in found.out_of_charset.most_common(20))
         yield f"  characters outside the charset: {most}"
-    for kind, count in found.unfit.items():
+    for kind, count in found.label_issues.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):
         yield f"  {found.squeezed[limit]:,} pictures squeezed more than {limit} times" + until(limit)

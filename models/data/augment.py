@@ -50,9 +50,10 @@ def augment(images: Tensor, strength: Augment) -> Tensor:
         return images
     kind, images = images.dtype, images.float()
     if strength.moves:
-        images = move(images, beside(images, homographies(len(images), strength, images.shape[2] / images.shape[3])))
+        maps = homographies(len(images), strength, images.shape[2] / images.shape[3])
+        images = warp(images, to_device_of(images, maps))
     if strength.blur:
-        images = blur(images, beside(images, torch.rand(len(images)) * strength.blur))
+        images = blur(images, to_device_of(images, torch.rand(len(images)) * strength.blur))
     images = relight(images, strength)
     if strength.noise:
         images = images + torch.randn_like(images) * uniform(images, 0, strength.noise)
@@ -81,7 +82,7 @@ def homographies(n: int, strength: Augment, aspect: float) -> Tensor:
     return matrix
 
 
-def move(images: Tensor, matrices: Tensor) -> Tensor:
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Resample every picture through its homography; beyond its edge a picture repeats its border."""
     n, _, height, width = images.shape
     x = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
@@ -117,10 +118,10 @@ def relight(images: Tensor, strength: Augment) -> Tensor:
 
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
     """One number for each picture, (N, 1, 1, 1), on the device."""
-    return beside(images, torch.rand(len(images), 1, 1, 1) * (high - low) + low)
+    return to_device_of(images, torch.rand(len(images), 1, 1, 1) * (high - low) + low)
 
 
-def beside(images: Tensor, drawn: Tensor) -> Tensor:
+def to_device_of(images: Tensor, drawn: Tensor) -> Tensor:
     """What the host drew, where the pictures are; sent from pinned memory, so that nobody waits for it."""
     if images.device.type == "cpu":
         return drawn

@@ -110,7 +110,7 @@ class Charset:
         try:
             return [self.index[c] for c in self.normalise(text)]
         except KeyError:
-            raise CharsetError(f"label {text!r} has {self.foreign(text)!r}, which the alphabet lacks") from None
+            raise CharsetError(f"label {text!r} has {self.out_of_charset(text)!r}, which the alphabet lacks") from None
 
     @cached_property
     def ascii_classes(self) -> np.ndarray:
@@ -129,14 +129,14 @@ class Charset:
             return np.array([c for one in each for c in one], np.int32), np.array(list(map(len, each)), np.int32)
         classes = self.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
         if not classes.all():
-            self.encode(next(text for text in texts if self.foreign(text)))
+            self.encode(next(text for text in texts if self.out_of_charset(text)))
         return classes, np.array(list(map(len, texts)), np.int32)
 
-    def foreign(self, text: str) -> str:
+    def out_of_charset(self, text: str) -> str:
         """The characters of a text that the alphabet lacks, each once, sorted."""
         return "".join(sorted({c for c in self.normalise(text) if c not in self.index}))
 
-    def strip(self, text: str) -> str:
+    def remove_out_of_charset(self, text: str) -> str:
         """The text without the characters that the alphabet lacks."""
         return "".join(c for c in self.normalise(text) if c in self.index)
 

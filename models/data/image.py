@@ -83,7 +83,7 @@ def refuse_bomb(encoded: bytes | memoryview) -> None:
 
 def decode_with_pillow(encoded: bytes | memoryview, channels: int) -> np.ndarray:
     with opened(encoded) as picture:
-        return as_array(picture, COLOURS[channels][1])
+        return to_array(picture, COLOURS[channels][1])
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def image_size(encoded: bytes | memoryview) -> tuple[int, int]:
             return picture.height, picture.width
 
 
-def as_array(picture: Image.Image, mode: str) -> np.ndarray:
+def to_array(picture: Image.Image, mode: str) -> np.ndarray:
     """Pillow's picture as uint8 (h, w, channels); 16-bit greys are scaled, where Pillow alone would clip them."""
     if picture.mode.startswith("I"):
         picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))

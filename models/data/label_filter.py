@@ -16,14 +16,14 @@ CHUNK = 1 << 16  # labels looked at together
 
 KINDS = {
     "empty": "empty labels",
-    "foreign": "labels with characters outside the charset",
+    "out_of_charset": "labels with characters outside the charset",
     "long": "labels that do not fit in the time steps",
     "broken": "labels that cannot be read",
 }
 
 
 @dataclass
-class Unfit:
+class LabelIssues:
     """Sample numbers by what is wrong with their labels, and one example of each kind."""
 
     time_steps: int | np.ndarray  # for all, or for each sample
@@ -51,25 +51,25 @@ def steps_needed(text: str) -> int:
     return len(text) + sum(a == b for a, b in pairwise(text))
 
 
-def fault(text: str, charset: Charset, time_steps: int) -> str | None:
+def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
     """The kind of trouble a label is, or None."""
     if not text:
         return "empty"
     text = charset.normalise(text)
     if not charset.index.keys() >= set(text):
-        return "foreign"
+        return "out_of_charset"
     return "long" if steps_needed(text) > time_steps else None
 
 
-def find_unfit(source: Source, charset: Charset, time_steps: int | np.ndarray) -> Unfit:
+def find_label_issues(source: Source, charset: Charset, time_steps: int | np.ndarray) -> LabelIssues:
     """Look at every label. Some 2 us each out of LMDB: most of a chunk is cleared at once."""
-    unfit = Unfit(time_steps)
+    unfit = LabelIssues(time_steps)
     steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
         for index in suspects(source, begin, charset, steps[begin : begin + CHUNK]):
             try:
                 text = source.label(index)
-                kind = fault(text, charset, int(steps[index]))
+                kind = label_issue(text, charset, int(steps[index]))
             except DataError as error:
                 text, kind = str(error), "broken"
             if kind:
@@ -91,14 +91,14 @@ def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarra
     classes = charset.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
     lengths = np.array(list(map(len, texts)))
     ends = np.cumsum(lengths)
-    foreign = within(classes == 0, ends - lengths, ends)
+    foreign = count_between(classes == 0, ends - lengths, ends)
     repeats = np.concatenate([[False], classes[1:] == classes[:-1]])[: len(classes)]
     repeats[(ends - lengths)[lengths > 0]] = False  # a label's first character repeats nothing
-    needed = lengths + within(repeats, ends - lengths, ends)
+    needed = lengths + count_between(repeats, ends - lengths, ends)
     return (begin + np.flatnonzero((lengths == 0) | (foreign > 0) | (needed > time_steps))).tolist()
 
 
-def within(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+def count_between(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """How many of the marks lie in each of the stretches."""
     before = np.concatenate([[0], np.cumsum(marks)])
     return before[ends] - before[begins]

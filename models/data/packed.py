@@ -18,7 +18,7 @@ from models.data.files import DataError
 from models.data.image import Shape
 from models.data.rows import DecodedBatch, padded_width
 from models.data.source import Source
-from models.data.writer import Progress
+from models.data.writer import WriterProgress
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
 ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
@@ -152,9 +152,9 @@ class PackedWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shape, self.about = folder, shape, {"name": name, "sample": sample}
         self.row_bytes = {"images": shape.channels * shape.height * shape.width, "widths": 2, "ends": 8}
-        self.progress = Progress(source)
+        self.progress = WriterProgress(source)
         if (folder / PROGRESS).is_file():
-            self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
+            self.progress = WriterProgress(**json.loads((folder / PROGRESS).read_text()))
         if self.progress.source != source:
             raise DataError(f"{folder}: holds {self.progress.source}, not {source}; remove it or choose another --out")
         self.files = {name: (folder / f"{name}.npy").open("ab") for name in ROWS}

@@ -12,7 +12,7 @@ DEPTH = 2  # batches: one being handed over, one to cover for a slow one
 PATIENCE_S = 0.1  # how often a thread that cannot hand over looks whether anybody still wants it
 
 
-class Ahead:
+class Prefetcher:
     """The same items in the same order, at most `depth` of them made before they are asked for.
 
     A failure in the thread is raised where its item would have come. Leaving an iteration early ends its thread.

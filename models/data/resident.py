@@ -25,7 +25,7 @@ class ResidentLoader:
         if not isinstance(dataset.source, Packed):
             raise DataError(f"{dataset.name}: not packed; `python -m models.prepare --packed` first")
         self.dataset, self.sampler, self.device = dataset, sampler, torch.device(device)
-        self.images = copied(dataset.source.images, self.device)
+        self.images = copy_to_device(dataset.source.images, self.device)
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -34,19 +34,19 @@ class ResidentLoader:
         for indices in self.sampler:
             numbers, placeholder = self.dataset.numbers(indices)
             widths, texts = self.dataset.source.words(numbers)
-            images = self.images.index_select(0, self.sent(torch.as_tensor(numbers).long()))
+            images = self.images.index_select(0, self.to_device(torch.as_tensor(numbers).long()))
             batch = self.dataset.batch(DecodedBatch(images, widths, texts, numbers.tolist()), placeholder)
             self.dataset.note(batch)
             yield batch
 
-    def sent(self, places: torch.Tensor) -> torch.Tensor:
+    def to_device(self, places: torch.Tensor) -> torch.Tensor:
         """Places on the device; from memory that is not pinned the host would wait until the device is idle."""
         if self.device.type == "cpu":
             return places
         return places.pin_memory().to(self.device, non_blocking=True)
 
 
-def copied(images: np.ndarray, device: torch.device) -> torch.Tensor:
+def copy_to_device(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """Memory-mapped rows as one tensor on a device, copied piece by piece so that the host never holds them all."""
     try:
         whole = torch.empty(images.shape, dtype=torch.uint8, device=device)

@@ -9,7 +9,7 @@ FEW = 10  # in a window never matter, so that a small set may have a bad picture
 
 
 @dataclass
-class Tolerance:
+class SkipTolerance:
     """Counts what was asked for and what was missing, window by window. A share of 1 tolerates everything."""
 
     share: float = 0.01

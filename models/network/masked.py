@@ -24,7 +24,7 @@ def along(value: int | tuple[int, int], axis: int) -> int:
     return value if isinstance(value, int) else value[axis]
 
 
-def blank(x: Tensor, widths: Widths) -> Tensor:
+def zero_padding(x: Tensor, widths: Widths) -> Tensor:
     """Zeros in the columns beyond each picture's own width. x (N, C, H, W)."""
     if widths is None:
         return x
@@ -32,15 +32,15 @@ def blank(x: Tensor, widths: Widths) -> Tensor:
     return x.masked_fill(columns >= widths.view(-1, 1, 1, 1), 0)
 
 
-def looks_sideways(layer: nn.Module) -> bool:
+def mixes_columns(layer: nn.Module) -> bool:
     """True when a column of the output inside a picture may depend on a column beyond it."""
     return along(layer.kernel_size, WIDTH) > along(layer.stride, WIDTH) or along(layer.padding, WIDTH) > 0
 
 
-def size(layer: nn.Module, n, axis: int = WIDTH):
+def output_size(layer: nn.Module, n, axis: int = WIDTH):
     """Columns (or rows) that come out of `layer` when `n` (an int or an integer tensor) go in."""
-    if hasattr(layer, "size"):
-        return layer.size(n, axis)
+    if hasattr(layer, "output_size"):
+        return layer.output_size(n, axis)
     if not isinstance(layer, SPATIAL) or n is None:
         return n
     if isinstance(n, int) and n < 1:
@@ -49,30 +49,30 @@ def size(layer: nn.Module, n, axis: int = WIDTH):
     return (n + 2 * padding - kernel) // stride + 1
 
 
-class Chain(nn.Sequential):
+class MaskedSequential(nn.Sequential):
     """Layers one after another. A part that is no plain layer offers `size` and takes the widths itself."""
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
         """(N, C, H, W) and widths -> (N, C', H', W') and the widths in columns of the output."""
         for layer in self:
-            if hasattr(layer, "size"):
+            if hasattr(layer, "output_size"):
                 x, widths = layer(x, widths)
             elif isinstance(layer, SPATIAL):
-                x, widths = layer(blank(x, widths) if looks_sideways(layer) else x), size(layer, widths)
+                x, widths = layer(zero_padding(x, widths) if mixes_columns(layer) else x), output_size(layer, widths)
             else:
                 x = layer(x)
         return x, widths
 
-    def size(self, n, axis: int = WIDTH):
+    def output_size(self, n, axis: int = WIDTH):
         for layer in self:
-            n = size(layer, n, axis)
+            n = output_size(layer, n, axis)
         return n
 
 
 class Residual(nn.Module):
     """relu(main(x) + shortcut(x)), the shortcut being x when none is given (He et al. 2015, 1512.03385)."""
 
-    def __init__(self, main: Chain, shortcut: Chain | None = None):
+    def __init__(self, main: MaskedSequential, shortcut: MaskedSequential | None = None):
         super().__init__()
         self.main, self.shortcut = main, shortcut
 
@@ -81,8 +81,8 @@ class Residual(nn.Module):
         x, widths = self.main(x, widths)
         return torch.relu(x + added), widths
 
-    def size(self, n, axis: int = WIDTH):
-        return self.main.size(n, axis)
+    def output_size(self, n, axis: int = WIDTH):
+        return self.main.output_size(n, axis)
 
 
 def normed(inputs: int, outputs: int, kernel=3, stride=1, padding=None, groups: int = 1) -> list[nn.Module]:

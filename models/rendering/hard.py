@@ -72,13 +72,13 @@ def stack(mask: np.ndarray, rng: np.random.Generator) -> Image.Image:
     pad = radius + max(abs(dx), abs(dy))
     layers = np.zeros((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad, 3), np.uint8)
     outline = dilate(mask, radius)
-    place(layers[..., 0], mask, pad, pad)
-    place(layers[..., 1], outline * bordered, pad - radius, pad - radius)
-    place(layers[..., 2], outline * shadowed, pad - radius + dy, pad - radius + dx)
+    paste(layers[..., 0], mask, pad, pad)
+    paste(layers[..., 1], outline * bordered, pad - radius, pad - radius)
+    paste(layers[..., 2], outline * shadowed, pad - radius + dy, pad - radius + dx)
     return Image.fromarray(layers)
 
 
-def place(band: np.ndarray, ink: np.ndarray, y: int, x: int) -> None:
+def paste(band: np.ndarray, ink: np.ndarray, y: int, x: int) -> None:
     band[y : y + ink.shape[0], x : x + ink.shape[1]] = ink
 
 
@@ -92,7 +92,7 @@ def look(rng: np.random.Generator) -> View:
 def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stages 3 and 5: grey levels for ground, shadow, border and text, blended with surfaces; float32."""
     layers = np.atleast_3d(seen) * np.float32(1 / 255)
-    ground, text = levels(rng)
+    ground, text = grey_levels(rng)
     contrast = abs(text - ground)
     picture = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
     picture += np.float32(ground)
@@ -105,7 +105,7 @@ def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picture
 
 
-def levels(rng: np.random.Generator) -> tuple[float, float]:
+def grey_levels(rng: np.random.Generator) -> tuple[float, float]:
     """Grey levels of ground and text."""
     ground, contrast = pick(GROUND, rng), pick(CONTRAST, rng)
     text = away(ground, contrast, rng)

@@ -11,7 +11,7 @@ import simplejpeg
 
 from bench.errors import UserError
 from models.data.synth90k import SPLITS
-from models.rendering.fonts import Face, choose
+from models.rendering.fonts import Face, choose_face
 from models.rendering.lexicon import spell, split_words
 from models.rendering.styles import render
 
@@ -52,7 +52,7 @@ class Look:
     def faces_for(self, text: str, rng: np.random.Generator) -> tuple[Face, ...]:
         if self.weights is None:
             return self.faces
-        return (choose(text, self.faces, self.weights, rng),)
+        return (choose_face(text, self.faces, self.weights, rng),)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
-from models.data.formats import Reading, has_splits
-from models.data.prefetch import Ahead
+from models.data.formats import SourceOptions, has_splits
+from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
 from models.data.synthetic import Synthetic
 from models.dataset import Batch, EpochSampler, Shape, WordDataset, loader, open_dataset
@@ -56,11 +56,11 @@ class Session:
         """A split in the recipe's shape; without `targets` for reading only, when every label counts as it is."""
         if self.options.input == "synthetic":
             return WordDataset(Synthetic(self.shape, self.charset), self.shape, self.charset)
-        foreign = "drop" if targets else "strip"
+        out_of_charset = "skip" if targets else "remove"
         root = dataset_root(self.options)
-        data = open_dataset(root, split, self.shape, self.charset, foreign=foreign)
+        data = open_dataset(root, split, self.shape, self.charset, out_of_charset=out_of_charset)
         data.tolerance.share = self.options.tolerate
-        data.is_whole = not has_splits(root, Reading(), split)
+        data.is_whole = not has_splits(root, SourceOptions(), split)
         if data.is_whole and split != "train":
             self.say(f"  warning: {said_of_whole(root, split)}")
         return data
@@ -97,7 +97,7 @@ class Session:
         """Batches in the sampler's order, those of a card made while it works: by workers, else by a thread."""
         if self.options.input == "resident":
             made = ResidentLoader(dataset, sampler, self.device.torch)
-            return made if self.device.kind.type == "cpu" else Ahead(made)
+            return made if self.device.kind.type == "cpu" else Prefetcher(made)
         return loader(dataset, sampler, self.workers, self.device.kind.type)
 
     @property

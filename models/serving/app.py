@@ -23,8 +23,8 @@ from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits
-from models.serving.metrics import Counted, Metrics
-from models.serving.requests import Sent, heard_out, pictures_of
+from models.serving.metrics import Metrics, RequestCounter
+from models.serving.requests import UploadedImage, drain_body, read_images
 
 PAGE = Path(__file__).resolve().parent / "page"
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
@@ -46,7 +46,7 @@ BODY = {
     },
     "image/*": {"schema": PICTURE},
 }
-Asked = tuple[np.ndarray, int]  # a picture as the network takes it, and how many alternatives
+Job = tuple[np.ndarray, int]  # a picture as the network takes it, and how many alternatives
 
 
 @dataclass
@@ -62,11 +62,9 @@ class Service:
         self.reader.most_pixels = int(self.limits.megapixels * 1e6)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         size = self.reader.session.options.batch_size
-        self.batcher: Batcher[Asked, Reading] = Batcher(
-            self.read, size, self.limits.waiting, self.metrics.batch.observe
-        )
+        self.batcher: Batcher[Job, Reading] = Batcher(self.read, size, self.limits.waiting, self.metrics.batch.observe)
 
-    def read(self, asked: list[Asked]) -> list[Reading]:
+    def read(self, asked: list[Job]) -> list[Reading]:
         return self.reader.read([picture for picture, _ in asked], max(n for _, n in asked))
 
     async def recognise(self, request: Request, alternatives: int) -> Answer:
@@ -74,7 +72,7 @@ class Service:
             raise await self.busy(request)
         self.open_requests += 1
         try:
-            sent = await pictures_of(request, self.limits)
+            sent = await read_images(request, self.limits)
             readings = await self.in_time(self.readings(sent, alternatives))
         finally:
             self.open_requests -= 1
@@ -86,17 +84,17 @@ class Service:
         return Answer(results=words, weights=self.reader.source.name)
 
     async def busy(self, request: Request) -> HTTPException:
-        await heard_out(request.receive, self.limits.upload_seconds)
+        await drain_body(request.receive, self.limits.upload_seconds)
         return overloaded()
 
-    async def picture(self, sent: Sent) -> np.ndarray:
+    async def picture(self, sent: UploadedImage) -> np.ndarray:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.decoding, self.reader.picture, sent.content)
         except UnreadableError as error:
             raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
 
-    async def readings(self, sent: list[Sent], alternatives: int) -> list[Reading]:
+    async def readings(self, sent: list[UploadedImage], alternatives: int) -> list[Reading]:
         return await self.batcher([(await self.picture(one), alternatives) for one in sent])
 
     async def in_time(self, readings: Awaitable[list[Reading]]) -> list[Reading]:
@@ -133,7 +131,7 @@ def application(reader: Recogniser, limits: Limits, names: Sequence[str] = ("*",
     app = FastAPIOffline(redoc_url=None, lifespan=service.running, **about)
     app.state.service = service
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
-    app.add_middleware(Counted, metrics=service.metrics, paths=PATHS)
+    app.add_middleware(RequestCounter, metrics=service.metrics, paths=PATHS)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
     add_recognise(app, service)
     add_rest(app, service)

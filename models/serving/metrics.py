@@ -23,7 +23,7 @@ class Metrics:
         Gauge("waiting_pictures", "Pictures waiting or being read", **places).set_function(waiting)
 
 
-class Counted:
+class RequestCounter:
     """ASGI middleware: counts every request by path and status; a path that nobody serves is 'other'."""
 
     def __init__(self, app, metrics: Metrics, paths: tuple[str, ...]):

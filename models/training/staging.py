@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.machine.device import Device
 from models.dataset import Batch
-from models.network.ctc_loss import rows_of
+from models.network.ctc_loss import pad_labels
 from models.network.heads import pad
 from models.network.network import Recogniser
 
@@ -54,7 +54,7 @@ def stage(batch: Batch, images: Tensor, device: Device, network: Recogniser) -> 
     if attends:
         targets = sent(pad(batch.labels, batch.lengths), device.torch)
     if asks_nobody(device) and not attends and widths is None:
-        labels = sent(rows_of(batch.labels, batch.lengths, int(network.time_steps(images.shape[-1]))), device.torch)
+        labels = sent(pad_labels(batch.labels, batch.lengths, int(network.time_steps(images.shape[-1]))), device.torch)
         lengths = sent(batch.lengths.long(), device.torch)
     else:  # lengths stay on the host: devices would copy them back, and wait for it
         labels, lengths = batch.labels.to(device.torch, non_blocking=True), batch.lengths

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.data.charset import Charset
-from models.dataset import DataError, EpochSampler, Reading, Shape, loader, open_dataset
+from models.dataset import DataError, EpochSampler, Shape, SourceOptions, loader, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import jpeg
 
@@ -33,7 +33,8 @@ def test_labels_come_from_the_lexicon_or_from_the_file_name(tmp_path):
     make_tree(tmp_path)
     everything = list(range(len(WORDS)))
     assert opened(tmp_path).__getitems__(everything).texts == WORDS
-    assert opened(tmp_path, reading=Reading(labels="name")).__getitems__(everything).texts == [w.upper() for w in WORDS]
+    data = opened(tmp_path, reading=SourceOptions(labels="name"))
+    assert data.__getitems__(everything).texts == [word.upper() for word in WORDS]
 
 
 def test_a_batch_is_uint8_pictures_and_concatenated_classes(tmp_path):
@@ -157,15 +158,15 @@ def test_a_placeholder_has_weight_zero_and_the_shape_of_a_sample(tmp_path):
 def test_unfit_labels_are_found_before_training_and_left_out(tmp_path):
     words = ["", "na-ive", "committee", "committees", "fine"]  # committee: 9 characters + 3 blanks between doubles
     dataset = opened(make_store(tmp_path, words))
-    unfit = dataset.unfit(time_steps=12)
-    assert unfit.found["empty"] == [0] and unfit.found["foreign"] == [1] and unfit.found["long"] == [3]
+    unfit = dataset.label_issues(time_steps=12)
+    assert unfit.found["empty"] == [0] and unfit.found["out_of_charset"] == [1] and unfit.found["long"] == [3]
     assert len(unfit) == 3 and "'committees'" in str(unfit) and "T = 12" in str(unfit)
     fitting = dataset.without(unfit)
     assert sorted(t for b in batches(fitting) for t in b.texts) == ["committee", "fine"]
-    assert len(dataset.unfit(13)) == 2
+    assert len(dataset.label_issues(13)) == 2
     nothing = opened(make_store(tmp_path / "none", ["", "-"]))
     with pytest.raises(DataError, match="no sample is left"):
-        nothing.without(nothing.unfit(9))
+        nothing.without(nothing.label_issues(9))
 
 
 def broken(message):

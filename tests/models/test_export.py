@@ -125,9 +125,9 @@ def test_torchs_own_program_takes_any_batch(tmp_path):
     network = build(Model(hidden=8), 4).eval()
     if not PROGRAMS:
         with pytest.raises(UserError, match=r"of torch 2\.2 and later; this is 2\.1"):
-            exporting.as_program(network, tmp_path / "crnn.pt2")
+            exporting.export_program(network, tmp_path / "crnn.pt2")
         return
-    program = torch.export.load(exporting.as_program(network, tmp_path / "crnn.pt2")).module()
+    program = torch.export.load(exporting.export_program(network, tmp_path / "crnn.pt2")).module()
     assert program(torch.zeros(5, 1, 32, 100), None, None).shape == (26, 5, 4)
 
 

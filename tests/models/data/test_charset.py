@@ -97,4 +97,4 @@ def test_the_charsets_by_name_have_36_62_and_94_characters():
 
 
 def test_foreign_characters_can_be_stripped():
-    assert Charset().strip("Na-ive!") == "naive" and Charset().foreign("Na-ive!") == "!-"
+    assert Charset().remove_out_of_charset("Na-ive!") == "naive" and Charset().out_of_charset("Na-ive!") == "!-"

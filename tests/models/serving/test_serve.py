@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.errors import UserError
 from models import Recogniser
-from models.serve import bound, bracketed
+from models.serve import bracket_ipv6, listen
 from tests.support import ROOT
 from tests.support.checkpoints import saved
 from tests.support.chromium import chromium
@@ -205,12 +205,12 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
 def test_a_port_that_is_none_is_refused(port):
     with pytest.raises(UserError, match=f"--port is 0 to 65535, not {port}"):
-        bound("127.0.0.1", port)
+        listen("127.0.0.1", port)
 
 
 def test_a_browser_opens_the_address_that_is_printed(weights):
     try:
-        bound("::1", 0).close()
+        listen("::1", 0).close()
     except UserError:
         pytest.skip("this host has no IPv6")
     with served(weights, "--host", "::1") as (_, url):
@@ -219,7 +219,7 @@ def test_a_browser_opens_the_address_that_is_printed(weights):
 
 
 def test_only_a_host_with_colons_is_bracketed():
-    assert [bracketed(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
+    assert [bracket_ipv6(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
 
 
 @pytest.fixture(scope="module")
