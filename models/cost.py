@@ -1,6 +1,6 @@
 """What each recipe's recogniser costs: `python -m models.cost` prints the table of docs/recognisers.md.
 
-Parameters and steps are exact. GFLOPs are 1e9 operations of convolutions, linear and recurrent layers for one picture,
+Parameters and steps are exact. GFLOPs are 1e9 operations of convolutions, linear and recurrent layers for one image,
 a multiply-add counting as two as torch has it, counted on tensors without storage, so that it takes seconds.
 """
 
@@ -30,7 +30,7 @@ class Cost:
     channels: int
     parameters: int
     steps: int  # columns, of which CTC writes one class each; attention looks at them
-    gigaflops: float  # 1e9 operations for one picture; a multiply-add is two
+    gigaflops: float  # 1e9 operations for one image; a multiply-add is two
 
     @classmethod
     def of(cls, recipe: str, model: Model, channels: int) -> Cost:

@@ -104,11 +104,6 @@ class WordDataset(Dataset):
         return len(self.source) if self.kept is None else len(self.kept)
 
     @property
-    def skipped(self) -> int:
-        """Samples left out so far, whichever of a loader's workers met them."""
-        return len(self.reasons)
-
-    @property
     def manifest_hash(self) -> str:
         """sha256 over the sample list and its labels; reads all labels."""
         return self.source.manifest()

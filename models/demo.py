@@ -1,7 +1,7 @@
-"""Read pictures with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
+"""Read images with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
 
-Prints, for each picture, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
-The network, its alphabet and the shape of its pictures are what the checkpoint says. In Python:
+Prints, for each image, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
+The network, its alphabet and the shape of its images are what the checkpoint says. In Python:
 models/reading/recogniser.py.
 """
 
@@ -25,7 +25,7 @@ def format_reading(reading: Reading) -> str:
 
 
 def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
-    """Write the picture with its text over it and, below, where each character was seen."""
+    """Write the image with its text over it and, below, where each character was seen."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -43,11 +43,11 @@ def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
     pyplot.close(figure)
 
 
-COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its picture's height, its letters
+COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its image's height, its letters
 
 
 def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
-    """Pictures (H, W, C) and what they were read as, side by side: the text is under each."""
+    """Images (H, W, C) and what they were read as, side by side: the text is under each."""
     from matplotlib.font_manager import findfont
 
     rows = -(-len(read) // COLUMNS)
@@ -63,8 +63,9 @@ def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
 
 
 def drawing_names(images: list[Path]) -> list[str]:
-    """A file name for each picture: not its own, in case they share a folder, nor that of another `word.png`."""
-    times, names = Counter(), []
+    """A file name for each image: not its own, in case they share a folder, nor that of another `word.png`."""
+    times: Counter[str] = Counter()
+    names = []
     for image in images:
         times[image.stem] += 1
         again = f"-{times[image.stem]}" if times[image.stem] > 1 else ""
@@ -78,7 +79,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         description=__doc__.partition("\n")[0],
         epilog="example: python -m models.demo word.png --show shown",
     )
-    parser.add_argument("images", nargs="+", type=Path, help="pictures of single words or lines")
+    parser.add_argument("images", nargs="+", type=Path, help="images of single words or lines")
     parser.add_argument("--checkpoint", type=Path, help="a .pt checkpoint or a .safetensors file of models.convert")
     parser.add_argument(
         "--recipe", default="crnn", help="without --checkpoint: its newest best one, else its shipped weights"
@@ -86,9 +87,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--beam", type=int, metavar="N", help="CTC: search with N prefixes")
     parser.add_argument("--lexicon", type=Path, help="a file of words, one of which each text is")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write word.read.png there: what was seen where")
-    parser.add_argument(
-        "--sheet", type=Path, metavar="FILE.png", help="write all pictures there, their texts under them"
-    )
+    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write all images there, their texts under them")
     return parser.parse_args(argv)
 
 

@@ -48,17 +48,17 @@ class Export:
     torch_export: Path | None = None
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
     pictures: Path | None = None
-    """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
+    """A folder of images to check with, and for INT8 to see what images are like; default: drawn words"""
 
 
 def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
-    """Batches of normalised pictures (N, C, H, W), each of one width."""
+    """Batches of normalised images (N, C, H, W), each of one width."""
     if folder is None:
         yield prepared(typical(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
-        raise UserError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
+        raise UserError(f"no images ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.picture(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
         yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
@@ -111,7 +111,7 @@ def check_runtimes(content: bytes, reader: Recogniser, batches: list[Tensor], ex
 
 
 def export_program(network: Network, path: Path) -> Path:
-    """torch.export's program of the network, for any batch of pictures 100 px wide. Raises UserError."""
+    """torch.export's program of the network, for any batch of images 100 px wide. Raises UserError."""
     if not hasattr(torch.export, "Dim"):
         raise UserError(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
     picture = torch.zeros(2, network.channels, network.height, WIDTH)

@@ -59,9 +59,9 @@ class Options:
     workers: int = 0
     """Processes; 0 is all cores"""
     tolerate: float = 0.001
-    """Share of unreadable pictures above which the run fails"""
+    """Share of unreadable images above which the run fails"""
     allow_overlap: tuple[str, ...] = ()
-    """Splits that may share pictures, as train+test"""
+    """Splits that may share images, as train+test"""
     charset: str = "36"
     """For --audit: 36, 62, 94 or a file"""
     stride: int = 4
@@ -129,7 +129,7 @@ def check(options: Options, counts: dict[str, dict]) -> None:
     """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
     skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
     if skipped > options.tolerate * (skipped + written):
-        raise DataError(f"{skipped:,} of {skipped + written:,} pictures were unreadable, more than --tolerate "
+        raise DataError(f"{skipped:,} of {skipped + written:,} images were unreadable, more than --tolerate "
                         f"{options.tolerate}; the others are written; `--audit` on the source names them")  # fmt: skip
     hashes = {split: hash_all(open_source(options.out, split), options.workers) for split in counts}
     refuse_overlap(hashes, options.allow_overlap)
@@ -143,7 +143,7 @@ def audit_all(options: Options) -> None:
         print("\n".join(map(one_line, report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
     for pair, count in overlaps(hashes).items():
-        print(f"{count:,} pictures are in {pair[0]} and in {pair[1]}")
+        print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)
 
 

@@ -36,11 +36,11 @@ from models.rendering.styles import STYLES
 
 @dataclass
 class Options:
-    """Render words as pictures, in Synth90k's raw layout or on a contact sheet.
+    """Render words as images, in Synth90k's raw layout or on a contact sheet.
 
     Args:
         out: folder that gets Synth90k/ in it; without it only --sheet is made
-        count: how many pictures
+        count: how many images
         seed: decides every byte
         style: plain (dark words on light ground), hard (the stages of Synth90k's own paper), street (what crops of
             photographs have besides) or lines (printed, scanned or photographed lines, of Chinese above all)
@@ -53,7 +53,7 @@ class Options:
             a.ttf+b.ttf draws with b what a lacks, a.ttc#2 is one face of a collection, SOURCE=0.5 comes half as often
         split: shares of train, val and test; no word is in two of them
         workers: processes; 0 for one a core
-        sheet: file for a contact sheet (PNG) of the first pictures
+        sheet: file for a contact sheet (PNG) of the first images
     """
 
     out: Path | None = None
@@ -188,7 +188,7 @@ def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None
             if not target.exists():  # or another run was faster
                 raise
     marker.refuse_other_sample(out, about, inside)
-    print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
+    print(f"already there, complete: {sample.count:,} {sample.look.style} images in {target}")
 
 
 def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) -> None:
@@ -205,7 +205,7 @@ def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) ->
             files.write_index(sample, drawn(sample, work, workers), folder, about)
     seconds = time.perf_counter() - started
     print(
-        f"rendered {sample.count:,} {sample.look.style} pictures into {out / inside}: {seconds:.1f} s, "
+        f"rendered {sample.count:,} {sample.look.style} images into {out / inside}: {seconds:.1f} s, "
         f"{sample.count / seconds:,.0f} images/s on {workers} workers, {len(sample.look.faces)} faces"
     )
 

@@ -1,6 +1,6 @@
 """Serve a recogniser: `python -m models.serve`, then http://127.0.0.1:8000/ in a browser.
 
-POST /recognise reads pictures; / is a page to drop pictures on, /docs the API, /healthz and /metrics are for machines.
+POST /recognise reads images; / is a page to drop images on, /docs the API, /healthz and /metrics are for machines.
 Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that knows who they are: docs/serving.md.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import signal
 import socket
 import sys
@@ -30,7 +29,7 @@ class Serve:
     weights: str | None = None
     """A best.pt, a .safetensors file, or the name of shipped weights; default: the shipped ones"""
     host: str = "127.0.0.1"
-    """Where to listen; 0.0.0.0 for everybody, who is then not asked who they are"""
+    """Where to listen; 0.0.0.0 exposes the service to the network, without authentication"""
     port: int = 8000
     """0 takes a free one and says which"""
     names: list[str] = field(default_factory=list)
@@ -44,7 +43,7 @@ class Serve:
     )
     """What computes the network; auto: the fastest here that agrees with eager"""
     batch_size: int = 32
-    """Pictures that are read together at most"""
+    """Images that are read together at most"""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -91,7 +90,7 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {os.strerror(error.errno)}") from None
+        raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {error.strerror}") from None
 
 
 def bracket_ipv6(host: str) -> str:

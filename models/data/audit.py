@@ -21,7 +21,7 @@ from models.data.rows import with_location
 from models.data.source import Source
 
 EXAMPLES = 5  # of each kind of trouble
-SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions a picture becomes
+SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions an image becomes
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Findings:
     lengths: Counter = field(default_factory=Counter)  # of labels, in characters
     out_of_charset: Counter = field(default_factory=Counter)  # characters outside the charset
     label_issues: Counter = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
-    squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
+    squeezed: Counter = field(default_factory=Counter)  # images by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
-    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable picture's encoded bytes
+    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable image's encoded bytes
 
     def add(self, other: Findings) -> None:
         self.samples += other.samples
@@ -93,7 +93,7 @@ def examine_sample(terms: Terms, found: Findings, source: Source, number: int, s
         found.squeezed[max(limit for limit in SQUEEZES if squeeze > limit)] += 1
 
 
-def content_hash(content: bytes) -> int:
+def content_hash(content: bytes | memoryview) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
@@ -111,12 +111,12 @@ def hash_chunk(source: Source, numbers: range) -> np.ndarray:
 
 
 def hash_all(source: Source, workers: int) -> np.ndarray:
-    """uint64 of the content of every picture of a source that `prepare` wrote (so that all can be read)."""
+    """uint64 of the content of every image of a source that `prepare` wrote (so that all can be read)."""
     return np.concatenate(list(in_chunks(hash_chunk, source, workers)))
 
 
 def overlaps(hashes: dict[str, np.ndarray]) -> dict[tuple[str, str], int]:
-    """How many different pictures two splits share, for every two that share any."""
+    """How many different images two splits share, for every two that share any."""
     shared = {pair: len(np.intersect1d(hashes[pair[0]], hashes[pair[1]])) for pair in combinations(hashes, 2)}
     return {pair: count for pair, count in shared.items() if count}
 
@@ -126,7 +126,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
     for pair, count in overlaps(hashes).items():
         if "train" in pair and "+".join(pair) not in allowed:
             raise DataError(
-                f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
+                f"{count:,} images are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
                 f"--allow_overlap [{'+'.join(pair)}]"
             )
 
@@ -144,7 +144,7 @@ def report(split: str, found: Findings) -> Iterator[str]:
     for kind, count in found.label_issues.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):
-        yield f"  {found.squeezed[limit]:,} pictures squeezed more than {limit} times" + until(limit)
+        yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + until(limit)
     for kind, some in found.examples.items():
         for example in some:
             yield f"    {kind}: {example}"

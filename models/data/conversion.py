@@ -32,7 +32,7 @@ class Chunk:
 
 
 def encoded_chunk(source: Source, numbers: range) -> Chunk:
-    """Pictures as they are, once it is known that they can be decoded, and their labels."""
+    """Images as they are, once it is known that they can be decoded, and their labels."""
     samples, skipped = [], []
     for number in numbers:
         try:
@@ -79,7 +79,7 @@ def convert_source(
         try:
             with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
                 for chunk in in_chunks(work, source, workers, progress.consumed):
-                    writer.add(chunk.consumed, *chunk.content, chunk.skipped)
+                    writer.add(chunk.consumed, *chunk.content, skipped=chunk.skipped)
                     bar.update(chunk.consumed)
             writer.finish()
         except (OSError, lmdb.Error) as error:

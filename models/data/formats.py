@@ -1,4 +1,4 @@
-"""Every layout of word pictures that is read, and how each is recognised: one row of FORMATS each, tried in order.
+"""Every layout of word images that is read, and how each is recognised: one row of FORMATS each, tried in order.
 
 To add one, write a function from a path to a Source and a row. A row's `finds` gives the path to open, or None.
 """
@@ -233,8 +233,9 @@ def open_source(root: Path | str | None, split: str, options: SourceOptions | No
 
 def mixed(root: str) -> dict[Path, float]:
     """`data/MJ:0.5,ST:0.5` as paths and shares; a later path may be a sibling of the first. Empty: not a mix."""
-    parts = [re.fullmatch(r"(.+):(\d*\.?\d+)", part.strip()) for part in root.split(",")]
-    if not all(parts) or Path(root).exists():
+    found = [re.fullmatch(r"(.+):(\d*\.?\d+)", part.strip()) for part in root.split(",")]
+    parts = [part for part in found if part]
+    if len(parts) < len(found) or Path(root).exists():
         return {}
     first = Path(parts[0][1]).parent
     paths = [Path(part[1]) if Path(part[1]).exists() else first / part[1] for part in parts]

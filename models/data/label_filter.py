@@ -1,4 +1,14 @@
-"""Labels that CTC cannot learn, found before training instead of becoming an infinite loss in it."""
+"""Labels that CTC cannot learn, found before training, where each would be an infinite loss.
+
+Millions of labels are checked in a minute or so:
+1. `find_label_issues` goes through the source in chunks. `suspects` narrows a chunk to the few labels that need a look,
+   and `label_issue` decides on each of these alone, in plain Python.
+2. `suspects` joins the labels of a chunk to one string and looks all characters up in one table of classes; class 0
+   marks a character outside the charset. Only plain ASCII can go this way; other chunks are looked at label by label.
+3. CTC needs a time step for each character and one more, for a blank, between two equal neighbours. Equal neighbours
+   are found in the joined array; the first character of a label is excluded, its neighbour being another label's.
+4. `count_between` turns marks on characters into counts a label: cumulative sums, subtracted at the labels' ends.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +34,7 @@ KINDS = {
 
 @dataclass
 class LabelIssues:
-    """Sample numbers by what is wrong with their labels, and one example of each kind."""
+    """Sample numbers by the kind of issue with their labels, and one example of each kind."""
 
     time_steps: int | np.ndarray  # for all, or for each sample
     found: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -52,7 +62,7 @@ def steps_needed(text: str) -> int:
 
 
 def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
-    """The kind of trouble a label is, or None."""
+    """The kind of issue with a label, a key of KINDS, or None."""
     if not text:
         return "empty"
     text = charset.normalise(text)
@@ -62,7 +72,7 @@ def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
 
 
 def find_label_issues(source: Source, charset: Charset, time_steps: int | np.ndarray) -> LabelIssues:
-    """Look at every label. Some 2 us each out of LMDB: most of a chunk is cleared at once."""
+    """Check every label: about 2 us each from an LMDB."""
     unfit = LabelIssues(time_steps)
     steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
@@ -79,7 +89,7 @@ def find_label_issues(source: Source, charset: Charset, time_steps: int | np.nda
 
 
 def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarray) -> Iterable[int]:
-    """The samples of a chunk whose labels need a look; all of it where its labels are not plain ASCII."""
+    """Samples of a chunk whose labels may have an issue; all of them where the labels are not plain ASCII."""
     end = begin + len(time_steps)
     try:
         texts = source.texts(begin, end)
@@ -99,6 +109,6 @@ def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarra
 
 
 def count_between(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """How many of the marks lie in each of the stretches."""
+    """Number of marks in each interval [begin, end)."""
     before = np.concatenate([[0], np.cumsum(marks)])
     return before[ends] - before[begins]

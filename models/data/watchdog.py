@@ -1,7 +1,7 @@
-"""Waiting for loader processes, but not for ever.
+"""A time limit for loader processes that hang.
 
 torch's own time limit is for the queue of batches. A worker that is stopped after it has put one there is waited for
-without end, at the socket over which it would hand over the pictures' memory; and so is one that is stopped when the
+without end, at the socket over which it would hand over the images' memory; and so is one that is stopped when the
 program ends, because it does not hear that it is to end.
 """
 

@@ -14,9 +14,9 @@ NEVER = float("-inf")  # the logarithm of no probability
 
 
 def ctc_losses(logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """-log p(text) of each picture, (N,); 0, and no gradient, for a text too long for its columns.
+    """-log p(text) of each image, (N,); 0, and no gradient, for a text too long for its columns.
 
-    logits (T, N, C) in float32; all T columns are a picture's own. labels (N, L): int64, classes of each text, then
+    logits (T, N, C) in float32; all T columns are an image's own. labels (N, L): int64, classes of each text, then
     zeros. lengths (N,) int64. All on one device; nothing is copied off it.
     """
     return CTCLosses.apply(logits, labels, lengths)
@@ -87,7 +87,7 @@ def logarithm(allowed: Tensor) -> Tensor:
 def pad_labels(labels: Tensor, lengths: Tensor, most: int) -> Tensor:
     """Texts one after another (sum of lengths,) -> (N, most) int64, each followed by zeros. On the host.
 
-    Of a text longer than `most`, which no picture of `most` columns can hold, only the beginning is kept.
+    Of a text longer than `most`, which no image of `most` columns can hold, only the beginning is kept.
     """
     ends = lengths.long().cumsum(0)
     place = torch.arange(len(labels)) - (ends - lengths).repeat_interleave(lengths.long())

@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for small pictures, nested as torchvision nests it."""
+"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for small images, nested as torchvision nests it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from torch import Tensor, nn
 from models.network.masked import MaskedSequential, Widths, normed
 
 FEATURES = 1280
-# expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem
-# of 2: here
-# the stem and the second row keep the size, and the last halving is of the height alone, so that the width is
-# divided by 4 in all.
+# Expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem of 2; here
+# the stem and the second row keep the size, and the last halving is of the height alone: the width is divided by 4.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),

@@ -1,7 +1,7 @@
 """Thin-plate-spline rectification: bent and slanted words are straightened before they are read.
 
 A small network finds fiducial points along the upper and the lower edge of the text; the spline that
-carries points on the border of a straight picture to them says where each pixel of that picture is to be
+carries points on the border of a straight image to them says where each pixel of that image is to be
 taken from (Shi et al. 2016, arXiv 1603.03915; Bookstein 1989). With matrix products and one grid sample it
 exports to ONNX.
 """
@@ -16,7 +16,7 @@ from models.network.masked import WIDTH, MaskedSequential, Widths, normed, zero_
 
 
 class Rectifier(nn.Module):
-    """Pictures (N, channels, H, W) of any width -> straightened pictures (N, channels, height, width)."""
+    """Images (N, channels, H, W) of any width -> straightened images (N, channels, height, width)."""
 
     def __init__(self, channels: int, height: int, width: int, fiducials: int = 20):
         super().__init__()
@@ -30,7 +30,7 @@ class Rectifier(nn.Module):
         self.register_buffer("spline", spline(height, width, fiducials).float(), persistent=False)
 
     def forward(self, images: Tensor, widths: Widths = None) -> Tensor:
-        """widths (N,): pixels that are a picture's own; fiducial points then stand within them."""
+        """widths (N,): pixels that are an image's own; fiducial points then stand within them."""
         points = self.find(images, widths)
         grid = (self.spline.to(points.dtype) @ points).view(-1, self.height, self.width, 2)
         if widths is not None:
@@ -62,7 +62,7 @@ def localiser(channels: int) -> MaskedSequential:
 
 
 def to_batch_coordinates(grid: Tensor, widths: Tensor, width: int) -> Tensor:
-    """Positions in each picture's own columns -> positions in a batch `width` px wide."""
+    """Positions in each image's own columns -> positions in a batch `width` px wide."""
     x, y = grid.unbind(dim=-1)
     columns = (x.clamp(-1, 1) + 1) / 2 * (widths.view(-1, 1, 1) - 1)
     return torch.stack([columns * 2 / max(width - 1, 1) - 1, y], dim=-1)
@@ -87,9 +87,7 @@ def edge_points(upper: Tensor, lower: Tensor) -> Tensor:
 
 
 def spline(height: int, width: int, fiducials: int) -> Tensor:
-    """(height * width, fiducials) matrix from fiducial points to the sampling position of each pixel, in
-    float64.
-    """
+    """(height * width, fiducials) float64: the matrix from fiducial points to each pixel's sampling position."""
     anchors = border(fiducials)
     apart = torch.cdist(anchors, anchors).fill_diagonal_(1)
     ones, zeros = torch.ones(fiducials, 1).double(), torch.zeros(3, 3).double()

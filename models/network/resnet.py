@@ -1,4 +1,4 @@
-"""Two residual backbones: the text recognisers' own, and the small-picture one without a recurrent part."""
+"""Two residual backbones: the text recognisers' own, and the small-image one without a recurrent part."""
 
 from __future__ import annotations
 

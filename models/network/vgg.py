@@ -30,7 +30,7 @@ def vgg(
     """
     halving = nn.MaxPool2d(2, (2, 1), (0, 1)) if padded else nn.MaxPool2d((2, 1))
     pools = {0: nn.MaxPool2d(2), 1: nn.MaxPool2d(2), 3: halving, 5: halving}
-    layers = OrderedDict()
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, (inputs, outputs) in enumerate(zip((channels, *CHANNELS), CHANNELS, strict=False)):
         kernel, padding = (2, 0) if i == 6 else (3, 1)
         if ranks[i]:

@@ -19,11 +19,11 @@ from models.rendering.sample import Look, Sample, Task
 INSIDE = Path("Synth90k/mnt/ramdisk/max/90kDICT32px")  # where Synth90k's own archive unpacks to
 LINES = Path("lines")  # drawn from a list of texts: an LMDB for each split
 MARKER = "SAMPLE.json"  # beside the annotations: who finds it reads a sample, not Synth90k
-PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 pictures in a folder, a handful of folders in a block
+PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 images in a folder, a handful of folders in a block
 
 
 def write_task(task: Task, look: Look, folder: Path) -> list[str]:
-    """Draw the pictures of one task into its folder; returns their paths as the annotation spells them."""
+    """Draw the images of one task into its folder; returns their paths as the annotation spells them."""
     number = task.first // PER_FOLDER
     inside = f"./{number // FOLDERS + 1}/{number % FOLDERS + 1}"
     (folder / inside).mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def write_task(task: Task, look: Look, folder: Path) -> list[str]:
 
 
 def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: Path, about: dict) -> None:
-    """The text files of the layout, written as the pictures of `done` come in, and at last the marker."""
+    """The text files of the layout, written as the images of `done` come in, and at last the marker."""
     with open_text(folder / "annotation.txt") as annotation, open_text(folder / "imlist.txt") as imlist:
         for task, paths in done:
             annotation.writelines(f"{path} {line}\n" for path, line in zip(paths, task.lines, strict=True))
@@ -51,7 +51,7 @@ def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: 
 
 
 def draw_task(task: Task, look: Look) -> list[tuple[bytes, str]]:
-    """The pictures of one task and their texts."""
+    """The images of one task and their texts."""
     drawn = (look.jpeg(word, task.first + place) for place, word in enumerate(task.words))
     return [(jpeg, text) for text, jpeg in drawn]
 

@@ -135,7 +135,7 @@ def source_names(sources: str | Sequence[str]) -> list[str]:
 
 def weighted_faces(sources: str | Sequence[str]) -> dict[Face, float]:
     """The faces of `sources`, sorted by file name, and how often each is drawn: SOURCE=2 twice as often as others."""
-    weights = {}
+    weights: dict[Face, float] = {}
     for name in source_names(sources):
         source, weight = weighted(name)
         weights |= dict.fromkeys(joined(source), weight)

@@ -1,7 +1,7 @@
 """The stages of Synth90k's own paper (Jaderberg et al. 2014, arXiv:1406.2227, section 2), in grey.
 
 1 font, 2 border and shadow, 3 base colouring, 4 projection, 5 natural blending, 6 blur, noise and JPEG.
-Numbers marked "measured" were fitted to 803 genuine pictures; benchmarks/render.py prints both sides.
+Numbers marked "measured" were fitted to 803 genuine images; benchmarks/render.py prints both sides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.rendering.fonts import Face
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
-HEIGHT, RARE_HEIGHT = 31, 32  # pixels: 94 % and 6 % of Synth90k's pictures (measured)
+HEIGHT, RARE_HEIGHT = 31, 32  # pixels: 94 % and 6 % of Synth90k's images (measured)
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 GROUND = (0, 12, 66, 116, 167, 230, 254)  # grey level of the ground at those quantiles (measured)
 CONTRAST = (12, 26, 52, 86, 130, 205, 255)  # between text and ground (measured)
@@ -38,7 +38,7 @@ def hard(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarr
 
 def letter(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """Stage 1: face, kerning, weight and curve of the baseline; (h, w) uint8."""
-    face = faces[rng.integers(len(faces))]
+    face = faces[int(rng.integers(len(faces)))]
     loose = rng.random() < 0.35
     mask = draw(word, face, rng.uniform(0, 0.3) * EM if loose else rng.normal(0, 0.03) * EM)
     if rng.random() < 0.12:

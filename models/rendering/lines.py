@@ -25,7 +25,7 @@ NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top,
 
 def lines(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """A line as it is printed, scanned or photographed: (32, W) uint8."""
-    face, kind = faces[rng.integers(len(faces))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
+    face, kind = faces[int(rng.integers(len(faces)))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
     mask = add_rules(set_type(text, rng, face, kind), rng)
     mask, cut = add_neighbours(mask, text, rng, face)
     if kind == "page" and rng.random() < 0.08:

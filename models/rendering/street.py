@@ -29,14 +29,14 @@ MARKS = frozenset("".join(AROUND + AROUND_NUMBERS) + INSIDE + INSIDE_NUMBERS) - 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
-LOST = (0.4, 0.95)  # least and most of what stands at a side that the picture's edge cuts off
-Shares = tuple[float, ...]  # of a picture, at its four sides in that order
+LOST = (0.4, 0.95)  # least and most of what stands at a side that the image's edge cuts off
+Shares = tuple[float, ...]  # of an image, at its four sides in that order
 Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
 
 
 def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """A word as a photograph shows it: (H, W) uint8, H near 31."""
-    face = faces[rng.integers(len(faces))]
+    face = faces[int(rng.integers(len(faces)))]
     mask, cut = add_surroundings(typeset(add_marks(word, rng), rng, face), word, rng, face)
     view, letter_width = look(rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
     view = view._replace(turn=view.turn * 1.5, margins=clip_margins(view.margins, cut, letter_width, rng))
@@ -103,7 +103,7 @@ def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndar
 def attach(
     mask: np.ndarray, ink: np.ndarray, side: int, rng: np.random.Generator, share: tuple[float, float] = LOST
 ) -> tuple[np.ndarray, float, float]:
-    """Both masks in one, `ink` at the side, which share of it is new, and which the picture's edge cuts off."""
+    """Both masks in one, `ink` at the side, which share of it is new, and which the image's edge cuts off."""
     mask, ink = turn_right(mask, side), turn_right(ink, side)
     gap = round((rng.uniform(0.08, 0.3) if is_line(side) else rng.uniform(0.3, 0.7)) * EM)
     along = -int(rng.integers(max(len(ink) - len(mask), 0) + 1)) if is_line(side) else int(rng.integers(-4, 5))

@@ -29,11 +29,11 @@ from models.serving.requests import UploadedImage, drain_body, read_images
 PAGE = Path(__file__).resolve().parent / "page"
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
 PROBLEMS = {
-    400: "no picture, bad base64 or JSON",
+    400: "no image, bad base64 or JSON",
     408: "too slow",
-    413: "too large, or too many pictures",
+    413: "too large, or too many images",
     415: "a type that cannot be read",
-    422: "not a picture",
+    422: "not an image",
     503: "busy: try again after Retry-After seconds",
 }
 PICTURE = {"type": "string", "format": "binary"}
@@ -46,12 +46,12 @@ BODY = {
     },
     "image/*": {"schema": PICTURE},
 }
-Job = tuple[np.ndarray, int]  # a picture as the network takes it, and how many alternatives
+Job = tuple[np.ndarray, int]  # a prepared image, and how many alternatives
 
 
 @dataclass
 class Service:
-    """A recogniser, its queue and its counters. Pictures are decoded in one thread and read in another."""
+    """A recogniser, its queue and its counters. Images are decoded in one thread and read in another."""
 
     reader: Recogniser
     limits: Limits
@@ -105,7 +105,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self, app: FastAPI):
-        """Between start and end: the first picture is slow, so it is nobody's."""
+        """The application's lifespan. One image is read before the first request, since the first call is slow."""
         self.read([(self.reader.picture(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
         self.task = asyncio.create_task(self.batcher.run())
         yield
@@ -115,7 +115,7 @@ class Service:
 
     def health(self) -> dict:
         if self.task.done():
-            raise HTTPException(503, "nothing reads any more: restart the service")
+            raise HTTPException(503, "the recogniser's task has ended: restart the service")
         about = {"weights": self.reader.source.name, "engine": self.reader.network.name}
         return {"status": "ok", **about, "device": self.reader.session.device.kind.name}
 
@@ -144,12 +144,12 @@ def add_recognise(app: FastAPI, service: Service) -> None:
 
     @app.post("/recognise", responses=problems, openapi_extra={"requestBody": {"required": True, "content": BODY}})
     async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = ALTERNATIVES) -> Answer:
-        """The words on pictures: files in a form, base64 in JSON, or one picture as the body."""
+        """The words on images: files in a form, base64 in JSON, or one image as the body."""
         return await service.recognise(request, alternatives)
 
     @app.get("/recognise", include_in_schema=False)
     async def wrong_method() -> Response:
-        raise HTTPException(405, "POST pictures here", {"Allow": "POST"})  # the page's folder, mounted last, says 404
+        raise HTTPException(405, "POST images here", {"Allow": "POST"})  # the page's folder, mounted last, says 404
 
 
 def add_rest(app: FastAPI, service: Service) -> None:

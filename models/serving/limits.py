@@ -12,7 +12,7 @@ class Limits:
     megabytes: float = 16
     """of a request"""
     megapixels: float = 32
-    """of a picture"""
+    """of an image"""
     pictures: int = 64
     """in a request"""
     requests: int = 128
@@ -20,11 +20,11 @@ class Limits:
     connections: int = 800
     """open at once, idle ones too; more get 503. The system's own limit (`ulimit -n`) must be higher"""
     waiting: int = 512
-    """pictures that wait to be read; more get 503"""
+    """images that wait to be read; more get 503"""
     upload_seconds: float = 10
     """for a request to arrive, and for its answer to be taken"""
     answer_seconds: float = 10
-    """for its pictures to be decoded and read"""
+    """for its images to be decoded and read"""
     drain_seconds: int = 30
     """after SIGTERM, to finish what has begun"""
 

@@ -1,31 +1,32 @@
-"""The pictures of a request. Each excess and each mistake is a status and a clear line."""
+"""The images of a request. Each excess and each mistake is a status and a clear line."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
 from models.serving.limits import Limits
 
-TYPES = "multipart/form-data, application/json with base64, or one picture as image/*"
+TYPES = "multipart/form-data, application/json with base64, or one image as image/*"
 
 
 @dataclass(frozen=True)
 class UploadedImage:
-    """A picture of a request."""
+    """An image of a request."""
 
     name: str
     content: bytes
 
 
-Receive = Callable[[], Awaitable[dict]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 def limit_body(receive: Receive, limits: Limits) -> Receive:
@@ -33,7 +34,7 @@ def limit_body(receive: Receive, limits: Limits) -> Receive:
     loop, size = asyncio.get_running_loop(), 0
     deadline = loop.time() + limits.upload_seconds
 
-    async def received() -> dict:
+    async def received() -> MutableMapping[str, Any]:
         nonlocal size
         try:
             message = await asyncio.wait_for(receive(), max(0, deadline - loop.time()))
@@ -48,10 +49,10 @@ def limit_body(receive: Receive, limits: Limits) -> Receive:
     return received
 
 
-async def drain_body(receive: Receive, seconds: float, message: dict | None = None) -> None:
+async def drain_body(receive: Receive, seconds: float, message: MutableMapping[str, Any] | None = None) -> None:
     """Read what is left of a request after `message` and keep nothing: who still sends may not hear an answer."""
 
-    async def rest(message: dict) -> None:
+    async def rest(message: MutableMapping[str, Any]) -> None:
         while message.get("more_body"):
             message = await receive()
 
@@ -60,18 +61,18 @@ async def drain_body(receive: Receive, seconds: float, message: dict | None = No
 
 
 async def read_images(request: Request, limits: Limits) -> list[UploadedImage]:
-    """The pictures of a request. HTTPException: 400, 408, 413, 415."""
+    """The images of a request. HTTPException: 400, 408, 413, 415."""
     request = Request(request.scope, limit_body(request.receive, limits))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     found = await choose_reader(kind)(request, limits)
     if not found:
-        raise HTTPException(400, f"no picture in the request: send {TYPES}")
+        raise HTTPException(400, f"no image in the request: send {TYPES}")
     return refuse_too_many(found, limits)
 
 
 def refuse_too_many(pictures: list, limits: Limits) -> list:
     if len(pictures) > limits.pictures:
-        raise HTTPException(413, f"{len(pictures)} pictures are too many: {limits.pictures} at most in a request")
+        raise HTTPException(413, f"{len(pictures)} images are too many: {limits.pictures} at most in a request")
     return pictures
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from models.data.charset import Charset
 from models.data.files import LARGEST, UnreadableError
-from models.data.image import decode, picture_size
+from models.data.image import decode, image_size
 from models.dataset import Shape, open_dataset
 from tests.support import mutated
 from tests.support.data_samples import make_store
@@ -46,7 +46,7 @@ def test_a_bomb_is_read_or_refused_at_once(name, bombs):
 def test_the_size_alone_is_asked_for_safely(bombs):
     for content in bombs.values():
         try:
-            assert min(picture_size(content)) > 0
+            assert min(image_size(content)) > 0
         except UnreadableError as error:
             assert str(error)
 

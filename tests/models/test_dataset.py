@@ -138,7 +138,7 @@ def test_a_bad_sample_is_skipped_counted_and_named_once(tmp_path, caplog, spoil,
     for _ in range(2):
         texts = [text for batch in data for text in batch.texts]
         assert sorted(texts) == sorted(set(WORDS) - {"letter"})
-    assert dataset.skipped == 1
+    assert len(dataset.reasons) == 1
     lines = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert len(lines) == 1 and ("train2_LETTER" in lines[0] or "line 3" in lines[0])
 
@@ -202,7 +202,7 @@ def test_an_empty_annotation_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "count, message",
-    [(9, "says 9 but image-000000009 is missing"), (7, "more pictures than that"), (0, "more pictures than that")],
+    [(9, "says 9 but image-000000009 is missing"), (7, "more images than that"), (0, "more images than that")],
 )
 def test_an_lmdb_whose_count_is_wrong_is_refused(tmp_path, count, message):
     with broken(message):
@@ -228,7 +228,7 @@ def test_foreign_characters_drop_a_training_sample_and_are_stripped_from_a_tests
     [batch] = batches(train)
     assert (
         sorted(batch.texts) == ["ab", "ef"]
-        and train.skipped == 1
+        and len(train.reasons) == 1
         and "image-000000002: label 'c-d' has '-'" in caplog.text
     )
     batch = test.__getitems__([0, 1, 2])

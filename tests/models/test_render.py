@@ -266,7 +266,7 @@ class TestWholeOrNothing:
             files, "write_index", lambda *_: shutil.copytree(tmp_path / "faster/Synth90k", tmp_path / "out/Synth90k")
         )
         made(tmp_path / "out", "--count", "5")
-        assert "already there, complete: 5 plain pictures" in capsys.readouterr().out
+        assert "already there, complete: 5 plain images" in capsys.readouterr().out
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["Synth90k"]
         shutil.rmtree(tmp_path / "out/Synth90k")
         assert "holds another sample" in refused("--out", str(tmp_path / "out"), "--count", "6", "--workers", "1")

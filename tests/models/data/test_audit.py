@@ -61,7 +61,7 @@ def write_splits(root, shared):
 def test_overlap_of_train_and_test_is_an_error_unless_allowed_by_name(tmp_path, options):
     write_splits(tmp_path / "in", shared=True)
     options = [tmp_path / "out" if o == "OUT" else o for o in options]
-    assert "1 pictures are in train and in val" in run("--source", tmp_path / "in", *options)
+    assert "1 images are in train and in val" in run("--source", tmp_path / "in", *options)
     refusal = run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val]")
     assert "allow it by name: --allow_overlap [train+test]" in refusal
     assert run("--source", tmp_path / "in", *options, "--allow_overlap", "[train+val,train+test]") is None

@@ -78,13 +78,6 @@ def test_rubbish_and_unknown_names_are_refused(tmp_path):
         Charset.named("37")
 
 
-def test_nfkc_is_a_choice():
-    assert Charset("abc", nfkc=True).encode("\uff41") == [1]
-    with pytest.raises(CharsetError, match="lacks"):
-        Charset("abc").encode("\uff41")
-    assert Charset("abc", nfkc=True).digest != Charset("abc").digest
-
-
 def test_an_alphabet_built_from_labels_does_not_depend_on_their_order(tmp_path):
     built = Charset.of(["b a", "#z"])
     assert built == Charset.of(["#z", "b a"]) and built.characters == " #abz"

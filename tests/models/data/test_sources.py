@@ -157,7 +157,7 @@ def test_a_line_that_is_not_of_the_list_names_itself(tmp_path):
         ("{", "not JSON"),
         ('{"data_list": [{"img_path": "a.jpg"}]}', "entry 1 lacks"),
         ('{"a.jpg": 7}', "must be strings"),
-        ('{"data_list": []}', "lists no pictures"),
+        ('{"data_list": []}', "lists no images"),
     ],
 )
 def test_json_that_is_not_what_it_should_be_is_one_line(tmp_path, content, message):

@@ -190,7 +190,7 @@ def test_too_many_pictures_are_refused_before_any_is_decoded(monkeypatch):
             return json.dumps({"images": ["", ""]}).encode()
 
     monkeypatch.setattr(asked.base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(HTTPException, match="2 pictures are too many"):
+    with pytest.raises(HTTPException, match="2 images are too many"):
         asyncio.run(asked.images_of_json(Request(), Limits(pictures=1)))
 
 

@@ -85,7 +85,7 @@ BAD = {
     "an animated GIF": (as_body(gif()), 422, "animated GIF of 2 frames"),
     "100 megapixels": (as_body(wide_png()), 422, "10000 x 10000 px are too many"),
     "too large": (as_body(b"x" * 1_100_000), 413, "larger than 1 MB"),
-    "too many": (as_json(*[encoded(noise(8, 8))] * 9), 413, "9 pictures are too many"),
+    "too many": (as_json(*[encoded(noise(8, 8))] * 9), 413, "9 images are too many"),
     "not JSON": (as_type("application/json", b"{"), 400, "not JSON"),
     "JSON nested deeply": (as_type("application/json", b"[" * 200_000), 400, "not JSON"),
     "other JSON": ({"json": {"pictures": []}}, 400, '"images"'),
