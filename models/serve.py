@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -90,7 +91,7 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {error.strerror}") from None
+        raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {os.strerror(error.errno or 0)}") from None
 
 
 def bracket_ipv6(host: str) -> str:

@@ -75,10 +75,10 @@ def test_alternatives_are_as_many_as_asked(service):
 
 BAD = {
     "no body": ({}, 415, "without a content type"),
-    "an empty form": (as_type("multipart/form-data; boundary=x", b"--x--\r\n"), 400, "no picture"),
+    "an empty form": (as_type("multipart/form-data; boundary=x", b"--x--\r\n"), 400, "no image"),
     "a form without its boundary": (as_type("multipart/form-data", b"x"), 400, "boundary"),
     "an empty picture": (as_form(b""), 422, "empty"),
-    "an empty body": (as_body(b""), 400, "no picture"),
+    "an empty body": (as_body(b""), 400, "no image"),
     "a page of text": (as_type("text/plain", b"hello"), 415, "cannot read text/plain"),
     "a PDF": (as_form(b"%PDF-1.7\n1 0 obj"), 422, "0.png: not a picture"),
     "half a picture": (as_body(encoded(noise())[:2000]), 422, "not a whole picture"),
