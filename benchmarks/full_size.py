@@ -84,7 +84,7 @@ def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
     del order
     private = private_bytes(process)
     _, reading = timed(lambda: [len(data.__getitems__(indices).texts) for indices in islice(sampler, 100)])
-    unfit, looking = timed(lambda: data.unfit(26))
+    issues, looking = timed(lambda: data.label_issues(26))
     return [
         ("open", opening, "s"),
         ("memory of a worker after opening", opened / 1e6, "MB"),
@@ -93,7 +93,7 @@ def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
         ("the epoch's order, in the main process", held / 1e6, "MB"),
         ("100 shuffled batches", reading, "s of CPU"),
         ("look at every label for ones that do not fit", looking, "s of CPU"),
-        ("labels that do not fit", len(unfit), ""),
+        ("labels that do not fit", len(issues), ""),
         ("samples left after a resume at 3/4 that were seen before", resume_twice(len(data), batch_size), ""),
     ]
 
@@ -112,7 +112,7 @@ def private_bytes(process: psutil.Process) -> int:
 def resume_twice(n: int, batch_size: int) -> int:
     """Stop an epoch of 3 ranks after three quarters, go on with 2: samples seen twice or never."""
     first = EpochSampler(n, batch_size, seed=1, world=3)
-    start = first.consumed(len(first) * 3 // 4)
+    start = min(n, len(first) * 3 // 4 * batch_size * 3)
     seen = np.zeros(n, np.uint8)
     seen[first.order()[:start]] += 1
     for rank in range(2):

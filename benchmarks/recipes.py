@@ -22,7 +22,7 @@ from bench.options import Bounds, Command, Metavar
 from bench.records.record import FAILURES
 from models import render, test, train
 from models.cost import Cost, costs
-from models.rendering.lexicon import read_lexicon
+from models.rendering.lexicon import read_words
 from models.run.options import RECIPES
 from models.scoring.metrics import wilson
 
@@ -65,7 +65,7 @@ COMMAND = Command("benchmarks.recipes", RecipesOptions, "--out /tmp/recipes")
 def short_words(out: Path) -> Path:
     """A lexicon of short words in `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "words").write_text("\n".join(word for word in read_lexicon() if len(word) in LENGTHS))
+    (out / "words").write_text("\n".join(word for word in read_words() if len(word) in LENGTHS))
     return out / "words"
 
 

@@ -20,7 +20,7 @@ from models.weights import checkpoint
 from models.weights.file import Weights, save_weights
 
 
-def mean(trained: Sequence[Weights]) -> Weights:
+def average_weights(trained: Sequence[Weights]) -> Weights:
     """One network of several. Raises UserError when they are not of one make."""
     first, *others = (dataclasses.replace(one, state={}) for one in trained)
     if any(other != first for other in others):
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     read = [checkpoint.weights_of(checkpoint.read(path), path) for path in options.trained]
     if len({charset.characters for _, charset in read}) > 1:
         raise UserError("their alphabets differ, so their last layers have no mean")
-    save_weights(mean([one for one, _ in read]), read[0][1], options.out)
+    save_weights(average_weights([one for one, _ in read]), read[0][1], options.out)
     print(f"{options.out}: the mean of {', '.join(map(str, options.trained))}")
 
 

@@ -1,6 +1,6 @@
 """What each recipe's recogniser costs: `python -m models.cost` prints the table of docs/recognisers.md.
 
-Parameters and steps are exact. GFLOPs are 1e9 operations of convolutions, linear and recurrent layers for one picture,
+Parameters and steps are exact. GFLOPs are 1e9 operations of convolutions, linear and recurrent layers for one image,
 a multiply-add counting as two as torch has it, counted on tensors without storage, so that it takes seconds.
 """
 
@@ -31,7 +31,7 @@ class Cost:
     channels: int
     parameters: int
     steps: int  # columns, of which CTC writes one class each; attention looks at them
-    gigaflops: float  # 1e9 operations for one picture; a multiply-add is two
+    gigaflops: float  # 1e9 operations for one image; a multiply-add is two
 
     @classmethod
     def of(cls, recipe: str, model: Model, channels: int) -> Cost:
@@ -67,7 +67,7 @@ def costs() -> list[Cost]:
     return made
 
 
-def table() -> str:
+def cost_table() -> str:
     return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
 
 
@@ -76,7 +76,7 @@ COMMAND = Command("models.cost", NoOptions, description=__doc__)
 
 def main(argv: list[str] | None = None) -> None:
     COMMAND.parse(argv)
-    print(table())
+    print(cost_table())
 
 
 if __name__ == "__main__":

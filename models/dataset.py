@@ -22,18 +22,18 @@ from bench.errors import one_line
 from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
 from models.data.files import DataError
-from models.data.formats import Reading, open_source
+from models.data.formats import SourceOptions, open_source
 from models.data.image import Shape
-from models.data.label_filter import Unfit, find_unfit
+from models.data.label_filter import LabelIssues, find_label_issues
 from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import Source
-from models.data.tolerance import WINDOW, Tolerance
-from models.data.watchdog import patience
+from models.data.tolerance import WINDOW, SkipTolerance
+from models.data.watchdog import watch_workers
 
 __all__ = [
-    "Batch", "BucketSampler", "DataError", "EpochSampler", "Reading", "Shape", "Unfit", "WordDataset", "make_loader",
-    "normalise", "open_dataset", "pad_batch",
+    "Batch", "BucketSampler", "DataError", "EpochSampler", "LabelIssues", "Shape", "SourceOptions", "WordDataset",
+    "make_loader", "normalise", "open_dataset", "pad_batch",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -78,16 +78,24 @@ class WordDataset(Dataset):
     every rank still makes the same number of steps.
 
     Args:
-        foreign: what becomes of a label with characters outside the charset: "drop" the sample, or "strip" those
+        out_of_charset: for a label with characters outside the charset, "skip" the sample, or "remove" those
             characters from the CTC targets (`texts` keeps them), so that a test set keeps its size.
     """
 
-    def __init__(self, source: Source, shape: Shape, charset: Charset, kept: np.ndarray | None = None, foreign="drop"):
-        self.source, self.shape, self.charset, self.kept, self.foreign = source, shape, charset, kept, foreign
+    def __init__(
+        self,
+        source: Source,
+        shape: Shape,
+        charset: Charset,
+        kept: np.ndarray | None = None,
+        out_of_charset: str = "skip",
+    ):
+        self.source, self.shape, self.charset, self.kept = source, shape, charset, kept
+        self.out_of_charset = out_of_charset
         self.name, self.is_sample = source.name, source.is_sample
         self.is_whole = False  # whoever opened it for a split says whether that is all there is
         self.reasons: dict[int, str] = {}  # why samples were skipped, by number
-        self.tolerance = Tolerance(window=min(WINDOW, len(self)))
+        self.tolerance = SkipTolerance(window=min(WINDOW, len(self)))
         if source.shape not in (None, shape):
             raise DataError(f"{source.name}: packed as {source.shape}, asked for as {shape}; pack it again")
 
@@ -95,29 +103,24 @@ class WordDataset(Dataset):
         return len(self.source) if self.kept is None else len(self.kept)
 
     @property
-    def skipped(self) -> int:
-        """Samples left out so far, whichever of a loader's workers met them."""
-        return len(self.reasons)
-
-    @property
     def manifest_hash(self) -> str:
         """sha256 over the sample list and its labels; reads all labels."""
         return self.source.manifest()
 
-    def unfit(self, time_steps: int | np.ndarray) -> Unfit:
+    def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
 
         With kept ratio every picture has its own: pass (N,) of them, made from `widths()`.
         """
-        return find_unfit(self.source, self.charset, time_steps)
+        return find_label_issues(self.source, self.charset, time_steps)
 
-    def without(self, unfit: Unfit) -> WordDataset:
+    def without(self, issues: LabelIssues) -> WordDataset:
         fits = np.ones(len(self.source), bool)
-        fits[unfit.indices] = False
+        fits[issues.indices] = False
         kept = np.flatnonzero(fits).astype(np.uint32)
         if not len(kept):
-            raise DataError(f"{self.name}: no sample is left to train on; {unfit}")
-        fitting = WordDataset(self.source, self.shape, self.charset, kept, self.foreign)
+            raise DataError(f"{self.name}: no sample is left to train on; {issues}")
+        fitting = WordDataset(self.source, self.shape, self.charset, kept, self.out_of_charset)
         fitting.tolerance.share, fitting.is_whole = self.tolerance.share, self.is_whole
         return fitting
 
@@ -155,14 +158,14 @@ class WordDataset(Dataset):
         return (places if self.kept is None else self.kept[places].astype(np.int64)), placeholder
 
     def _spell(self, rows: DecodedBatch) -> tuple[np.ndarray, np.ndarray]:
-        """CTC targets and their lengths, int32; rows whose label has foreign characters are dropped or stripped."""
+        """CTC targets and their lengths, int32. Labels with other characters lose their row, or these characters."""
         try:
             return self.charset.encode_all(rows.texts)
         except CharsetError:
-            if self.foreign == "strip":
-                return self.charset.encode_all([self.charset.strip(text) for text in rows.texts])
+            if self.out_of_charset == "remove":
+                return self.charset.encode_all([self.charset.remove_out_of_charset(text) for text in rows.texts])
             bad = {i: f"label {t!r} has {f!r}, outside the charset" for i, t in enumerate(rows.texts)
-                   if (f := self.charset.foreign(t))}  # fmt: skip
+                   if (f := self.charset.out_of_charset(t))}  # fmt: skip
             rows.drop({i: with_location(reason, self.source.where(rows.numbers[i])) for i, reason in bad.items()})
             return self.charset.encode_all(rows.texts)
 
@@ -190,18 +193,19 @@ def open_dataset(
     split: str,
     shape: Shape,
     charset: Charset,
-    reading: Reading | None = None,
-    foreign: str | None = None,
+    reading: SourceOptions | None = None,
+    out_of_charset: str | None = None,
 ) -> WordDataset:
     """Open one split of the data set that `root` holds, in any of the formats of models/data/formats.py.
 
     `root` may be the folder above Synth90k/ (PYTORCH_TRAIN_DATASET), Synth90k, 90kDICT32px, a folder of LMDBs named by
     split, one LMDB (which then serves every split), a packed folder, a label list, or a mix `MJ:0.5,ST:0.5`.
-    `foreign` as in WordDataset: by default training drops and testing strips.
+    `out_of_charset` as in WordDataset: by default training skips and testing removes.
     """
     source = open_source(root, split, reading)
     refuse_rubbish(source)
-    return WordDataset(source, shape, charset, foreign=foreign or ("drop" if split == "train" else "strip"))
+    out_of_charset = out_of_charset or ("skip" if split == "train" else "remove")
+    return WordDataset(source, shape, charset, out_of_charset=out_of_charset)
 
 
 def refuse_rubbish(source: Source, looks: int = 8) -> None:
@@ -227,7 +231,7 @@ class Loader(DataLoader):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # torch names a private class
         batches = super().__iter__()
-        with patience(getattr(batches, "_workers", ()), TIMEOUT.total_seconds()) as waiting:
+        with watch_workers(getattr(batches, "_workers", ()), TIMEOUT.total_seconds()) as waiting:
             while (batch := waiting.next(batches)) is not None:
                 self.dataset.note(batch)
                 yield batch
@@ -247,7 +251,7 @@ def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, devic
         persistent_workers=workers > 0,
         # Its own generator: from the global one every iterator would draw, and a resumed epoch makes one more of them.
         generator=torch.Generator(),
-        timeout=2 * TIMEOUT.total_seconds() if workers else 0,  # patience ends a worker before; some cannot be ended
+        timeout=2 * TIMEOUT.total_seconds() if workers else 0,  # the watchdog is faster, where it can
         worker_init_fn=one_thread,
     )
 

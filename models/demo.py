@@ -1,7 +1,7 @@
-"""Read pictures with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
+"""Read images with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
 
-Prints, for each picture, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
-The network, its alphabet and the shape of its pictures are what the checkpoint says. In Python:
+Prints, for each image, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
+The network, its alphabet and the shape of its images are what the checkpoint says. In Python:
 models/reading/recogniser.py.
 """
 
@@ -21,13 +21,13 @@ from bench.options import Bounds, Command, Metavar, Positional
 from models.reading.recogniser import Reading, Recogniser, find_trained
 
 
-def line(reading: Reading) -> str:
+def format_reading(reading: Reading) -> str:
     raw = f"{reading.raw} => " if reading.raw else ""
     return f"{raw}{reading.text}  {reading.confidence:.1%}"
 
 
-def draw(picture: np.ndarray, reading: Reading, path: Path) -> None:
-    """Write the picture with its text over it and, below, where each character was seen."""
+def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
+    """Write the image with its text over it and, below, where each character was seen."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -45,11 +45,11 @@ def draw(picture: np.ndarray, reading: Reading, path: Path) -> None:
     pyplot.close(figure)
 
 
-COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its picture's height, its letters
+COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its image's height, its letters
 
 
 def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
-    """Pictures (H, W, C) and what they were read as, side by side: the text is under each."""
+    """Images (H, W, C) and what they were read as, side by side: the text is under each."""
     from matplotlib.font_manager import findfont
 
     rows = -(-len(read) // COLUMNS)
@@ -64,9 +64,10 @@ def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
     return sheet
 
 
-def drawings(images: list[Path]) -> list[str]:
-    """A file name for each picture: not its own, in case they share a folder, nor that of another `word.png`."""
-    times, names = Counter(), []
+def drawing_names(images: list[Path]) -> list[str]:
+    """A file name for each image: not its own, in case they share a folder, nor that of another `word.png`."""
+    times: Counter[str] = Counter()
+    names = []
     for image in images:
         times[image.stem] += 1
         again = f"-{times[image.stem]}" if times[image.stem] > 1 else ""
@@ -103,13 +104,13 @@ def main(argv: list[str] | None = None) -> None:
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
-    for image, drawing in zip(options.images, drawings(options.images), strict=True):
+    for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
         picture = reader.prepare(image)
         [reading] = reader.read([picture], alternatives=0)
-        print(one_line(f"{image}: {line(reading)}"))
+        print(one_line(f"{image}: {format_reading(reading)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
-            draw(picture, reading, options.show / drawing)
+            plot_reading(picture, reading, options.show / drawing)
         read.append((picture, reading.text))
     if options.sheet:
         contact_sheet(read).save(options.sheet, "PNG")

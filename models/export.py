@@ -48,20 +48,20 @@ class ExportOptions:
     torch_export: Path | None = None
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
     pictures: Path | None = None
-    """A folder of pictures to check with, and for INT8 to see what pictures are like; default: drawn words"""
+    """A folder of images to check with, and for INT8 to see what images are like; default: drawn words"""
 
 
 COMMAND = Command("models.export", ExportOptions, "--checkpoint best.pt --out crnn.onnx")
 
 
-def images_of(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
-    """Batches of normalised pictures (N, C, H, W), each of one width."""
+def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
+    """Batches of normalised images (N, C, H, W), each of one width."""
     if folder is None:
         yield prepared(comparison_images(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
-        raise UserError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
+        raise UserError(f"no images ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.prepare(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
         yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
@@ -85,8 +85,10 @@ class Agreement:
 
 
 @torch.inference_mode()
-def agreement(runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]) -> Agreement:
-    """Run a file of this network's; `run` is what a row of RUNTIMES made of it. Raises UserError as it does."""
+def compare_runtime(
+    runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]
+) -> Agreement:
+    """Run an exported file by `run`, which a row of RUNTIMES made. Raises UserError as the network does."""
     found = Agreement(runtime)
     for images in batches:
         expected, logits = network(images), torch.from_numpy(run(images.contiguous().numpy()))
@@ -97,7 +99,7 @@ def agreement(runtime: str, run: Callable, network: Network, charset: Charset, b
     return found
 
 
-def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
+def check_runtimes(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool = True) -> None:
     """Say how each runtime here reads the file. Raises UserError when one computes something else than torch."""
     for runtime in RUNTIMES:
         try:
@@ -105,14 +107,14 @@ def check(content: bytes, reader: Recogniser, batches: list[Tensor], exact: bool
         except UserError:  # no such package
             print(f"  {runtime}: not installed, not checked")
             continue
-        found = agreement(runtime, run, reader.network.network, reader.charset, batches)
+        found = compare_runtime(runtime, run, reader.network.network, reader.charset, batches)
         print(found)
         if exact and not (found.difference <= TOLERANCE[None] and found.same == found.n):
             raise UserError(f"{runtime} does not compute what torch does with this file; please report it")
 
 
-def as_program(network: Network, path: Path) -> Path:
-    """torch.export's program of the network, for any batch of pictures 100 px wide. Raises UserError."""
+def export_program(network: Network, path: Path) -> Path:
+    """torch.export's program of the network, for any batch of images 100 px wide. Raises UserError."""
     if not hasattr(torch.export, "Dim"):
         raise UserError(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
     picture = torch.zeros(2, network.channels, network.height, WIDTH)
@@ -131,18 +133,18 @@ def main(argv: list[str] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")
     network, characters = reader.network.network, reader.charset.characters
-    batches = list(images_of(reader, options.pictures))
+    batches = list(image_batches(reader, options.pictures))
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
-    check(options.out.read_bytes(), reader, batches)
+    check_runtimes(options.out.read_bytes(), reader, batches)
     if options.int8:
         seen = max(batches, key=len) if options.pictures else prepared(calibration_images(reader.shape))
         options.int8.write_bytes(quantise(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
-        check(options.int8.read_bytes(), reader, batches, exact=False)
+        check_runtimes(options.int8.read_bytes(), reader, batches, exact=False)
     if options.triton:
         print(f"{write_repository(network, options.triton, options.out.stem, characters)}: for tritonserver")
     if options.torch_export:
-        print(f"{as_program(network, options.torch_export)}: torch.export")
+        print(f"{export_program(network, options.torch_export)}: torch.export")
 
 
 if __name__ == "__main__":

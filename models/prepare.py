@@ -22,7 +22,7 @@ from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, 
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
 from models.data.files import DataError
-from models.data.formats import Reading, describe, has_splits, open_source
+from models.data.formats import SourceOptions, describe_source, has_splits, open_source
 from models.data.image import Shape
 from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
@@ -60,9 +60,9 @@ class PrepareOptions:
     workers: Annotated[int, Bounds(0, 1024)] = 0
     """Processes; 0 is all cores"""
     tolerate: Annotated[float, Bounds(0, 1)] = 0.001
-    """Share of unreadable pictures above which the run fails"""
+    """Share of unreadable images above which the run fails"""
     allow_overlap: Annotated[tuple[str, ...], Metavar("SPLIT+SPLIT")] = ()
-    """Splits that may share pictures, as train+test"""
+    """Splits that may share images, as train+test"""
     charset: str = "36"
     """For --audit: 36, 62, 94 or a file"""
     stride: Annotated[int, Bounds(1, 4096)] = 4
@@ -77,8 +77,8 @@ class PrepareOptions:
         return Shape(self.height, self.width, self.channels, self.keep_ratio)
 
     @property
-    def reading(self) -> Reading:
-        return Reading(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
+    def source_options(self) -> SourceOptions:
+        return SourceOptions(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
 
 
 COMMAND = Command("models.prepare", PrepareOptions, "--source data --out data/lmdb")
@@ -86,7 +86,7 @@ COMMAND = Command("models.prepare", PrepareOptions, "--source data --out data/lm
 
 def splits_of(options: PrepareOptions) -> tuple[str, ...]:
     """The splits asked for; only train of a source that is all one and is not to be split by ratio."""
-    if options.ratio or has_splits(options.source, options.reading):
+    if options.ratio or has_splits(options.source, options.source_options):
         return options.splits
     print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
     return ("train",)
@@ -94,8 +94,8 @@ def splits_of(options: PrepareOptions) -> tuple[str, ...]:
 
 def open_split(options: PrepareOptions, split: str) -> Source:
     """Open one split and show how it was understood: wrong labels are seen here or after a week."""
-    source = open_source(options.source, split, options.reading)
-    how = describe(options.source, split, options.reading)
+    source = open_source(options.source, split, options.source_options)
+    how = describe_source(options.source, split, options.source_options)
     print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {how}"))
     for index in range(min(3, len(source))):
         print(one_line(f"  {source.where(index)}  {shown(source, index)}"))
@@ -118,13 +118,13 @@ def prepare(options: PrepareOptions) -> dict[str, dict]:
         source = open_split(options, split)
         refuse_packed([source])
         folder = options.out / split
-        identity = f"{source.name} {split} ({len(source)} samples, {options.reading})"
+        identity = f"{source.name} {split} ({len(source)} samples, {options.source_options})"
         if options.packed:
             counts[split] = write_packed(source, folder, f"{identity} {options.shape}", options.workers, options.shape)
         else:
             counts[split] = write_lmdb(source, folder, identity, options.workers)
         print(f"  {counts[split]['samples']:,} written to {folder}, {counts[split]['skipped']:,} skipped")
-    about = {"name": source.name, "sample": source.is_sample, "source": str(options.reading), "splits": counts}
+    about = {"name": source.name, "sample": source.is_sample, "source": str(options.source_options), "splits": counts}
     (options.out / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n")
     return counts
 
@@ -133,7 +133,7 @@ def check(options: PrepareOptions, counts: dict[str, dict]) -> None:
     """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
     skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
     if skipped > options.tolerate * (skipped + written):
-        raise DataError(f"{skipped:,} of {skipped + written:,} pictures were unreadable, more than --tolerate "
+        raise DataError(f"{skipped:,} of {skipped + written:,} images were unreadable, more than --tolerate "
                         f"{options.tolerate}; the others are written; `--audit` on the source names them")  # fmt: skip
     hashes = {split: hash_all(open_source(options.out, split), options.workers) for split in counts}
     refuse_overlap(hashes, options.allow_overlap)
@@ -147,7 +147,7 @@ def audit_all(options: PrepareOptions) -> None:
         print("\n".join(map(one_line, report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
     for pair, count in overlaps(hashes).items():
-        print(f"{count:,} pictures are in {pair[0]} and in {pair[1]}")
+        print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)
 
 

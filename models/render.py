@@ -106,9 +106,9 @@ def plan(options: RenderOptions) -> Sample:
     check(options)
     if options.texts:
         return plan_lines(options)
-    words, style = lexicon.read_lexicon(options.lexicon), STYLES[options.style]
-    words += sorted(set(lexicon.numbers(options.numbers, options.seed)) - set(words))
-    words = list(dict.fromkeys(lexicon.punctuated(words, options.punctuated, options.seed)))
+    words, style = lexicon.read_words(options.lexicon), STYLES[options.style]
+    words += sorted(set(lexicon.random_numbers(options.numbers, options.seed)) - set(words))
+    words = list(dict.fromkeys(lexicon.punctuate(words, options.punctuated, options.seed)))
     characters = {character for word in words for character in word + word.upper()}
     faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
     weights = weights_of(options, faces)
@@ -133,7 +133,8 @@ def plan_lines(options: RenderOptions) -> Sample:
         able = [face for face in faces if face.covers(text)]
         if not able:
             where = f"{options.texts}, text {number}: "
-            raise fonts.FontError(where + fonts.nothing_found(fonts.names_of(options.fonts), faces, frozenset(text)))
+            reason = fonts.no_face_message(fonts.source_names(options.fonts), faces, frozenset(text))
+            raise fonts.FontError(where + reason)
         for face in able:
             served[face] += 1
     for face in faces:
@@ -156,7 +157,7 @@ def check(options: RenderOptions) -> None:
 
 def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None:
     """Write the sample below `out`, unless the very same one is there already, or is when this one is done."""
-    target, about = out / inside.parts[0], marker.describe(sample)
+    target, about = out / inside.parts[0], marker.describe_sample(sample)
     if not target.exists():
         try:
             write(sample, out, workers, about, inside)
@@ -164,15 +165,15 @@ def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None
         except OSError:
             if not target.exists():  # or another run was faster
                 raise
-    marker.must_match(out, about, inside)
-    print(f"already there, complete: {sample.count:,} {sample.look.style} pictures in {target}")
+    marker.refuse_other_sample(out, about, inside)
+    print(f"already there, complete: {sample.count:,} {sample.look.style} images in {target}")
 
 
 def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) -> None:
     """Draw the sample below `out`, where it appears when it is complete. Raises OSError when one is there by then."""
     target = out / inside.parts[0]
     started = time.perf_counter()
-    with files.appearing_whole(target) as part:
+    with files.atomic_folder(target) as part:
         folder = part / inside.relative_to(inside.parts[0])
         folder.mkdir(parents=True, exist_ok=True)
         if inside == LINES:
@@ -182,7 +183,7 @@ def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) ->
             files.write_index(sample, drawn(sample, work, workers), folder, about)
     seconds = time.perf_counter() - started
     print(
-        f"rendered {sample.count:,} {sample.look.style} pictures into {out / inside}: {seconds:.1f} s, "
+        f"rendered {sample.count:,} {sample.look.style} images into {out / inside}: {seconds:.1f} s, "
         f"{sample.count / seconds:,.0f} images/s on {workers} workers, {len(sample.look.faces)} faces"
     )
 

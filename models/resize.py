@@ -30,7 +30,7 @@ GATES = 4  # of an LSTM, one above the other in its weights
 KEPT = 0.75  # of recurrent features
 
 
-def separated(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def separate(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """(K, C, h, w) -> the nearest (rank, C, h, 1) and (K, rank, 1, w), one after the other."""
     k, c, h, w = weight.shape
     left, values, right = torch.linalg.svd(weight.permute(1, 2, 0, 3).reshape(c * h, k * w), full_matrices=False)
@@ -40,7 +40,7 @@ def separated(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return down.contiguous(), across.contiguous()
 
 
-def whole(down: Tensor, across: Tensor) -> Tensor:
+def merge(down: Tensor, across: Tensor) -> Tensor:
     """(r, C, h, 1) and (K, r, 1, w) -> the (K, C, h, w) that they are together."""
     return torch.einsum("rch,krw->kchw", down[..., 0], across[:, :, 0])
 
@@ -73,7 +73,7 @@ def small_convolutions(state: State) -> State:
         if rank:
             weight, bias = made.pop(f"backbone.conv{i}.weight"), made.pop(f"backbone.conv{i}.bias")
             names = (f"backbone.conv{i}.0.weight", f"backbone.conv{i}.1.weight")
-            made |= dict(zip(names, separated(weight, rank), strict=True)) | {f"backbone.conv{i}.1.bias": bias}
+            made |= dict(zip(names, separate(weight, rank), strict=True)) | {f"backbone.conv{i}.1.bias": bias}
     return made
 
 
@@ -101,12 +101,12 @@ def large_convolutions(state: State) -> State:
     for i, rank in enumerate(RANKS):
         if rank:
             down, across = (made.pop(f"backbone.conv{i}.{part}.weight") for part in (0, 1))
-            made[f"backbone.conv{i}.weight"] = whole(down, across)
+            made[f"backbone.conv{i}.weight"] = merge(down, across)
             made[f"backbone.conv{i}.bias"] = made.pop(f"backbone.conv{i}.1.bias")
     return made
 
 
-def within(fresh: Tensor, small: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
+def embed(fresh: Tensor, small: Tensor, rows: Tensor, columns: Tensor | None = None) -> Tensor:
     """`small` in those rows and columns of `fresh`; the other columns of those rows are 0."""
     large = fresh.clone()
     large[rows] = 0
@@ -130,20 +130,20 @@ def large_sequence(fresh: State, small: State, hidden: int) -> State:
         r"head\.bias": (characters, None),
     }
     return {
-        key: within(fresh[key], small[key], *place)
+        key: embed(fresh[key], small[key], *place)
         for pattern, place in places.items()
         for key in fresh
         if re.match(pattern, key)
     }
 
 
-def smaller(big: Weights, state: State) -> Weights:
+def shrink(big: Weights, state: State) -> Weights:
     model = dataclasses.replace(big.model, backbone="vgg_separated", hidden=round(big.model.hidden * KEPT))
     made = small_convolutions(state) | small_sequence(state, model.hidden)
     return dataclasses.replace(big, state=made, model=model, recipe="crnn_small")
 
 
-def larger(small: Weights, state: State) -> Weights:
+def grow(small: Weights, state: State) -> Weights:
     model = dataclasses.replace(small.model, backbone="vgg", hidden=round(small.model.hidden / KEPT))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)  # the same file every time
@@ -152,10 +152,10 @@ def larger(small: Weights, state: State) -> Weights:
     return dataclasses.replace(small, state=made, model=model, recipe="crnn")
 
 
-OTHER = {"vgg": smaller, "vgg_separated": larger}  # by the backbone
+OTHER = {"vgg": shrink, "vgg_separated": grow}  # by the backbone
 
 
-def resized(trained: Weights) -> Weights:
+def resize(trained: Weights) -> Weights:
     """The other size, all its weights from `trained`. Raises UserError: only `crnn` and `crnn_small` have one."""
     model = trained.model
     if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
@@ -180,7 +180,7 @@ COMMAND = Command("models.resize", ResizeOptions, "best.pt small.safetensors")
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     trained, charset = checkpoint.weights_of(checkpoint.read(options.trained), options.trained)
-    made = resized(trained)
+    made = resize(trained)
     save_weights(made, charset, options.out)
     after, before = (sum(p.numel() for p in one.network().parameters()) for one in (made, trained))
     print(f"{options.out}: {after:,} parameters, made of {before:,}; train it: --recipe {made.recipe} --start-from")

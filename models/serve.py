@@ -1,6 +1,6 @@
 """Serve a recogniser: `python -m models.serve`, then http://127.0.0.1:8000/ in a browser.
 
-POST /recognise reads pictures; / is a page to drop pictures on, /docs the API, /healthz and /metrics are for machines.
+POST /recognise reads images; / is a page to drop images on, /docs the API, /healthz and /metrics are for machines.
 Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that knows who they are: docs/serving.md.
 """
 
@@ -44,7 +44,7 @@ class ServeOptions:
     )
     """What computes the network; auto: the fastest here that agrees with eager"""
     batch_size: Annotated[int, Bounds(1, 1 << 20)] = 32
-    """Pictures that are read together at most"""
+    """Images that are read together at most"""
     limits: Limits = field(default_factory=Limits)
 
 
@@ -65,17 +65,17 @@ def main(argv: list[str] | None = None) -> None:
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
     reader = Recogniser.load(options.weights, **how)
-    place = bound(options.host, options.port)
-    print(f"{reader.source}: http://{bracketed(options.host)}:{place.getsockname()[1]}/", flush=True)
+    place = listen(options.host, options.port)
+    print(f"{reader.source}: http://{bracket_ipv6(options.host)}:{place.getsockname()[1]}/", flush=True)
     settings = {"log_level": "error", "access_log": False, "server_header": False, "http": Connection, "ws": "none"}
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     drain = options.limits.drain_seconds
-    app = application(reader, options.limits, answered(options.names, place.getsockname()[0]))
+    app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]))
     Connection.limits = options.limits
     uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=drain, **settings)).run(sockets=[place])
 
 
-def answered(names: list[str], address: str) -> list[str]:
+def allowed_hosts(names: list[str], address: str) -> list[str]:
     """What a request's Host may be. Somebody's page can point its own name at 127.0.0.1, and its reader's browser then
     lets it read our answers; but it asks under that name (DNS rebinding). Raises UserError.
     """
@@ -84,7 +84,7 @@ def answered(names: list[str], address: str) -> list[str]:
     return [*OWN_NAMES, address, *names] if ipaddress.ip_address(address).is_loopback else names or ["*"]
 
 
-def bound(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there; requests that come before all is ready wait in it. Raises UserError."""
     if not 0 <= port <= 65535:  # getaddrinfo would take what is left of 65536
         raise UserError(f"--port is 0 to 65535, not {port}")
@@ -94,10 +94,10 @@ def bound(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
-        raise UserError(f"cannot listen on {bracketed(host)}:{port}: {os.strerror(error.errno)}") from None
+        raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {os.strerror(error.errno or 0)}") from None
 
 
-def bracketed(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
     """A host as an address in a browser has it, where ':' begins the port: [::1]."""
     return f"[{host}]" if ":" in host else host
 

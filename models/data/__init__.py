@@ -1,1 +1,1 @@
-"""Readers, LMDB, packed rows, rendering: how pictures and labels reach the recogniser."""
+"""Readers, LMDB, packed rows, rendering: how images and labels reach the recogniser."""

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from models.data.charset import Charset
 from models.data.files import DataError
 from models.data.image import Shape
-from models.data.label_filter import KINDS, fault
+from models.data.label_filter import KINDS, label_issue
 from models.data.parallel import in_chunks
 from models.data.rows import with_location
 from models.data.source import Source
 
 EXAMPLES = 5  # of each kind of trouble
-SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions a picture becomes
+SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions an image becomes
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class Findings:
     samples: int = 0
     unreadable: int = 0
     lengths: Counter = field(default_factory=Counter)  # of labels, in characters
-    foreign: Counter = field(default_factory=Counter)  # characters outside the charset
-    unfit: Counter = field(default_factory=Counter)  # labels by kind of trouble, as in models/data/label_filter.py
-    squeezed: Counter = field(default_factory=Counter)  # pictures by the largest of SQUEEZES they exceed
+    out_of_charset: Counter = field(default_factory=Counter)  # characters outside the charset
+    label_issues: Counter = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
+    squeezed: Counter = field(default_factory=Counter)  # images by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
-    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable picture's encoded bytes
+    hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable image's encoded bytes
 
     def add(self, other: Findings) -> None:
         self.samples += other.samples
         self.unreadable += other.unreadable
-        for name in ("lengths", "foreign", "unfit", "squeezed"):
+        for name in ("lengths", "out_of_charset", "label_issues", "squeezed"):
             getattr(self, name).update(getattr(other, name))
         for kind, some in other.examples.items():
             self.examples[kind] = (self.examples.get(kind, []) + some)[:EXAMPLES]
@@ -84,16 +84,16 @@ def examine_sample(terms: Terms, found: Findings, source: Source, number: int, s
     text = source.label(number)
     width = terms.shape.fitted(*size)
     found.lengths[len(text)] += 1
-    found.foreign.update(terms.charset.foreign(text))
-    if kind := fault(text, terms.charset, terms.time_steps(width)):
-        found.unfit[kind] += 1
+    found.out_of_charset.update(terms.charset.out_of_charset(text))
+    if kind := label_issue(text, terms.charset, terms.time_steps(width)):
+        found.label_issues[kind] += 1
         found.example(kind, f"{source.where(number)}: {text!r}")
     squeeze = size[1] * terms.shape.height / size[0] / width
     if squeeze > SQUEEZES[0]:
         found.squeezed[max(limit for limit in SQUEEZES if squeeze > limit)] += 1
 
 
-def content_hash(content: bytes) -> int:
+def content_hash(content: bytes | memoryview) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
@@ -111,12 +111,12 @@ def hash_chunk(source: Source, numbers: range) -> np.ndarray:
 
 
 def hash_all(source: Source, workers: int) -> np.ndarray:
-    """uint64 of the content of every picture of a source that `prepare` wrote (so that all can be read)."""
+    """uint64 of the content of every image of a source that `prepare` wrote (so that all can be read)."""
     return np.concatenate(list(in_chunks(hash_chunk, source, workers)))
 
 
 def overlaps(hashes: dict[str, np.ndarray]) -> dict[tuple[str, str], int]:
-    """How many different pictures two splits share, for every two that share any."""
+    """How many different images two splits share, for every two that share any."""
     shared = {pair: len(np.intersect1d(hashes[pair[0]], hashes[pair[1]])) for pair in combinations(hashes, 2)}
     return {pair: count for pair, count in shared.items() if count}
 
@@ -126,7 +126,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
     for pair, count in overlaps(hashes).items():
         if "train" in pair and "+".join(pair) not in allowed:
             raise DataError(
-                f"{count:,} pictures are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
+                f"{count:,} images are in {pair[0]} and in {pair[1]}; take them out, or allow it by name: "
                 f"--allow-overlap {'+'.join(pair)}"
             )
 
@@ -138,13 +138,13 @@ def report(split: str, found: Findings) -> Iterator[str]:
     yield f"{split}: {found.samples:,} samples, {found.unreadable:,} unreadable, {repeated:,} repeated within it"
     if lengths:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
-    if found.foreign:
-        most = " ".join(f"{c!r} {n:,}" for c, n in found.foreign.most_common(20))
+    if found.out_of_charset:
+        most = " ".join(f"{c!r} {n:,}" for c, n in found.out_of_charset.most_common(20))
         yield f"  characters outside the charset: {most}"
-    for kind, count in found.unfit.items():
+    for kind, count in found.label_issues.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):
-        yield f"  {found.squeezed[limit]:,} pictures squeezed more than {limit} times" + until(limit)
+        yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + until(limit)
     for kind, some in found.examples.items():
         for example in some:
             yield f"    {kind}: {example}"

@@ -1,6 +1,6 @@
 """Distortions of whole batches on the device: geometry, blur, noise and light. Off unless a strength is above zero.
 
-A picture is moved by one random homography, so that rotation, scale, shear, shift and perspective cost one resampling.
+An image is moved by one random homography, so that rotation, scale, shear, shift and perspective cost one resampling.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """The largest strength of each distortion; every picture draws its own up to it, in both directions."""
+    """The largest strength of each distortion; every image draws its own up to it, in both directions."""
 
     rotate: float = 0.0  # degrees
     scale: float = 0.0  # share of the size: 0.1 is 0.9 to 1.1 times
@@ -44,15 +44,16 @@ MODERATE = Augment(rotate=3, scale=0.05, shear=0.15, shift=0.03, perspective=0.1
 def augment(images: Tensor, strength: Augment) -> Tensor:
     """Distort a normalised batch (N, C, H, W), -1 black to 1 white; the result has its type and stays in that range.
 
-    Each picture draws its own distortions from torch's generator of the host, noise from the device's.
+    Each image draws its own distortions from torch's generator of the host, noise from the device's.
     """
     if not strength.on:
         return images
     kind, images = images.dtype, images.float()
     if strength.moves:
-        images = move(images, beside(images, homographies(len(images), strength, images.shape[2] / images.shape[3])))
+        maps = homographies(len(images), strength, images.shape[2] / images.shape[3])
+        images = warp(images, to_device_of(images, maps))
     if strength.blur:
-        images = blur(images, beside(images, torch.rand(len(images)) * strength.blur))
+        images = blur(images, to_device_of(images, torch.rand(len(images)) * strength.blur))
     images = relight(images, strength)
     if strength.noise:
         images = images + torch.randn_like(images) * uniform(images, 0, strength.noise)
@@ -60,7 +61,7 @@ def augment(images: Tensor, strength: Augment) -> Tensor:
 
 
 def homographies(n: int, strength: Augment, aspect: float) -> Tensor:
-    """Random (n, 3, 3) maps from places in the result to places in the picture, both in -1 to 1. aspect: H / W."""
+    """Random (n, 3, 3) maps from places in the result to places in the image, both in -1 to 1. aspect: H / W."""
 
     def draw(most: float) -> Tensor:
         return (torch.rand(n) * 2 - 1) * most
@@ -81,8 +82,8 @@ def homographies(n: int, strength: Augment, aspect: float) -> Tensor:
     return matrix
 
 
-def move(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample every picture through its homography; beyond its edge a picture repeats its border."""
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Resample every image through its homography; beyond its edge an image repeats its border."""
     n, _, height, width = images.shape
     x = (torch.arange(width, device=images.device) * 2 + 1) / width - 1
     y = (torch.arange(height, device=images.device) * 2 + 1) / height - 1
@@ -93,7 +94,7 @@ def move(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigmas: Tensor, radius: int = 2) -> Tensor:
-    """Gaussian blur with one sigma a picture, as two grouped convolutions."""
+    """Gaussian blur with one sigma an image, as two grouped convolutions."""
     n, channels, height, width = images.shape
     steps = torch.arange(-radius, radius + 1, device=images.device)
     weights = torch.exp(-(steps**2) / (2 * sigmas.clamp_min(1e-3)[:, None] ** 2))
@@ -105,7 +106,7 @@ def blur(images: Tensor, sigmas: Tensor, radius: int = 2) -> Tensor:
 
 
 def relight(images: Tensor, strength: Augment) -> Tensor:
-    """Contrast around each picture's mean, brightness, and black for white."""
+    """Contrast around each image's mean, brightness, and black for white."""
     if strength.contrast or strength.brightness:
         mean = images.mean((1, 2, 3), keepdim=True)
         gain = 1 + uniform(images, -strength.contrast, strength.contrast)
@@ -116,12 +117,12 @@ def relight(images: Tensor, strength: Augment) -> Tensor:
 
 
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """One number for each picture, (N, 1, 1, 1), on the device."""
-    return beside(images, torch.rand(len(images), 1, 1, 1) * (high - low) + low)
+    """One number for each image, (N, 1, 1, 1), on the device."""
+    return to_device_of(images, torch.rand(len(images), 1, 1, 1) * (high - low) + low)
 
 
-def beside(images: Tensor, drawn: Tensor) -> Tensor:
-    """What the host drew, where the pictures are; sent from pinned memory, so that nobody waits for it."""
+def to_device_of(images: Tensor, drawn: Tensor) -> Tensor:
+    """Numbers drawn on the host, on the images' device; from pinned memory, so that the host does not wait."""
     if images.device.type == "cpu":
         return drawn
     return drawn.pin_memory().to(images.device, non_blocking=True)

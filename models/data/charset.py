@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import string
 import unicodedata
 from collections import Counter
@@ -22,7 +21,7 @@ NAMED = {
 }
 # models/alphabets/README.md says where the list is from.
 BUNDLED = {"chinese": Path(__file__).resolve().parents[1] / "alphabets" / "chinese.txt"}
-BLANKS = {"blank", "<blank>", "[blank]", "[B]"}  # a first line that some tools give the class 0
+BLANKS = {"blank", "<blank>", "[blank]", "[B]"}  # a first line that some tools write for class 0
 
 
 class CharsetError(UserError):
@@ -31,13 +30,9 @@ class CharsetError(UserError):
 
 @dataclass(frozen=True)
 class Charset:
-    """An ordered alphabet. `classes` counts the blank.
-
-    nfkc: texts are brought to Unicode's compatibility form before they are spelled (full-width letters become plain).
-    """
+    """An ordered alphabet. `classes` counts the blank. Texts are compared in Unicode's composed form (NFC)."""
 
     characters: str = NAMED["36"]
-    nfkc: bool = False
 
     def __post_init__(self):
         twice = "".join(sorted(c for c, n in Counter(self.characters).items() if n > 1))
@@ -47,19 +42,19 @@ class Charset:
             )
 
     @classmethod
-    def named(cls, name: str, nfkc: bool = False) -> Charset:
+    def named(cls, name: str) -> Charset:
         """The charset that a recipe or a command line means: 36, 62, 94, chinese or a file."""
         if name in NAMED:
-            return cls(NAMED[name], nfkc)
+            return cls(NAMED[name])
         if name in BUNDLED:
-            return cls.from_file(BUNDLED[name], nfkc)
+            return cls.from_file(BUNDLED[name])
         if not Path(name).is_file():
             known = ", ".join([*NAMED, *BUNDLED])
             raise CharsetError(f"no charset {name!r}: it is {known} or a file with the characters in it")
-        return cls.from_file(Path(name), nfkc)
+        return cls.from_file(Path(name))
 
     @classmethod
-    def from_file(cls, path: Path, nfkc: bool = False) -> Charset:
+    def from_file(cls, path: Path) -> Charset:
         """Read a file with one character a line, or with all of them on its only line; a space counts, as does '#'.
 
         UTF-8 with or without BOM, else GB18030 (which holds GBK); any line ends. A first line "blank" is left out.
@@ -70,15 +65,12 @@ class Charset:
         for number, line in enumerate(lines if len(lines) > 1 else [], 1):
             if len(unicodedata.normalize("NFC", line)) > 1:
                 raise CharsetError(f"{path}: line {number}: {line!r} is more than one character")
-        characters = unicodedata.normalize("NFKC" if nfkc else "NFC", "".join(lines))
-        # Different characters may have one compatibility form: the first keeps its place.
-        return cls("".join(dict.fromkeys(characters)) if nfkc else characters, nfkc)
+        return cls(unicodedata.normalize("NFC", "".join(lines)))
 
     @classmethod
-    def of(cls, texts: Iterable[str], nfkc: bool = False) -> Charset:
+    def of(cls, texts: Iterable[str]) -> Charset:
         """The alphabet of these texts in code point order, whatever order they come in."""
-        form = "NFKC" if nfkc else "NFC"
-        return cls("".join(sorted({c for text in texts for c in unicodedata.normalize(form, text)})), nfkc)
+        return cls("".join(sorted({c for text in texts for c in unicodedata.normalize("NFC", text)})))
 
     def save(self, path: Path) -> None:
         path.write_text("".join(f"{c}\n" for c in self.characters), encoding="utf-8")
@@ -96,13 +88,9 @@ class Charset:
         """True when the alphabet holds no capitals, so that texts are lower-cased before they are spelled."""
         return self.characters == self.characters.lower()
 
-    @cached_property
-    def digest(self) -> str:
-        return hashlib.sha256(self.characters.encode() + b"\0nfkc" * self.nfkc).hexdigest()[:16]
-
     def normalise(self, text: str) -> str:
         if not text.isascii():
-            text = unicodedata.normalize("NFKC" if self.nfkc else "NFC", text)
+            text = unicodedata.normalize("NFC", text)
         return text.lower() if self.folds_case else text
 
     def encode(self, text: str) -> list[int]:
@@ -110,7 +98,7 @@ class Charset:
         try:
             return [self.index[c] for c in self.normalise(text)]
         except KeyError:
-            raise CharsetError(f"label {text!r} has {self.foreign(text)!r}, which the alphabet lacks") from None
+            raise CharsetError(f"label {text!r} has {self.out_of_charset(text)!r}, which the alphabet lacks") from None
 
     @cached_property
     def ascii_classes(self) -> np.ndarray:
@@ -129,18 +117,18 @@ class Charset:
             return np.array([c for one in each for c in one], np.int32), np.array(list(map(len, each)), np.int32)
         classes = self.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
         if not classes.all():
-            self.encode(next(text for text in texts if self.foreign(text)))
+            self.encode(next(text for text in texts if self.out_of_charset(text)))
         return classes, np.array(list(map(len, texts)), np.int32)
 
-    def foreign(self, text: str) -> str:
+    def out_of_charset(self, text: str) -> str:
         """The characters of a text that the alphabet lacks, each once, sorted."""
         return "".join(sorted({c for c in self.normalise(text) if c not in self.index}))
 
-    def strip(self, text: str) -> str:
+    def remove_out_of_charset(self, text: str) -> str:
         """The text without the characters that the alphabet lacks."""
         return "".join(c for c in self.normalise(text) if c in self.index)
 
-    def decode(self, classes) -> str:
+    def decode(self, classes: Iterable[int]) -> str:
         """Classes to text, blanks dropped, repeats kept (collapsing is the decoder's work)."""
         return "".join(self.characters[c - 1] for c in classes if c)
 

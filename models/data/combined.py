@@ -24,7 +24,7 @@ class Part(Source):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | memoryview:
         return self.source.encoded(int(self.numbers[index]))
 
     def label(self, index: int) -> str:
@@ -34,7 +34,7 @@ class Part(Source):
         return self.source.where(int(self.numbers[index]))
 
     def manifest(self) -> str:
-        return hashlib.sha256(self.source.manifest().encode() + self.numbers.astype("<u4").tobytes()).hexdigest()
+        return hashlib.sha256(str(self.source.manifest()).encode() + self.numbers.astype("<u4").tobytes()).hexdigest()
 
 
 def split_by_ratio(source: Source, ratio: tuple[float, float, float], seed: int, split: int) -> Part:
@@ -78,7 +78,7 @@ class Mix(Source):
         source = self.sources[which]
         return source, (index - (self.ends[which - 1] if which else 0)) % len(source)
 
-    def encoded(self, index: int) -> bytes:
+    def encoded(self, index: int) -> bytes | memoryview:
         source, number = self.place(index)
         return source.encoded(number)
 

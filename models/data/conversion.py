@@ -19,7 +19,7 @@ from models.data.packed import PackedWriter
 from models.data.parallel import in_chunks
 from models.data.rows import DecodedBatch, with_location
 from models.data.source import Source
-from models.data.writer import Writer, check_space, stored_bytes
+from models.data.writer import LMDBWriter, check_space, stored_bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Chunk:
 
 
 def encoded_chunk(source: Source, numbers: range) -> Chunk:
-    """Pictures as they are, once it is known that they can be decoded, and their labels."""
+    """Images as they are, once it is known that they can be decoded, and their labels."""
     samples, skipped = [], []
     for number in numbers:
         try:
@@ -58,18 +58,20 @@ def padded_to(width: int, rows: DecodedBatch) -> np.ndarray:
 
 def write_lmdb(source: Source, folder: Path, identity: str, workers: int) -> dict:
     """Write what is not yet written of a source as LMDB; gives its counts."""
-    writer = Writer(folder, identity)
-    return write(source, writer, encoded_chunk, lambda size: stored_bytes(size) + 80, workers)
+    writer = LMDBWriter(folder, identity)
+    return convert_source(source, writer, encoded_chunk, lambda size: stored_bytes(size) + 80, workers)
 
 
 def write_packed(source: Source, folder: Path, identity: str, workers: int, shape: Shape) -> dict:
     """Write what is not yet written of a source as packed rows; gives its counts."""
     writer = PackedWriter(folder, identity, shape, source.name, source.is_sample)
     row = shape.channels * shape.height * shape.width + 2 + 8 + 16
-    return write(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
+    return convert_source(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
 
 
-def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: Callable, workers: int) -> dict:
+def convert_source(
+    source: Source, writer: LMDBWriter | PackedWriter, work: Callable, cost: Callable, workers: int
+) -> dict:
     progress = writer.progress
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))
@@ -77,7 +79,7 @@ def write(source: Source, writer: Writer | PackedWriter, work: Callable, cost: C
         try:
             with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
                 for chunk in in_chunks(work, source, workers, progress.consumed):
-                    writer.add(chunk.consumed, *chunk.content, chunk.skipped)
+                    writer.add(chunk.consumed, *chunk.content, skipped=chunk.skipped)
                     bar.update(chunk.consumed)
             writer.finish()
         except (OSError, lmdb.Error) as error:

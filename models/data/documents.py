@@ -1,4 +1,4 @@
-"""Pictures and labels listed in JSON (MMOCR, docTR) or told by the files' own names."""
+"""Images and labels listed in JSON (MMOCR, docTR) or told by the files' own names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models.data.source import Source
 
 
 class Table(Source):
-    """Pictures below a folder and their labels, both in lists: for sets of at most some hundred thousand samples."""
+    """Images below a folder and their labels, both in lists: for sets of at most some hundred thousand samples."""
 
     is_sample = False
 
     def __init__(self, listed_in: Path, rows: list[Row], folder: Path | None = None):
         if not rows:
-            raise DataError(f"{listed_in}: lists no pictures")
+            raise DataError(f"{listed_in}: lists no images")
         self.listed_in, self.entries = listed_in, rows
         self.folder = folder or picture_folder(listed_in, rows[0][0])
         self.name = self.folder.name if self.folder.name != "images" else self.folder.parent.name

@@ -1,4 +1,4 @@
-"""Every layout of word pictures that is read, and how each is recognised: one row of FORMATS each, tried in order.
+"""Every layout of word images that is read, and how each is recognised: one row of FORMATS each, tried in order.
 
 To add one, write a function from a path to a Source and a row. A row's `finds` gives the path to open, or None.
 """
@@ -31,7 +31,7 @@ NOT_LISTS = (*CODES, "lexicon.txt", "imlist.txt", "readme.txt", "license.txt", "
 
 
 @dataclass(frozen=True)
-class Reading:
+class SourceOptions:
     """How to read a source, where its own layout leaves a choice. Raises DataError for an encoding that is none.
 
     Args:
@@ -60,16 +60,16 @@ class Reading:
 @dataclass(frozen=True)
 class Format:
     name: str
-    finds: Callable[[Path, Reading], Path | None]  # the path to open below a root, or None: not of this format
-    opens: Callable[[Path, str, Reading], Source]  # that path, the split, how to read
+    finds: Callable[[Path, SourceOptions], Path | None]  # the path to open below a root, or None: not of this format
+    opens: Callable[[Path, str, SourceOptions], Source]  # that path, the split, how to read
     has_splits: Callable[[Path], bool] = lambda _: False  # whether what is opened there depends on the split
 
 
-def list_file(shape: Callable[[str], object]) -> Callable[[Path, Reading], Path | None]:
+def list_file(shape: Callable[[str], object]) -> Callable[[Path, SourceOptions], Path | None]:
     """Finds the text file all of whose first lines have a shape. Several are an error: which one is meant?"""
 
-    def finds(root: Path, reading: Reading) -> Path | None:
-        found = [path for path in candidates(root, LISTS) if first_lines_are(path, shape, reading)]
+    def finds(root: Path, options: SourceOptions) -> Path | None:
+        found = [path for path in candidates(root, LISTS) if first_lines_are(path, shape, options)]
         if len(found) > 1:
             raise DataError(
                 f"{root}: several lists ({', '.join(path.name for path in found)}); name the one that is meant"
@@ -86,9 +86,9 @@ def candidates(root: Path, patterns: tuple[str, ...]) -> list[Path]:
     return [path for path in found if path.is_file() and path.name.lower() not in NOT_LISTS]
 
 
-def first_lines_are(path: Path, shape: Callable[[str], object], reading: Reading, looks: int = 50) -> bool:
+def first_lines_are(path: Path, shape: Callable[[str], object], options: SourceOptions, looks: int = 50) -> bool:
     with path.open("rb") as file:
-        lines = [line.decode(reading.encoding, "replace") for line in islice(file, looks)]
+        lines = [line.decode(options.encoding, "replace") for line in islice(file, looks)]
     lines = [line.rstrip("\r\n").removeprefix("\ufeff") for line in lines]
     lines = [line for line in lines if line and not line.startswith("#")]
     return bool(lines) and all(shape(line) for line in lines)
@@ -108,50 +108,50 @@ def several_integers(line: str) -> bool:
     return re.fullmatch(r"\S+\.\w+( \d+)+", line.strip()) is not None
 
 
-def integer_list(root: Path, reading: Reading) -> Path | None:
+def integer_list(root: Path, options: SourceOptions) -> Path | None:
     """A list of integers with its charset beside it; without, the numbers are labels."""
-    path = list_file(several_integers)(root, reading)
-    return path if path and codes_of(path, reading) else None
+    path = list_file(several_integers)(root, options)
+    return path if path and codes_of(path, options) else None
 
 
-def codes_of(path: Path, reading: Reading) -> Path | None:
-    if reading.codes:
-        return Path(reading.codes)
+def codes_of(path: Path, options: SourceOptions) -> Path | None:
+    if options.codes:
+        return Path(options.codes)
     beside = [folder / name for folder in (path.parent, path.parent.parent) for name in CODES]
     return next((place for place in beside if place.is_file()), None)
 
 
-def open_synth90k(path: Path, split: str, reading: Reading) -> Source:
-    return Synth90k(path, split, reading.labels)
+def open_synth90k(path: Path, split: str, options: SourceOptions) -> Source:
+    return Synth90k(path, split, options.labels)
 
 
-def open_integers(path: Path, _: str, reading: Reading) -> Source:
-    codes = codes_of(path, reading)
+def open_integers(path: Path, _: str, options: SourceOptions) -> Source:
+    codes = codes_of(path, options)
     if codes is None:
         raise DataError(f"{path}: its labels are numbers; name the charset file they index with --codes")
-    return listing.Listing(path, listing.Integers(Charset.named(str(codes))), reading.encoding)
+    return listing.Listing(path, listing.Integers(Charset.named(str(codes))), options.encoding)
 
 
-def open_iam(path: Path, _: str, reading: Reading) -> Source:
-    return listing.Listing(path, listing.iam, reading.encoding, keep=lambda line: line.split(b" ")[1:2] == [b"ok"])
+def open_iam(path: Path, _: str, options: SourceOptions) -> Source:
+    return listing.Listing(path, listing.iam, options.encoding, keep=lambda line: line.split(b" ")[1:2] == [b"ok"])
 
 
-def open_space(path: Path, _: str, reading: Reading) -> Source:
+def open_space(path: Path, _: str, options: SourceOptions) -> Source:
     """`path label`, unless these are Synth90k's annotations without its lexicon: their numbers are no labels."""
-    if first_lines_are(path, listing.SYNTH90K.fullmatch, reading):
+    if first_lines_are(path, listing.SYNTH90K.fullmatch, options):
         raise DataError(
             f"{path}: these are Synth90k's annotations, whose numbers are lines of lexicon.txt, not labels; "
             "put lexicon.txt beside it"
         )
-    return listing.Listing(path, listing.space, reading.encoding)
+    return listing.Listing(path, listing.space, options.encoding)
 
 
-def lines_of(shape: listing.LineShape) -> Callable[[Path, str, Reading], Source]:
-    return lambda path, _, reading: listing.Listing(path, shape, reading.encoding)
+def list_opener(shape: listing.LineShape) -> Callable[[Path, str, SourceOptions], Source]:
+    return lambda path, _, options: listing.Listing(path, shape, options.encoding)
 
 
-def json_with(marks: Callable[[object], bool]) -> Callable[[Path, Reading], Path | None]:
-    def finds(root: Path, _: Reading) -> Path | None:
+def json_with(marks: Callable[[object], bool]) -> Callable[[Path, SourceOptions], Path | None]:
+    def finds(root: Path, _: SourceOptions) -> Path | None:
         return next((p for p in candidates(root, ("*.json",)) if marks(documents.read_json(p))), None)
 
     return finds
@@ -165,11 +165,11 @@ def is_doctr(content: object) -> bool:
     return isinstance(content, dict) and bool(content) and all(listing.PICTURE.fullmatch(name) for name in content)
 
 
-def nested_stores(root: Path, _: Reading) -> Path | None:
+def nested_stores(root: Path, _: SourceOptions) -> Path | None:
     return root if root.is_dir() and any(root.rglob("data.mdb")) else None
 
 
-def open_nested(root: Path, split: str, _: Reading) -> Source:
+def open_nested(root: Path, split: str, _: SourceOptions) -> Source:
     """All LMDBs below a folder; where some are called like MJ_train and MJ_valid, only those of the split.
 
     Beside such ones an LMDB that is called like no split, as ST is in clovaai's folders, is for training.
@@ -192,7 +192,7 @@ def split_called(folder: Path, other: str = "train") -> str:
     return next((split for split, names in ALSO_CALLED.items() if ending in names), other)
 
 
-def named_pictures(root: Path, _: Reading) -> Path | None:
+def named_pictures(root: Path, _: SourceOptions) -> Path | None:
     if not root.is_dir():
         return None
     names = list(islice((p.name for p in root.rglob("*") if listing.PICTURE.fullmatch(p.name)), 20))
@@ -206,8 +206,8 @@ FORMATS = (
     Format("mmocr", json_with(is_mmocr), lambda path, *_: documents.open_mmocr(path)),
     Format("doctr", json_with(is_doctr), lambda path, *_: documents.open_doctr(path)),
     Format("iam", list_file(listing.iam), open_iam),
-    Format("icdar", list_file(picture_and(listing.icdar)), lines_of(listing.icdar)),
-    Format("tab", list_file(picture_and(listing.tab)), lines_of(listing.tab)),
+    Format("icdar", list_file(picture_and(listing.icdar)), list_opener(listing.icdar)),
+    Format("tab", list_file(picture_and(listing.tab)), list_opener(listing.tab)),
     Format("integers", integer_list, open_integers),
     Format("space", list_file(picture_and(listing.space)), open_space),
     Format("lmdbs", nested_stores, open_nested, has_splits=named_by_split),
@@ -215,50 +215,51 @@ FORMATS = (
 )  # fmt: skip
 
 
-def open_source(root: Path | str | None, split: str, reading: Reading | None = None) -> Source:
+def open_source(root: Path | str | None, split: str, options: SourceOptions | None = None) -> Source:
     """Open one split of what `root` holds: a folder, a label list, or a weighted mix `MJ:0.5,ST:0.5` of such.
 
     Raises DataError, one line, when there is nothing that is read, or not that split of it.
     """
-    reading = reading or Reading()
+    options = options or SourceOptions()
     if split not in SPLITS:
         raise DataError(f"{split!r} is no split; there are {', '.join(SPLITS)}")
     if not root or root == Path():
         raise DataError("no dataset path: set PYTORCH_TRAIN_DATASET to the folder that holds Synth90k/")
     if shares := mixed(str(root)):
-        sources = [open_source(path, split, reading) for path in shares]
+        sources = [open_source(path, split, options) for path in shares]
         return Mix(sources, list(shares.values()) if split == "train" else None)
-    return open_one(Path(root), split, reading)
+    return open_one(Path(root), split, options)
 
 
 def mixed(root: str) -> dict[Path, float]:
     """`data/MJ:0.5,ST:0.5` as paths and shares; a later path may be a sibling of the first. Empty: not a mix."""
-    parts = [re.fullmatch(r"(.+):(\d*\.?\d+)", part.strip()) for part in root.split(",")]
-    if not all(parts) or Path(root).exists():
+    found = [re.fullmatch(r"(.+):(\d*\.?\d+)", part.strip()) for part in root.split(",")]
+    parts = [part for part in found if part]
+    if len(parts) < len(found) or Path(root).exists():
         return {}
     first = Path(parts[0][1]).parent
     paths = [Path(part[1]) if Path(part[1]).exists() else first / part[1] for part in parts]
     return {path: float(part[2]) for path, part in zip(paths, parts, strict=True)}
 
 
-def open_one(root: Path, split: str, reading: Reading) -> Source:
-    row, path, own_split = locate(root, split, reading)
-    source = row.opens(path, split, reading)
-    if reading.ratio is None or own_split:
+def open_one(root: Path, split: str, options: SourceOptions) -> Source:
+    row, path, own_split = locate(root, split, options)
+    source = row.opens(path, split, options)
+    if options.ratio is None or own_split:
         return source
-    return split_by_ratio(source, reading.ratio, reading.seed, SPLITS.index(split))
+    return split_by_ratio(source, options.ratio, options.seed, SPLITS.index(split))
 
 
-def locate(root: Path, split: str, reading: Reading) -> tuple[Format, Path, bool]:
+def locate(root: Path, split: str, options: SourceOptions) -> tuple[Format, Path, bool]:
     """The format of a split of `root`, what to open, and whether the split has that to itself."""
     if not root.exists():
         raise DataError(f"{root}: no such folder; PYTORCH_TRAIN_DATASET must name the folder that holds Synth90k/")
     for place in split_places(root, split):
-        if found := detect(place, reading):
+        if found := detect(place, options):
             return *found, True
-    found = detect(root, reading)
+    found = detect(root, options)
     if found is None:
-        kind = "" if reading.format == "auto" else f" of the format {reading.format}"
+        kind = "" if options.format == "auto" else f" of the format {options.format}"
         raise DataError(
             f"{root}: no data set{kind} in it: neither Synth90k (90kDICT32px/annotation_{split}.txt), nor an "
             f"LMDB (data.mdb), nor {', '.join(f.name for f in FORMATS[3:])}"
@@ -266,18 +267,19 @@ def locate(root: Path, split: str, reading: Reading) -> tuple[Format, Path, bool
     return *found, found[0].has_splits(found[1])
 
 
-def has_splits(root: Path | str, reading: Reading, split: str = "train") -> bool:
+def has_splits(root: Path | str, options: SourceOptions, split: str = "train") -> bool:
     """Whether a split of a source is something else than the whole of it. Unclear for what cannot be read: True."""
     if shares := mixed(str(root)):
-        return all(has_splits(path, reading, split) for path in shares)
-    return not root or not Path(root).exists() or locate(Path(root), split, reading)[2]
+        return all(has_splits(path, options, split) for path in shares)
+    return not root or not Path(root).exists() or locate(Path(root), split, options)[2]
 
 
-def describe(root: Path | str, split: str, reading: Reading) -> str:
+def describe_source(root: Path | str, split: str, options: SourceOptions) -> str:
     """How a split was recognised, for a person: the format and the path that gave it away."""
     if shares := mixed(str(root)):
-        return "mix of " + ", ".join(f"{describe(path, split, reading)} ({share:g})" for path, share in shares.items())
-    row, path, _ = locate(Path(root), split, reading)
+        parts = (f"{describe_source(path, split, options)} ({share:g})" for path, share in shares.items())
+        return f"mix of {', '.join(parts)}"
+    row, path, _ = locate(Path(root), split, options)
     return f"{row.name} ({path})"
 
 
@@ -290,11 +292,11 @@ def split_places(root: Path, split: str) -> list[Path]:
     return [place for place in places if place.exists()]
 
 
-def detect(root: Path, reading: Reading) -> tuple[Format, Path] | None:
+def detect(root: Path, options: SourceOptions) -> tuple[Format, Path] | None:
     """The first row of FORMATS that finds something at `root`, and what; only the one named, if one is."""
     names = [row.name for row in FORMATS]
-    if reading.format not in ("auto", *names):
-        raise DataError(f"no format {reading.format!r}; there are auto, {', '.join(names)}")
-    rows = [row for row in FORMATS if reading.format in ("auto", row.name)]
-    found = ((row, row.finds(root, reading)) for row in rows)
+    if options.format not in ("auto", *names):
+        raise DataError(f"no format {options.format!r}; there are auto, {', '.join(names)}")
+    rows = [row for row in FORMATS if options.format in ("auto", row.name)]
+    found = ((row, row.finds(root, options)) for row in rows)
     return next(((row, path) for row, path in found if path is not None), None)

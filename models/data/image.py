@@ -17,14 +17,14 @@ from PIL import Image
 
 from models.data.files import LARGEST, DataError, UnreadableError
 
-MAX_PIXELS = 1 << 22  # decoded per picture at most; a word picture has some 4,000, a page at 200 dpi 3.7 M
+MAX_PIXELS = 1 << 22  # decoded per image at most; a word image has some 4,000, a page at 200 dpi 3.7 M
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
-MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest picture that word pictures can need
+MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest image that word images can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
 SMALL = 1 << 14  # bytes in which a JPEG cannot hide enough scans to matter
 NARROWEST = 16  # px: five columns of the CRNN, enough for two characters and their blanks
 PADDING = 128  # the grey that normalises to nearly 0
-# Source px per result px: beyond the first a picture is smoothed before it is sampled, beyond the second by Pillow.
+# Source px per result px: beyond the first an image is smoothed before it is sampled, beyond the second by Pillow.
 SHRINKS, SHRINKS_MUCH = 1.25, 4.0
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 
@@ -33,9 +33,9 @@ _decoded = np.empty(MAX_PIXELS * 3, np.uint8)  # untouched pages cost nothing; a
 
 @dataclass(frozen=True)
 class Shape:
-    """How a picture becomes an array: (channels, height, width), uint8.
+    """How an image becomes an array: (channels, height, width), uint8.
 
-    keep_ratio: the width follows the picture's own, at most `width`, padded on the right to the batch's widest.
+    keep_ratio: the width follows the image's own, at most `width`, padded on the right to the batch's widest.
     """
 
     height: int = 32
@@ -48,19 +48,19 @@ class Shape:
         possible = all(isinstance(size, int) for size in sizes) and self.height >= 1 and self.width >= NARROWEST
         if not possible or self.channels not in COLOURS or self.height * self.width > MAX_PIXELS:
             raise DataError(
-                f"pictures of {self.height} x {self.width} px with {self.channels} channels cannot be used: "
+                f"images of {self.height} x {self.width} px with {self.channels} channels cannot be used: "
                 f"channels are 1 or 3, height at least 1, width at least {NARROWEST}, pixels at most {MAX_PIXELS:,}"
             )
 
     def fitted(self, height: int, width: int) -> int:
-        """Width in px that a picture of this size gets before padding."""
+        """Width in px that an image of this size gets before padding."""
         if not self.keep_ratio:
             return self.width
         return min(self.width, max(NARROWEST, round(width * self.height / height)))
 
 
 def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
-    """Encoded picture to uint8 (h, w, channels). The result may be overwritten by the next call.
+    """Encoded image to uint8 (h, w, channels). The result may be overwritten by the next call.
 
     JPEGs go through libjpeg-turbo, which decodes to grey without ever making colours; all else through Pillow.
     Raises UnreadableError.
@@ -83,18 +83,20 @@ def refuse_bomb(encoded: bytes | memoryview) -> None:
 
 def decode_with_pillow(encoded: bytes | memoryview, channels: int) -> np.ndarray:
     with opened(encoded) as picture:
-        return as_array(picture, COLOURS[channels][1])
+        return to_array(picture, COLOURS[channels][1])
 
 
 @contextmanager
 def opened(encoded: bytes | memoryview) -> Iterator[Image.Image]:
-    """Pillow's picture, whose pixels are not decoded yet. Raises UnreadableError for all that the block raises, too."""
+    """Pillow's image, whose pixels are not decoded yet. Raises UnreadableError for all that the block raises, too."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS or len(picture.tile) > MOST_TILES:
-                raise UnreadableError(f"{picture.width}x{picture.height} px is more than {MAX_PIXELS:,}, or in bits")
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UnreadableError(f"{picture.width}x{picture.height} px: more than {MAX_PIXELS:,} pixels")
+            if len(picture.tile) > MOST_TILES:
+                raise UnreadableError(f"stored in {len(picture.tile):,} tiles, more than {MOST_TILES:,}")
             yield picture
     except UnreadableError:
         raise
@@ -111,8 +113,8 @@ def image_size(encoded: bytes | memoryview) -> tuple[int, int]:
             return picture.height, picture.width
 
 
-def as_array(picture: Image.Image, mode: str) -> np.ndarray:
-    """Pillow's picture as uint8 (h, w, channels); 16-bit greys are scaled, where Pillow alone would clip them."""
+def to_array(picture: Image.Image, mode: str) -> np.ndarray:
+    """Pillow's image as uint8 (h, w, channels); 16-bit greys are scaled, where Pillow alone would clip them."""
     if picture.mode.startswith("I"):
         picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     array = np.asarray(picture.convert(mode))

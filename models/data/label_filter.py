@@ -1,4 +1,14 @@
-"""Labels that CTC cannot learn, found before training instead of becoming an infinite loss in it."""
+"""Labels that CTC cannot learn, found before training, where each would be an infinite loss.
+
+Millions of labels are checked in a minute or so:
+1. `find_label_issues` goes through the source in chunks. `suspects` narrows a chunk to the few labels that need a look,
+   and `label_issue` decides on each of these alone, in plain Python.
+2. `suspects` joins the labels of a chunk to one string and looks all characters up in one table of classes; class 0
+   marks a character outside the charset. Only plain ASCII can go this way; other chunks are looked at label by label.
+3. CTC needs a time step for each character and one more, for a blank, between two equal neighbours. Equal neighbours
+   are found in the joined array; the first character of a label is excluded, its neighbour being another label's.
+4. `count_between` turns marks on characters into counts a label: cumulative sums, subtracted at the labels' ends.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +26,15 @@ CHUNK = 1 << 16  # labels looked at together
 
 KINDS = {
     "empty": "empty labels",
-    "foreign": "labels with characters outside the charset",
+    "out_of_charset": "labels with characters outside the charset",
     "long": "labels that do not fit in the time steps",
     "broken": "labels that cannot be read",
 }
 
 
 @dataclass
-class Unfit:
-    """Sample numbers by what is wrong with their labels, and one example of each kind."""
+class LabelIssues:
+    """Sample numbers by the kind of issue with their labels, and one example of each kind."""
 
     time_steps: int | np.ndarray  # for all, or for each sample
     found: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
@@ -51,25 +61,25 @@ def steps_needed(text: str) -> int:
     return len(text) + sum(a == b for a, b in pairwise(text))
 
 
-def fault(text: str, charset: Charset, time_steps: int) -> str | None:
-    """The kind of trouble a label is, or None."""
+def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
+    """The kind of issue with a label, a key of KINDS, or None."""
     if not text:
         return "empty"
     text = charset.normalise(text)
     if not charset.index.keys() >= set(text):
-        return "foreign"
+        return "out_of_charset"
     return "long" if steps_needed(text) > time_steps else None
 
 
-def find_unfit(source: Source, charset: Charset, time_steps: int | np.ndarray) -> Unfit:
-    """Look at every label. Some 2 us each out of LMDB: most of a chunk is cleared at once."""
-    unfit = Unfit(time_steps)
+def find_label_issues(source: Source, charset: Charset, time_steps: int | np.ndarray) -> LabelIssues:
+    """Check every label: about 2 us each from an LMDB."""
+    unfit = LabelIssues(time_steps)
     steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
         for index in suspects(source, begin, charset, steps[begin : begin + CHUNK]):
             try:
                 text = source.label(index)
-                kind = fault(text, charset, int(steps[index]))
+                kind = label_issue(text, charset, int(steps[index]))
             except DataError as error:
                 text, kind = str(error), "broken"
             if kind:
@@ -79,7 +89,7 @@ def find_unfit(source: Source, charset: Charset, time_steps: int | np.ndarray) -
 
 
 def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarray) -> Iterable[int]:
-    """The samples of a chunk whose labels need a look; all of it where its labels are not plain ASCII."""
+    """Samples of a chunk whose labels may have an issue; all of them where the labels are not plain ASCII."""
     end = begin + len(time_steps)
     try:
         texts = source.texts(begin, end)
@@ -91,14 +101,14 @@ def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarra
     classes = charset.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
     lengths = np.array(list(map(len, texts)))
     ends = np.cumsum(lengths)
-    foreign = within(classes == 0, ends - lengths, ends)
+    foreign = count_between(classes == 0, ends - lengths, ends)
     repeats = np.concatenate([[False], classes[1:] == classes[:-1]])[: len(classes)]
     repeats[(ends - lengths)[lengths > 0]] = False  # a label's first character repeats nothing
-    needed = lengths + within(repeats, ends - lengths, ends)
+    needed = lengths + count_between(repeats, ends - lengths, ends)
     return (begin + np.flatnonzero((lengths == 0) | (foreign > 0) | (needed > time_steps))).tolist()
 
 
-def within(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """How many of the marks lie in each of the stretches."""
+def count_between(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Number of marks in each interval [begin, end)."""
     before = np.concatenate([[0], np.cumsum(marks)])
     return before[ends] - before[begins]

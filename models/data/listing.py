@@ -1,4 +1,4 @@
-"""Lists of pictures in text files: one line a picture, in each of the shapes that the field writes.
+"""Lists of images in text files: one line an image, in each of the shapes that the field writes.
 
 A line's shape is a function from the line to (path, label), or None where the line is not of that shape.
 """
@@ -73,7 +73,7 @@ def iam(line: str) -> Row | None:
 
 
 class Listing(Source):
-    """The pictures that a text file lists, one a line, in one of the shapes above."""
+    """The images that a text file lists, one a line, in one of the shapes above."""
 
     is_sample = False
 
@@ -88,7 +88,7 @@ class Listing(Source):
         if keep is not None:
             self.numbers = np.flatnonzero([keep(line) for line in self.lines]).astype(np.uint32)
         if not len(self):
-            raise DataError(f"{path}: lists no pictures")
+            raise DataError(f"{path}: lists no images")
         self.folder = picture_folder(path, self.row(0)[0])
 
     def __len__(self) -> int:
@@ -105,7 +105,7 @@ class Listing(Source):
         text = line.decode(self.encoding).removeprefix("\ufeff")
         row = self.parse(text)
         if row is None:
-            raise DataError(f"{self.path}: line {number}: {text[:80]!r} is not a picture and its label")
+            raise DataError(f"{self.path}: line {number}: {text[:80]!r} is not an image and its label")
         return row
 
     def encoded(self, index: int) -> bytes:

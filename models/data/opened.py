@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.data.files import UnreadableError
-from models.data.image import COLOURS, FORMATS, MAX_PIXELS, as_array, decode, refuse_bomb
+from models.data.image import COLOURS, FORMATS, MAX_PIXELS, decode, refuse_bomb, to_array
 
 Picture: TypeAlias = "str | os.PathLike | bytes | np.ndarray | Image.Image"
 MOST_PIXELS = 32_000_000  # what a camera makes; more is refused before it is decoded
@@ -92,7 +92,7 @@ def flat(picture: Image.Image, channels: int) -> np.ndarray:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    return as_array(picture, COLOURS[channels][1])
+    return to_array(picture, COLOURS[channels][1])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Packed pictures: decoded once, kept as uint8 rows in a memory-mapped file beside their texts.
+"""Packed images: decoded once, kept as uint8 rows in a memory-mapped file beside their texts.
 
 A packed folder holds images.npy (N, C, H, W) uint8, widths.npy (N,) uint16, ends.npy (N,) uint64 (where each text ends
 in texts.bin, UTF-8), and packed.json, which is written last. All of Synth90k at 32x100 grey takes about 29 GB.
@@ -18,7 +18,7 @@ from models.data.files import DataError
 from models.data.image import Shape
 from models.data.rows import DecodedBatch, padded_width
 from models.data.source import Source
-from models.data.writer import Progress
+from models.data.writer import WriterProgress
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
 ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
@@ -31,6 +31,8 @@ def is_packed(folder: Path) -> bool:
 
 class Packed(Source):
     """A packed folder to read: `images` and `words` give many samples at once."""
+
+    shape: Shape
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
@@ -78,7 +80,7 @@ class Packed(Source):
 
     @property
     def images(self) -> np.ndarray:
-        """All pictures, memory-mapped: (N, C, H, W) uint8."""
+        """All images, memory-mapped: (N, C, H, W) uint8."""
         return self._map()["images"]
 
     def widths(self, numbers: np.ndarray, shape: Shape) -> np.ndarray:
@@ -152,9 +154,9 @@ class PackedWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shape, self.about = folder, shape, {"name": name, "sample": sample}
         self.row_bytes = {"images": shape.channels * shape.height * shape.width, "widths": 2, "ends": 8}
-        self.progress = Progress(source)
+        self.progress = WriterProgress(source)
         if (folder / PROGRESS).is_file():
-            self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
+            self.progress = WriterProgress(**json.loads((folder / PROGRESS).read_text()))
         if self.progress.source != source:
             raise DataError(f"{folder}: holds {self.progress.source}, not {source}; remove it or choose another --out")
         self.files = {name: (folder / f"{name}.npy").open("ab") for name in ROWS}
@@ -169,7 +171,7 @@ class PackedWriter:
         self.files["texts"].truncate(self.progress.text_bytes)
 
     def add(self, consumed: int, images: np.ndarray, widths: np.ndarray, texts: list[str], skipped: list[str]) -> None:
-        """One chunk of the source: pictures (n, C, H, W), widths (n,), texts, and the reasons for those skipped."""
+        """One chunk of the source: images (n, C, H, W), widths (n,), texts, and the reasons for those skipped."""
         encoded = [text.encode() for text in texts]
         ends = self.progress.text_bytes + np.cumsum([len(text) for text in encoded], dtype=np.uint64)
         columns = {"images": images, "widths": widths.astype("<u2"), "ends": ends.astype("<u8")}

@@ -18,12 +18,12 @@ CHUNK = 2048  # samples a task: 4 MB of MJSynth, so memory stays bounded
 AHEAD = 2  # tasks a process, so that none waits
 
 T = TypeVar("T")
-Work = Callable[[Source, range], T]
+Work = Callable[[Source, range], object]
 _work: Work
 _source: Source
 
 
-def in_chunks(work: Work, source: Source, workers: int, start: int = 0) -> Iterator[T]:
+def in_chunks(work: Callable[[Source, range], T], source: Source, workers: int, start: int = 0) -> Iterator[T]:
     """`work(source, numbers)` for every chunk of the source from `start` on, in order; 0 workers means all cores."""
     workers = workers or os.cpu_count() or 1
     tasks = (range(begin, min(begin + CHUNK, len(source))) for begin in range(start, len(source), CHUNK))
@@ -51,9 +51,10 @@ def begin_work(work: Work, source: Source) -> None:
 
 def die_with_parent() -> None:
     """A pool's processes would wait for ever for the tasks of a parent that was killed."""
-    parent_process().join()
+    if parent := parent_process():
+        parent.join()
     os._exit(1)
 
 
-def do(task: range) -> T:
+def do(task: range) -> object:
     return _work(_source, task)

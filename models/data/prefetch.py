@@ -1,24 +1,24 @@
-"""Batches made in a thread of their own while the ones before them are worked on."""
+"""Batches made in a background thread while earlier ones are used."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from queue import Full, Queue
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 DEPTH = 2  # batches: one being handed over, one to cover for a slow one
-PATIENCE_S = 0.1  # how often a thread that cannot hand over looks whether anybody still wants it
+POLL_S = 0.1  # how often a thread with a full queue looks whether the iteration has ended
 
 
-class Prefetcher:
-    """The same items in the same order, at most `depth` of them made before they are asked for.
+class Prefetcher(Generic[T]):
+    """The same items in the same order, up to `depth` of them made ahead.
 
     A failure in the thread is raised where its item would have come. Leaving an iteration early ends its thread.
     """
 
-    def __init__(self, items: Iterable[T], depth: int = DEPTH):
+    def __init__(self, items: Collection[T], depth: int = DEPTH):
         self.items, self.depth = items, depth
 
     def __len__(self) -> int:
@@ -26,8 +26,8 @@ class Prefetcher:
 
     def __iter__(self) -> Iterator[T]:
         ready: Queue = Queue(self.depth)
-        unwanted = threading.Event()
-        thread = threading.Thread(target=self.fill, args=(ready, unwanted), name="batches ahead", daemon=True)
+        stopped = threading.Event()
+        thread = threading.Thread(target=self.fill, args=(ready, stopped), name="batches ahead", daemon=True)
         thread.start()
         try:
             while True:
@@ -38,25 +38,25 @@ class Prefetcher:
                     return
                 yield item
         finally:
-            unwanted.set()
+            stopped.set()
             thread.join()
 
-    def fill(self, ready: Queue, unwanted: threading.Event) -> None:
-        """Put (item, failure, whether that was all) until nobody wants more."""
+    def fill(self, ready: Queue, stopped: threading.Event) -> None:
+        """Put (item, failure, whether it was the last) until the items or the iteration end."""
         try:
             for item in self.items:
-                if not offered(ready, (item, None, False), unwanted):
+                if not put_until_stopped(ready, (item, None, False), stopped):
                     return
-            offered(ready, (None, None, True), unwanted)
+            put_until_stopped(ready, (None, None, True), stopped)
         except BaseException as failure:  # noqa: BLE001, raised again by who iterates
-            offered(ready, (None, failure, True), unwanted)
+            put_until_stopped(ready, (None, failure, True), stopped)
 
 
-def offered(ready: Queue, what: tuple, unwanted: threading.Event) -> bool:
-    """Whether it was taken into the queue before nobody wanted it any more."""
-    while not unwanted.is_set():
+def put_until_stopped(ready: Queue, entry: tuple, stopped: threading.Event) -> bool:
+    """Put an entry when there is room. False: the iteration ended first."""
+    while not stopped.is_set():
         try:
-            ready.put(what, timeout=PATIENCE_S)
+            ready.put(entry, timeout=POLL_S)
             return True
         except Full:
             continue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from models.data.image import PADDING, Shape, resize
 
@@ -14,7 +15,7 @@ from models.data.image import PADDING, Shape, resize
 class DecodedBatch:
     """n images that could be read and their texts, and why others could not."""
 
-    images: np.ndarray  # (n, C, H, W) uint8
+    images: np.ndarray | torch.Tensor  # (n, C, H, W) uint8; a tensor where they are on a device
     widths: np.ndarray  # (n,) int32, px before padding
     texts: list[str]
     numbers: list[int]  # in the source, of those that are here

@@ -1,4 +1,13 @@
-"""Which samples make the batches of an epoch, on which rank: each sample exactly once, whatever the number of ranks."""
+"""Which samples make the batches of an epoch, on which rank: each sample exactly once, for any number of ranks.
+
+1. `order()` permutes the epoch's samples by (seed, epoch) alone, so every rank computes the same order by itself.
+2. A global batch is the next world * batch_size samples of that order. A run that stopped after k samples resumes with
+   start = k, also on another number of ranks: the order is the same, only the slices change.
+3. Rank r takes every world-th sample of a global batch, from the r-th. In a last, short global batch some ranks may be
+   left without a sample; collectives still need them, so they get a placeholder of weight 0, written as ~index.
+4. BucketSampler changes step 1 alone: it sorts windows of the order by width, cuts them into runs, and permutes the
+   runs, again by (seed, epoch). What 2 and 3 promise does not depend on the order.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +19,8 @@ import numpy as np
 class EpochSampler:
     """Batches of one epoch for one rank.
 
-    The order of an epoch depends on `seed` and `epoch` alone. The global batch s is the next world * batch_size
-    samples of that order, and a rank takes every world-th of them, so that a run continues on another number of ranks
-    with exactly the samples it has not seen. Every rank gets the same number of batches; where the last global batch
-    is too short for all, a rank without a sample gets one of it again as a placeholder, written as ~index, which the
-    data set turns into a batch of weight 0: collectives match and nothing is counted twice.
+    Every rank gets the same number of batches. A placeholder, written as ~index, becomes a batch of weight 0 in the
+    data set: collectives match and nothing is counted twice.
 
     Args:
         n: samples in the data set.
@@ -39,7 +45,7 @@ class EpochSampler:
         self.rank, self.world, self.start, self.shuffle = rank, world, start, shuffle
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Turn to another epoch, from its first sample or, on resuming, from the first one not yet consumed."""
+        """Begin an epoch, at its first sample or, on resuming, after the `start` samples already consumed."""
         self.epoch, self.start = epoch, start
 
     @property
@@ -62,21 +68,14 @@ class EpochSampler:
             batch = order[begin : min(begin + self.global_batch, self.n)]
             yield batch[self.rank :: self.world].tolist() or [~int(batch[0])]
 
-    def consumed(self, steps: int) -> int:
-        """The `start` that continues after `steps` batches: samples of the epoch that all ranks have consumed."""
-        return min(self.start + steps * self.global_batch, self.n)
-
 
 class BucketSampler(EpochSampler):
-    """Batches of pictures of like widths, so that little of a padded batch is padding.
-
-    The shuffled epoch is sorted by width within windows, and the runs of like widths are shuffled again. That is one
-    more order that depends on seed and epoch alone, so all that EpochSampler promises still holds.
+    """Shuffled batches of images of similar widths, so that little of a padded batch is padding.
 
     Args:
-        widths: of every picture, in px.
-        window: samples sorted together: the more, the less padding, and the less random an epoch.
-        run: samples that stay together; the largest global batch that gains.
+        widths: of every image, in px.
+        window: samples sorted together: more means less padding and a less random epoch.
+        run: samples of similar width that stay together; a larger global batch mixes runs.
     """
 
     def __init__(self, widths: np.ndarray, *args, window: int = 1 << 15, run: int = 512, **options):
@@ -88,8 +87,6 @@ class BucketSampler(EpochSampler):
         for begin in range(0, self.n, self.window):
             window = order[begin : begin + self.window]
             window[:] = window[np.argsort(self.widths[window], kind="stable")]
-        if not self.shuffle:
-            return order
         whole = self.n // self.run * self.run  # the samples beyond stay last, so that batches stay within runs
         runs = np.random.default_rng([self.seed, self.epoch, 1]).permutation(order[:whole].reshape(-1, self.run))
         return np.concatenate([runs.ravel(), order[whole:]])

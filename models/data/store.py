@@ -124,7 +124,7 @@ class Store(Source):
             if get(key % count) is None:
                 raise DataError(f"{self.folder}: num-samples says {count:,} but {(key % count).decode()} is missing")
         if get(b"image-%09d" % (count + 1)) is not None:
-            raise DataError(f"{self.folder}: num-samples says {count:,} but there are more pictures than that")
+            raise DataError(f"{self.folder}: num-samples says {count:,} but there are more images than that")
         if 2 * count > (entries := self._transaction.stat()["entries"]):
             raise DataError(f"{self.folder}: num-samples says {count:,} but there are {entries:,} keys in all")
         if not count:

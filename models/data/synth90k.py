@@ -66,7 +66,7 @@ class Synth90k(Source):
             raise DataError(f"{self.lines.path}: {error}") from None
 
     def where(self, index: int) -> str:
-        """Path of a picture below the folder, as its line has it."""
+        """Path of an image below the folder, as its line has it."""
         return self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")
 
     def manifest(self) -> str:

@@ -1,4 +1,4 @@
-"""Random pictures with random words: input that costs nothing to find and teaches nothing, for measuring the rest."""
+"""Random images with random words: input that costs nothing to find and teaches nothing, for measuring the rest."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Synthetic(Source):
     name, is_sample = "synthetic", False
 
     def __init__(self, shape: Shape, charset: Charset):
-        self.shape, self.charset = shape, charset
+        self.height, self.width, self.charset = shape.height, shape.width, charset
 
     def __len__(self) -> int:
         return PICTURES
 
     def encoded(self, index: int) -> bytes:
-        noise = np.random.default_rng(index).integers(0, 256, (self.shape.height, self.shape.width, 1), np.uint8)
+        noise = np.random.default_rng(index).integers(0, 256, (self.height, self.width, 1), np.uint8)
         return simplejpeg.encode_jpeg(noise, 95, colorspace="GRAY")
 
     def label(self, index: int) -> str:
-        """No letter twice in a row: CTC needs a blank between them, and narrow pictures have no room for it."""
+        """No letter twice in a row: CTC needs a blank between them, and narrow images have no room for it."""
         draw = np.random.default_rng(index)
         alphabet = np.array(list(self.charset.characters))
         return "".join(draw.permutation(alphabet)[: draw.integers(*LENGTHS)])
 
     def where(self, index: int) -> str:
-        return f"synthetic picture {index}"
+        return f"synthetic image {index}"
 
     def manifest(self) -> None:
         """There is no list to take the hash of."""

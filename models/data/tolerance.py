@@ -1,15 +1,15 @@
-"""How many pictures of a data set may be unusable before a run stops instead of going on with the rest."""
+"""How many images of a data set may be unusable before a run stops instead of going on with the rest."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-WINDOW = 10_000  # pictures over which the share is taken: a disk that goes away is noticed after --tolerate of them
-FEW = 10  # in a window never matter, so that a small set may have a bad picture
+WINDOW = 10_000  # images over which the share is taken: a disk that goes away is noticed after --tolerate of them
+FEW = 10  # in a window never matter, so that a small set may have a bad image
 
 
 @dataclass
-class Tolerance:
+class SkipTolerance:
     """Counts what was asked for and what was missing, window by window. A share of 1 tolerates everything."""
 
     share: float = 0.01

@@ -1,7 +1,7 @@
-"""Waiting for loader processes, but not for ever.
+"""A time limit for loader processes that hang.
 
 torch's own time limit is for the queue of batches. A worker that is stopped after it has put one there is waited for
-without end, at the socket over which it would hand over the pictures' memory; and so is one that is stopped when the
+without end, at the socket over which it would hand over the images' memory; and so is one that is stopped when the
 program ends, because it does not hear that it is to end.
 """
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 LOOKS = 20  # in the time that is waited; a program that was itself stopped for a while has looked no oftener
 
 
-class Patience:
+class WorkerWatchdog:
     """Ends all `workers` (processes) when `next` has waited for `seconds`. What they did then is on stderr."""
 
     def __init__(self, workers: Sequence, seconds: float):
@@ -52,10 +52,10 @@ class Patience:
 
 
 @contextmanager
-def patience(workers: Sequence, seconds: float) -> Iterator[Patience]:
-    waiting = Patience(workers, seconds)
+def watch_workers(workers: Sequence, seconds: float) -> Iterator[WorkerWatchdog]:
+    waiting = WorkerWatchdog(workers, seconds)
     if workers:
-        threading.Thread(target=waiting.look, name="patience", daemon=True).start()
+        threading.Thread(target=waiting.look, name="worker watchdog", daemon=True).start()
     try:
         yield waiting
     finally:

@@ -19,7 +19,7 @@ PAGE = 4096
 
 
 @dataclass
-class Progress:
+class WriterProgress:
     """Where a writer is: samples of the source consumed, written and skipped, and which source that was.
 
     What a continued one trusts: files may have grown beyond it.
@@ -33,7 +33,7 @@ class Progress:
     finished: bool = False
 
 
-class Writer:
+class LMDBWriter:
     """An LMDB being written in commits of whole chunks. Opening an unfinished one continues it."""
 
     def __init__(self, folder: Path, source: str):
@@ -43,12 +43,12 @@ class Writer:
         self.environment = lmdb.open(str(folder), map_size=FIRST_MAP, sync=False, metasync=False, meminit=False)
         self.progress = self._progress(source)
 
-    def _progress(self, source: str) -> Progress:
+    def _progress(self, source: str) -> WriterProgress:
         with self.environment.begin() as reading:
             stored, count = reading.get(PROGRESS), reading.get(b"num-samples")
         if stored is None and count is not None:
             raise DataError(f"{self.folder}: holds a data set that another tool wrote; choose another --out")
-        progress = Progress(**json.loads(stored)) if stored else Progress(source)
+        progress = WriterProgress(**json.loads(stored)) if stored else WriterProgress(source)
         if progress.source != source:
             raise DataError(f"{self.folder}: holds {progress.source}, not {source}; remove it or choose another --out")
         return progress
@@ -63,7 +63,7 @@ class Writer:
                 self.environment.set_mapsize(self.environment.info()["map_size"] * 2)
 
     def _commit(self, consumed: int, samples: list[tuple[bytes, str]], skipped: list[str]) -> None:
-        now = Progress(**asdict(self.progress))
+        now = WriterProgress(**asdict(self.progress))
         with self.environment.begin(write=True) as writing:
             for number, (image, _) in enumerate(samples, now.written + 1):
                 writing.put(b"image-%09d" % number, image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.data.image import Shape, resize
-from models.rendering.lexicon import read_lexicon
+from models.rendering.lexicon import read_words
 from models.rendering.styles import render
 
 WORDS = [
@@ -24,7 +24,7 @@ def comparison_images(shape: Shape) -> np.ndarray:
 
 def calibration_images(shape: Shape) -> np.ndarray:
     """uint8 (128, channels, height, width): words as photographs show them; always the same ones."""
-    rng, words = np.random.default_rng(1), read_lexicon()
+    rng, words = np.random.default_rng(1), read_words()
     return resize_all([render(words[rng.integers(len(words))], rng, "hard") for _ in range(CALIBRATION_IMAGES)], shape)
 
 

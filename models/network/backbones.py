@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from models.network import densenet, mobilenet, resnet, shufflenet, vgg
-from models.network.masked import Chain
+from models.network.masked import MaskedSequential
 
 
 @dataclass(frozen=True)
 class Backbone:
     """`make(channels)` gives a chain from (N, channels, H, W) to (N, features, H', W')."""
 
-    make: Callable[[int], Chain]
+    make: Callable[[int], MaskedSequential]
     features: int
     weights: str = ""  # torchvision's name of its ImageNet weights
 

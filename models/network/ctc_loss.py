@@ -13,16 +13,16 @@ from torch import Tensor
 NEVER = float("-inf")  # the logarithm of no probability
 
 
-def losses(logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
-    """-log p(text) of each picture, (N,); 0, and no gradient, for a text too long for its columns.
+def ctc_losses(logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+    """-log p(text) of each image, (N,); 0, and no gradient, for a text too long for its columns.
 
-    logits (T, N, C) in float32; all T columns are a picture's own. labels (N, L): int64, classes of each text, then
+    logits (T, N, C) in float32; all T columns are an image's own. labels (N, L): int64, classes of each text, then
     zeros. lengths (N,) int64. All on one device; nothing is copied off it.
     """
-    return Losses.apply(logits, labels, lengths)
+    return CTCLosses.apply(logits, labels, lengths)
 
 
-class Losses(torch.autograd.Function):
+class CTCLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         logs = logits.log_softmax(dim=-1)
@@ -84,10 +84,10 @@ def logarithm(allowed: Tensor) -> Tensor:
     return torch.zeros(allowed.shape, device=allowed.device).masked_fill_(~allowed, NEVER)
 
 
-def rows_of(labels: Tensor, lengths: Tensor, most: int) -> Tensor:
+def pad_labels_to(labels: Tensor, lengths: Tensor, most: int) -> Tensor:
     """Texts one after another (sum of lengths,) -> (N, most) int64, each followed by zeros. On the host.
 
-    Of a text longer than `most`, which no picture of `most` columns can hold, only the beginning is kept.
+    Of a text longer than `most`, which no image of `most` columns can hold, only the beginning is kept.
     """
     ends = lengths.long().cumsum(0)
     place = torch.arange(len(labels)) - (ends - lengths).repeat_interleave(lengths.long())

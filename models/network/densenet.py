@@ -10,12 +10,12 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import Chain, Widths
+from models.network.masked import MaskedSequential, Widths
 
 BOTTLENECK = 4  # the 1 x 1 convolution makes this many times the growth
 
 
-class DenseLayer(Chain):
+class DenseLayer(MaskedSequential):
     """(N, C, H, W) -> (N, C + growth, H, W)"""
 
     def __init__(self, inputs: int, growth: int):
@@ -36,14 +36,14 @@ class DenseLayer(Chain):
         return torch.cat([x, made], dim=1), widths
 
 
-def dense_block(inputs: int, growth: int, layers: int) -> Chain:
-    names = (f"denselayer{i + 1}" for i in range(layers))
-    return Chain(OrderedDict((name, DenseLayer(inputs + i * growth, growth)) for i, name in enumerate(names)))
+def dense_block(inputs: int, growth: int, layers: int) -> MaskedSequential:
+    made = {f"denselayer{i + 1}": DenseLayer(inputs + i * growth, growth) for i in range(layers)}
+    return MaskedSequential(OrderedDict(made))
 
 
-def transition(inputs: int, pool) -> Chain:
+def transition(inputs: int, pool) -> MaskedSequential:
     """Half the channels, and height and width divided by `pool`."""
-    return Chain(
+    return MaskedSequential(
         OrderedDict(
             norm=nn.BatchNorm2d(inputs),
             relu=nn.ReLU(inplace=True),
@@ -67,7 +67,7 @@ def imagenet_stem(channels: int, outputs: int) -> OrderedDict[str, nn.Module]:
     )
 
 
-def densenet(stem: OrderedDict[str, nn.Module], features: int, growth: int, blocks, pools) -> Chain:
+def densenet(stem: OrderedDict[str, nn.Module], features: int, growth: int, blocks, pools) -> MaskedSequential:
     """Blocks of `blocks[i]` layers each, and between them transitions of `pools[i]`."""
     layers = stem
     for i, number in enumerate(blocks):
@@ -77,23 +77,23 @@ def densenet(stem: OrderedDict[str, nn.Module], features: int, growth: int, bloc
             layers[f"transition{i + 1}"] = transition(features, pools[i])
             features //= 2
     layers["norm5"], layers["relu5"] = nn.BatchNorm2d(features), nn.ReLU(inplace=True)
-    return Chain(layers)
+    return MaskedSequential(layers)
 
 
 HALVE, HALVE_HEIGHT = (2, 2), (2, 1)
 
 
-def densenet_cifar(channels: int) -> Chain:
+def densenet_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 342, H / 4, W / 4)"""
     return densenet(small_stem(channels, 24), 24, 12, (16, 16, 16), (HALVE, HALVE))
 
 
-def densenet121(channels: int) -> Chain:
+def densenet121(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 1024, H / 32, W / 4): DenseNet-121, its width halved only twice."""
     pools = (HALVE, HALVE_HEIGHT, HALVE_HEIGHT)
     return densenet(imagenet_stem(channels, 64), 64, 32, (6, 12, 24, 16), pools)
 
 
-def densenet121_narrow(channels: int) -> Chain:
+def densenet121_narrow(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 384, H / 8, W / 4): zhiqwang's, with growth 12."""
     return densenet(small_stem(channels, 24), 24, 12, (6, 12, 24, 16), (HALVE, HALVE, HALVE_HEIGHT))

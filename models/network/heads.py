@@ -39,7 +39,7 @@ class CTC(nn.Linear):
         (N, L) and zeros behind them, where all time steps are an image's own and nothing may wait for the host.
         """
         if labels.dim() == 2:
-            return ctc_loss.losses(logits.float(), labels, lengths).mean()
+            return ctc_loss.ctc_losses(logits.float(), labels, lengths).mean()
         logs = logits.float().log_softmax(dim=-1)
         return F.ctc_loss(logs, labels, steps, lengths, reduction="none", zero_infinity=True).mean()
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from bench.errors import UserError
 from models.network.backbones import BACKBONES
-from models.network.masked import Chain
+from models.network.masked import MaskedSequential
 from models.network.torchvision_schemas import import_torchvision
 from models.weights.unpickle import UNREADABLE, read_weights
 
 
-def load_imagenet(chain: Chain, name: str, source: str):
+def load_imagenet(chain: MaskedSequential, name: str, source: str):
     """Fill `chain` (the backbone called `name`) with torchvision's ImageNet weights.
 
     source: "imagenet" for torchvision's cache or download, else a file of weights as torchvision saves

@@ -1,12 +1,16 @@
-"""Layers that know how wide each picture of a padded batch really is.
+"""Layers that know how wide each image of a padded batch really is.
 
-A batch of pictures of unequal width is padded on the right. What a text is read as must not depend on that
-padding, so nothing beyond a picture's own last column may reach it. Batch norm (when testing), ReLU and 1 x
-1 convolutions treat each column alone. Only layers that look sideways mix columns, and a convolution of an
-unpadded picture sees zeros beyond its border: so columns beyond the border are made zero before each such
-layer, and that is all it takes. Max pooling sees minus infinity beyond the border of an unpadded picture,
-and zero here; with a ReLU right before or after it (as in every backbone of this folder) the two give the
-same.
+A batch of images of unequal width is padded on the right. An image must be read the same with and without padding, so
+nothing beyond its own last column may reach its own columns. Layer by layer:
+
+1. Batch norm (in evaluation), activations and 1 x 1 convolutions compute each column from that column alone, so padding
+   stays where it is: they need no care.
+2. A convolution or pooling whose kernel is wider than its stride, or that pads, mixes columns (`mixes_columns`). On an
+   unpadded image it sees its own zero padding beyond the border. Setting the columns beyond each image's width to zero
+   before such a layer (`zero_padding`) therefore gives the image's own columns exactly the values of the unpadded case.
+3. Max pooling pads with minus infinity, not zero. With a ReLU right before or after it, as in every backbone here, the
+   two are equal: max(x, 0) does not change when values of zero or less are added.
+4. `output_size` applies each layer's arithmetic to the widths, so that the next layer knows the border again.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-Widths = Tensor | None  # (N,) columns that are each picture's own; None when all are as wide as the batch
+Widths = Tensor | None  # (N,) own columns of each image; None when all are as wide as the batch
 
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 HEIGHT, WIDTH = 0, 1  # axes of a layer's kernel_size, stride and padding
@@ -24,23 +28,23 @@ def along(value: int | tuple[int, int], axis: int) -> int:
     return value if isinstance(value, int) else value[axis]
 
 
-def blank(x: Tensor, widths: Widths) -> Tensor:
-    """Zeros in the columns beyond each picture's own width. x (N, C, H, W)."""
+def zero_padding(x: Tensor, widths: Widths) -> Tensor:
+    """Set the columns beyond each image's width to zero. x (N, C, H, W)."""
     if widths is None:
         return x
     columns = torch.arange(x.shape[-1], device=x.device)
     return x.masked_fill(columns >= widths.view(-1, 1, 1, 1), 0)
 
 
-def looks_sideways(layer: nn.Module) -> bool:
-    """True when a column of the output inside a picture may depend on a column beyond it."""
+def mixes_columns(layer: nn.Module) -> bool:
+    """Whether an output column inside an image may depend on input columns beyond it."""
     return along(layer.kernel_size, WIDTH) > along(layer.stride, WIDTH) or along(layer.padding, WIDTH) > 0
 
 
-def size(layer: nn.Module, n, axis: int = WIDTH):
+def output_size(layer: nn.Module, n, axis: int = WIDTH):
     """Columns (or rows) that come out of `layer` when `n` (an int or an integer tensor) go in."""
-    if hasattr(layer, "size"):
-        return layer.size(n, axis)
+    if hasattr(layer, "output_size"):
+        return layer.output_size(n, axis)
     if not isinstance(layer, SPATIAL) or n is None:
         return n
     if isinstance(n, int) and n < 1:
@@ -49,30 +53,30 @@ def size(layer: nn.Module, n, axis: int = WIDTH):
     return (n + 2 * padding - kernel) // stride + 1
 
 
-class Chain(nn.Sequential):
-    """Layers one after another. A part that is no plain layer offers `size` and takes the widths itself."""
+class MaskedSequential(nn.Sequential):
+    """nn.Sequential that zeroes padding where needed. Layers with `output_size` take the widths themselves."""
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
         """(N, C, H, W) and widths -> (N, C', H', W') and the widths in columns of the output."""
         for layer in self:
-            if hasattr(layer, "size"):
+            if hasattr(layer, "output_size"):
                 x, widths = layer(x, widths)
             elif isinstance(layer, SPATIAL):
-                x, widths = layer(blank(x, widths) if looks_sideways(layer) else x), size(layer, widths)
+                x, widths = layer(zero_padding(x, widths) if mixes_columns(layer) else x), output_size(layer, widths)
             else:
                 x = layer(x)
         return x, widths
 
-    def size(self, n, axis: int = WIDTH):
+    def output_size(self, n, axis: int = WIDTH):
         for layer in self:
-            n = size(layer, n, axis)
+            n = output_size(layer, n, axis)
         return n
 
 
 class Residual(nn.Module):
     """relu(main(x) + shortcut(x)), the shortcut being x when none is given (He et al. 2015, 1512.03385)."""
 
-    def __init__(self, main: Chain, shortcut: Chain | None = None):
+    def __init__(self, main: MaskedSequential, shortcut: MaskedSequential | None = None):
         super().__init__()
         self.main, self.shortcut = main, shortcut
 
@@ -81,8 +85,8 @@ class Residual(nn.Module):
         x, widths = self.main(x, widths)
         return torch.relu(x + added), widths
 
-    def size(self, n, axis: int = WIDTH):
-        return self.main.size(n, axis)
+    def output_size(self, n, axis: int = WIDTH):
+        return self.main.output_size(n, axis)
 
 
 def normed(inputs: int, outputs: int, kernel=3, stride=1, padding=None, groups: int = 1) -> list[nn.Module]:

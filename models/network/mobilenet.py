@@ -1,16 +1,14 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for small pictures, nested as torchvision nests it."""
+"""MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381) for small images, nested as torchvision nests it."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.network.masked import Chain, Widths, normed
+from models.network.masked import MaskedSequential, Widths, normed
 
 FEATURES = 1280
-# expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem
-# of 2: here
-# the stem and the second row keep the size, and the last halving is of the height alone, so that the width is
-# divided by 4 in all.
+# Expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem of 2; here
+# the stem and the second row keep the size, and the last halving is of the height alone: the width is divided by 4.
 STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 1),
@@ -22,7 +20,7 @@ STAGES = (
 )
 
 
-class Skip(Chain):
+class Skip(MaskedSequential):
     """x plus what the chain makes of it."""
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
@@ -30,24 +28,24 @@ class Skip(Chain):
         return x + made, widths
 
 
-def active(*shape, **options) -> Chain:
-    return Chain(*normed(*shape, **options), nn.ReLU6(inplace=True))
+def active(*shape, **options) -> MaskedSequential:
+    return MaskedSequential(*normed(*shape, **options), nn.ReLU6(inplace=True))
 
 
-def inverted_residual(inputs: int, outputs: int, stride, expansion: int) -> Chain:
+def inverted_residual(inputs: int, outputs: int, stride, expansion: int) -> MaskedSequential:
     """Widen by 1 x 1, filter each channel by 3 x 3, narrow by 1 x 1 without activation."""
     middle = inputs * expansion
     widen = [active(inputs, middle, 1)] if expansion > 1 else []
     filtered = active(middle, middle, 3, stride=stride, groups=middle)
-    kind = Skip if stride == 1 and inputs == outputs else Chain
+    kind = Skip if stride == 1 and inputs == outputs else MaskedSequential
     return kind(*widen, filtered, *normed(middle, outputs, 1))
 
 
-def mobilenetv2_cifar(channels: int) -> Chain:
+def mobilenetv2_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 1280, H / 8, W / 4)"""
     layers, inputs = [active(channels, 32)], 32
     for expansion, outputs, blocks, stride in STAGES:
         for block in range(blocks):
             layers.append(inverted_residual(inputs, outputs, stride if block == 0 else 1, expansion))
             inputs = outputs
-    return Chain(*layers, active(inputs, FEATURES, 1))
+    return MaskedSequential(*layers, active(inputs, FEATURES, 1))

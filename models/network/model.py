@@ -40,6 +40,6 @@ class Model:
     fiducials: Annotated[int, Bounds(6, 200)] = 20
     """tps: points along the edges of the text, half of them above it"""
     rectified_width: Annotated[int, Bounds(1, 4096)] = 100
-    """tps: width in px of the straightened picture"""
+    """tps: width in px of the straightened image"""
     pretrained: str = ""
     """'imagenet' (torchvision's cache or download), or a file of torchvision's weights; empty for none"""

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from models.network import heads
 from models.network.backbones import BACKBONES
 from models.network.imagenet import load_imagenet
-from models.network.masked import HEIGHT, Chain
+from models.network.masked import HEIGHT, MaskedSequential
 from models.network.model import Model
 from models.network.rectifier import Rectifier
 from models.network.recurrent import Recurrent, sequence
@@ -80,8 +80,8 @@ class Network(nn.Module):
     def time_steps(self, widths):
         """Time steps of a CTC head, or columns that attention sees, for widths in px (an int or a tensor)."""
         if self.rectifier is not None:
-            widths = self.rectifier.size(widths)
-        return self.backbone.size(widths)
+            widths = self.rectifier.output_size(widths)
+        return self.backbone.output_size(widths)
 
     @property
     def last_layer(self) -> list[str]:
@@ -99,9 +99,9 @@ class Network(nn.Module):
         return super().load_state_dict(rename_crnn_weights(state_dict), strict, assign)
 
 
-def narrowest_input(part: Chain) -> int:
+def narrowest_input(part: MaskedSequential) -> int:
     """The least number of columns of which `part` leaves one."""
-    return next(n for n in itertools.count(1) if part.size(n) > 0)
+    return next(n for n in itertools.count(1) if part.output_size(n) > 0)
 
 
 def rename_crnn_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -182,11 +182,11 @@ def unsupported_combinations(model: Model, classes: int, height: int, channels: 
     yield straightens and height < 8, f"tps halves the height three times: at least 8 px, not {height}"
     backbone = kind.make(channels)
     yield (
-        backbone.size(height, HEIGHT) < 1,
+        backbone.output_size(height, HEIGHT) < 1,
         f"{model.backbone} leaves nothing of images {height} px high; it is made for 32",
     )
     yield (
-        straightens and backbone.size(model.rectified_width) < 1,
+        straightens and backbone.output_size(model.rectified_width) < 1,
         f"a rectified_width of {model.rectified_width} px leaves {model.backbone} no time step",
     )
 

@@ -1,7 +1,7 @@
 """Thin-plate-spline rectification: bent and slanted words are straightened before they are read.
 
 A small network finds fiducial points along the upper and the lower edge of the text; the spline that
-carries points on the border of a straight picture to them says where each pixel of that picture is to be
+carries points on the border of a straight image to them says where each pixel of that image is to be
 taken from (Shi et al. 2016, arXiv 1603.03915; Bookstein 1989). With matrix products and one grid sample it
 exports to ONNX.
 """
@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, Chain, Widths, blank, normed
+from models.network.masked import WIDTH, MaskedSequential, Widths, normed, zero_padding
 
 
 class Rectifier(nn.Module):
-    """Pictures (N, channels, H, W) of any width -> straightened pictures (N, channels, height, width)."""
+    """Images (N, channels, H, W) of any width -> straightened images (N, channels, height, width)."""
 
     def __init__(self, channels: int, height: int, width: int, fiducials: int = 20):
         super().__init__()
@@ -30,11 +30,11 @@ class Rectifier(nn.Module):
         self.register_buffer("spline", spline(height, width, fiducials).float(), persistent=False)
 
     def forward(self, images: Tensor, widths: Widths = None) -> Tensor:
-        """widths (N,): pixels that are a picture's own; fiducial points then stand within them."""
+        """widths (N,): pixels that are an image's own; fiducial points then stand within them."""
         points = self.find(images, widths)
         grid = (self.spline.to(points.dtype) @ points).view(-1, self.height, self.width, 2)
         if widths is not None:
-            grid = within(grid, widths, images.shape[-1])
+            grid = to_batch_coordinates(grid, widths, images.shape[-1])
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=True)
 
     def find(self, images: Tensor, widths: Widths = None) -> Tensor:
@@ -44,25 +44,25 @@ class Rectifier(nn.Module):
             pooled = features.mean(dim=(2, 3))
         else:
             area = columns.view(-1, 1) * features.shape[2]
-            pooled = blank(features, columns).sum(dim=(2, 3)) / area
+            pooled = zero_padding(features, columns).sum(dim=(2, 3)) / area
         return self.points(self.gather(pooled)).view(-1, self.fiducials, 2)
 
-    def size(self, n, axis: int = WIDTH):
+    def output_size(self, n, axis: int = WIDTH):
         """What comes out is as large as the rectifier was made, whatever goes in."""
         made = self.width if axis == WIDTH else self.height
         return torch.full_like(n, made) if isinstance(n, Tensor) else made
 
 
-def localiser(channels: int) -> Chain:
+def localiser(channels: int) -> MaskedSequential:
     """Four convolutions, 64 to 512 channels, halved between."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 64), (64, 128), (128, 256), (256, 512)):
         layers += [*normed(inputs, outputs), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
-    return Chain(*layers[:-1])
+    return MaskedSequential(*layers[:-1])
 
 
-def within(grid: Tensor, widths: Tensor, width: int) -> Tensor:
-    """Positions in each picture's own columns -> positions in a batch `width` px wide."""
+def to_batch_coordinates(grid: Tensor, widths: Tensor, width: int) -> Tensor:
+    """Positions in each image's own columns -> positions in a batch `width` px wide."""
     x, y = grid.unbind(dim=-1)
     columns = (x.clamp(-1, 1) + 1) / 2 * (widths.view(-1, 1, 1) - 1)
     return torch.stack([columns * 2 / max(width - 1, 1) - 1, y], dim=-1)
@@ -71,25 +71,23 @@ def within(grid: Tensor, widths: Tensor, width: int) -> Tensor:
 def border(fiducials: int) -> Tensor:
     """(fiducials, 2): points along the upper edge from left to right, then along the lower edge."""
     upper = torch.full((fiducials // 2,), -1.0, dtype=torch.float64)
-    return edges(upper, -upper)
+    return edge_points(upper, -upper)
 
 
 def slanted_border(fiducials: int) -> Tensor:
     """Where training starts: both edges slanted inwards, figure 6 (a) of the paper."""
     upper = torch.linspace(0, -1, fiducials // 2, dtype=torch.float64)
-    return edges(upper, upper + 1)
+    return edge_points(upper, upper + 1)
 
 
-def edges(upper: Tensor, lower: Tensor) -> Tensor:
+def edge_points(upper: Tensor, lower: Tensor) -> Tensor:
     """Heights of both edges -> their points, evenly spaced from left to right."""
     x = torch.linspace(-1, 1, len(upper), dtype=torch.float64)
     return torch.cat([torch.stack([x, upper], dim=1), torch.stack([x, lower], dim=1)])
 
 
 def spline(height: int, width: int, fiducials: int) -> Tensor:
-    """(height * width, fiducials) matrix from fiducial points to the sampling position of each pixel, in
-    float64.
-    """
+    """(height * width, fiducials) float64: the matrix from fiducial points to each pixel's sampling position."""
     anchors = border(fiducials)
     apart = torch.cdist(anchors, anchors).fill_diagonal_(1)
     ones, zeros = torch.ones(fiducials, 1).double(), torch.zeros(3, 3).double()

@@ -1,4 +1,4 @@
-"""The recurrent part: a column is read in the light of the columns on both sides of it."""
+"""The recurrent part: bidirectional layers over the columns."""
 
 from __future__ import annotations
 
@@ -55,9 +55,8 @@ class Sequence(nn.Sequential):
         return x
 
 
-# What each sequence is made of: the cell, the features that a linear layer squeezes its input to (0: no
-# such layer),
-# and for each recurrent layer whether a linear layer brings it back to `hidden` features.
+# Cell; features that a linear layer reduces the input to (0: no such layer); for each recurrent layer whether a linear
+# layer brings its output back to `hidden` features.
 SEQUENCES = {
     "none": ("lstm", 0, ()),
     "bilstm": ("lstm", 0, (True, False)),  # the paper's; the head is the second linear layer

@@ -1,4 +1,4 @@
-"""Two residual backbones: the text recognisers' own, and the small-picture one without a recurrent part."""
+"""Two residual backbones: the text recognisers' own, and the small-image one without a recurrent part."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, Chain, Residual, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, Residual, Widths, normed
 
 
 def basic_block(inputs: int, outputs: int) -> Residual:
     """Two 3 x 3 convolutions beside a shortcut, which is 1 x 1 where the number of channels changes."""
     (conv1, bn1), (conv2, bn2) = normed(inputs, outputs), normed(outputs, outputs)
-    main = Chain(OrderedDict(conv1=conv1, bn1=bn1, relu=nn.ReLU(inplace=True), conv2=conv2, bn2=bn2))
-    return Residual(main, None if inputs == outputs else Chain(*normed(inputs, outputs, 1)))
+    main = MaskedSequential(OrderedDict(conv1=conv1, bn1=bn1, relu=nn.ReLU(inplace=True), conv2=conv2, bn2=bn2))
+    return Residual(main, None if inputs == outputs else MaskedSequential(*normed(inputs, outputs, 1)))
 
 
-def resnet(channels: int) -> Chain:
+def resnet(channels: int) -> MaskedSequential:
     """(N, channels, 32, W) -> (N, 512, 1, W // 4 + 1): FAN's (Cheng et al. 2017, arXiv 1709.02054).
 
     Layer names are those of clovaai's deep-text-recognition-benchmark.
@@ -31,7 +31,7 @@ def resnet(channels: int) -> Chain:
 
     def blocks(name: str, number: int, inputs: int, outputs: int):
         sizes = [inputs, *[outputs] * number]
-        layers[name] = Chain(*[basic_block(i, o) for i, o in itertools.pairwise(sizes)])
+        layers[name] = MaskedSequential(*[basic_block(i, o) for i, o in itertools.pairwise(sizes)])
 
     convolve("0_1", channels, 32)
     convolve("0_2", 32, 64)
@@ -47,7 +47,7 @@ def resnet(channels: int) -> Chain:
     blocks("layer4", 3, 512, 512)
     convolve("4_1", 512, 512, 2, stride=(2, 1), padding=(0, 1))  # 2 x W/4 + 2
     convolve("4_2", 512, 512, 2, padding=0)  # 1 x W/4 + 1
-    return Chain(layers)
+    return MaskedSequential(layers)
 
 
 class PreActivation(nn.Module):
@@ -56,14 +56,14 @@ class PreActivation(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride):
         super().__init__()
         self.norm = nn.BatchNorm2d(inputs)
-        self.main = Chain(
+        self.main = MaskedSequential(
             nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
         )
         same = stride == 1 and inputs == outputs
-        self.shortcut = None if same else Chain(nn.Conv2d(inputs, outputs, 1, stride, bias=False))
+        self.shortcut = None if same else MaskedSequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False))
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
         active = torch.relu(self.norm(x))
@@ -71,11 +71,11 @@ class PreActivation(nn.Module):
         x, widths = self.main(active, widths)
         return x + added, widths
 
-    def size(self, n, axis: int = WIDTH):
-        return self.main.size(n, axis)
+    def output_size(self, n, axis: int = WIDTH):
+        return self.main.output_size(n, axis)
 
 
-def resnet_cifar(channels: int) -> Chain:
+def resnet_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 512, H / 8, W / 4): a pre-activation ResNet-18 for small pictures.
 
     The last stage halves the height alone. Halving the width too, as the system it comes from did, leaves
@@ -83,4 +83,4 @@ def resnet_cifar(channels: int) -> Chain:
     """
     stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, (2, 1))]
     blocks = [PreActivation(*shape) for i, o, stride in stages for shape in ((i, o, stride), (o, o, 1))]
-    return Chain(nn.Conv2d(channels, 64, 3, 1, 1, bias=False), *blocks)
+    return MaskedSequential(nn.Conv2d(channels, 64, 3, 1, 1, bias=False), *blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, Chain, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, Widths, normed
 
 FEATURES = 1024
 # channels, units after the first, stride of the first unit; the last halving is of the height alone
@@ -18,10 +18,10 @@ def shuffle(x: Tensor) -> Tensor:
     return torch.stack([first, second], dim=2).flatten(1, 2)
 
 
-def right_side(inputs: int, outputs: int, stride=1) -> Chain:
+def right_side(inputs: int, outputs: int, stride=1) -> MaskedSequential:
     filtered = normed(outputs, outputs, 3, stride, groups=outputs)
     before = [*normed(inputs, outputs, 1), nn.ReLU(inplace=True)]
-    return Chain(*before, *filtered, *normed(outputs, outputs, 1), nn.ReLU(inplace=True))
+    return MaskedSequential(*before, *filtered, *normed(outputs, outputs, 1), nn.ReLU(inplace=True))
 
 
 class Unit(nn.Module):
@@ -36,7 +36,7 @@ class Unit(nn.Module):
         worked, widths = self.right(worked, widths)
         return shuffle(torch.cat([by, worked], dim=1)), widths
 
-    def size(self, n, axis: int = WIDTH):
+    def output_size(self, n, axis: int = WIDTH):
         return n
 
 
@@ -46,21 +46,21 @@ class Downsample(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride):
         super().__init__()
         filtered = normed(inputs, inputs, 3, stride, groups=inputs)
-        self.left = Chain(*filtered, *normed(inputs, outputs // 2, 1), nn.ReLU(inplace=True))
+        self.left = MaskedSequential(*filtered, *normed(inputs, outputs // 2, 1), nn.ReLU(inplace=True))
         self.right = right_side(inputs, outputs // 2, stride)
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
         right, after = self.right(x, widths)
         return shuffle(torch.cat([self.left(x, widths)[0], right], dim=1)), after
 
-    def size(self, n, axis: int = WIDTH):
-        return self.right.size(n, axis)
+    def output_size(self, n, axis: int = WIDTH):
+        return self.right.output_size(n, axis)
 
 
-def shufflenetv2_cifar(channels: int) -> Chain:
+def shufflenetv2_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 1024, H / 8, W / 4)"""
     layers, inputs = [*normed(channels, 24), nn.ReLU(inplace=True)], 24
     for outputs, units, stride in STAGES:
         layers += [Downsample(inputs, outputs, stride), *[Unit(outputs) for _ in range(units)]]
         inputs = outputs
-    return Chain(*layers, *normed(inputs, FEATURES, 1), nn.ReLU(inplace=True))
+    return MaskedSequential(*layers, *normed(inputs, FEATURES, 1), nn.ReLU(inplace=True))

@@ -3,7 +3,7 @@
 torchvision's Python registers a fake kernel for `torchvision::nms` (and `qnms`) when it is imported. The
 schemas of both come from its compiled half. Where that half does not load, as with a CPU torch beside a
 torchvision made for CUDA, the import dies with "operator torchvision::nms does not exist". Everything this
-project uses of torchvision (network weights, pictures in plain torch) needs neither operator, so their
+project uses of torchvision (network weights, images in plain torch) needs neither operator, so their
 schemas are declared here: only after the plain import has failed, so that a matching build keeps its own.
 """
 

@@ -15,7 +15,7 @@ Rounding differs from the direct sum's by about 1e-6 of the largest value; docs/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,7 @@ def transposed(matrix: Matrix) -> Matrix:
     return tuple(zip(*matrix, strict=True))
 
 
-def combine(matrix: Sequence[Sequence[float]], parts: Sequence[Tensor], out: Sequence[Tensor]) -> None:
+def combine(matrix: Matrix, parts: Sequence[Tensor], out: Iterable[Tensor]) -> None:
     """out[i] = sum over j of matrix[i][j] * parts[j]; the matrices are small and half empty."""
     for row, target in zip(matrix, out, strict=True):
         first, *others = [(factor, part) for factor, part in zip(row, parts, strict=True) if factor]
@@ -191,19 +191,17 @@ def pays(x: Tensor) -> bool:
     return n * down * across >= MIN_TILES and height * width >= MIN_FILLED * down * across * TILE**2
 
 
-def is_eligible(layer: nn.Module) -> bool:
-    """Whether a layer is a plain 3 x 3 convolution with channels enough."""
-    if type(layer) is not nn.Conv2d or layer.groups != 1 or layer.kernel_size != (3, 3):
-        return False
-    plain = layer.stride == layer.padding == layer.dilation == (1, 1)
-    return plain and min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
+def is_eligible(layer: nn.Conv2d) -> bool:
+    """Whether a convolution is a plain 3 x 3 one with channels enough."""
+    plain = layer.kernel_size == (3, 3) and layer.stride == layer.padding == layer.dilation == (1, 1)
+    return plain and layer.groups == 1 and min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
 
 
 def use_winograd(network: nn.Module) -> None:
     """Replace eligible convolutions in place; parameters are shared and keep their names, no random number is drawn."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
-            if is_eligible(layer):
+            if type(layer) is nn.Conv2d and is_eligible(layer):
                 channels, bias = (layer.in_channels, layer.out_channels), layer.bias is not None
                 replaced = WinogradConv2d(*channels, 3, padding=1, bias=bias, device="meta").train(layer.training)
                 replaced.weight, replaced.bias = layer.weight, layer.bias

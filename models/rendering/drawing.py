@@ -10,7 +10,7 @@ from PIL import ImageFont
 
 from models.rendering.fonts import Face, FontError
 
-EM = 36  # pixels: capitals are then about 26 high, as high as most get in a picture of 31
+EM = 36  # pixels: capitals are then about 26 high, as high as most get in an image of 31
 ASCENT, DESCENT = round(0.8 * EM), round(0.06 * EM)  # pixels that most Chinese characters reach from the baseline
 LOWEST = EM // 2  # pixels: a dash is not blown up to the height of a letter
 

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TextIO
 
 from models.data.store import DESCRIPTION
-from models.data.writer import Writer
+from models.data.writer import LMDBWriter
 from models.rendering.sample import Look, Sample, Task
 
 INSIDE = Path("Synth90k/mnt/ramdisk/max/90kDICT32px")  # where Synth90k's own archive unpacks to
 LINES = Path("lines")  # drawn from a list of texts: an LMDB for each split
 MARKER = "SAMPLE.json"  # beside the annotations: who finds it reads a sample, not Synth90k
-PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 pictures in a folder, a handful of folders in a block
+PER_FOLDER, FOLDERS = 500, 6  # as Synth90k: up to 500 images in a folder, a handful of folders in a block
 
 
 def write_task(task: Task, look: Look, folder: Path) -> list[str]:
-    """Draw the pictures of one task into its folder; returns their paths as the annotation spells them."""
+    """Draw the images of one task into its folder; returns their paths as the annotation spells them."""
     number = task.first // PER_FOLDER
     inside = f"./{number // FOLDERS + 1}/{number % FOLDERS + 1}"
     (folder / inside).mkdir(parents=True, exist_ok=True)
@@ -36,22 +36,22 @@ def write_task(task: Task, look: Look, folder: Path) -> list[str]:
 
 
 def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: Path, about: dict) -> None:
-    """The text files of the layout, written as the pictures of `done` come in, and at last the marker."""
-    with text(folder / "annotation.txt") as annotation, text(folder / "imlist.txt") as imlist:
+    """The text files of the layout, written as the images of `done` come in, and at last the marker."""
+    with open_text(folder / "annotation.txt") as annotation, open_text(folder / "imlist.txt") as imlist:
         for task, paths in done:
             annotation.writelines(f"{path} {line}\n" for path, line in zip(paths, task.lines, strict=True))
             imlist.writelines(f"{path}\n" for path in paths)
-    with text(folder / "annotation.txt", "r") as annotation:
+    with open_text(folder / "annotation.txt", "r") as annotation:
         for name, pictures in sample.splits().items():
-            with text(folder / f"annotation_{name}.txt") as part:
+            with open_text(folder / f"annotation_{name}.txt") as part:
                 part.writelines(islice(annotation, len(pictures)))
-    with text(folder / "lexicon.txt") as lexicon:
+    with open_text(folder / "lexicon.txt") as lexicon:
         lexicon.writelines(f"{word}\n" for word in sample.words)
     (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def draw_task(task: Task, look: Look) -> list[tuple[bytes, str]]:
-    """The pictures of one task and their texts."""
+    """The images of one task and their texts."""
     drawn = (look.jpeg(word, task.first + place) for place, word in enumerate(task.words))
     return [(jpeg, text) for text, jpeg in drawn]
 
@@ -63,7 +63,7 @@ def write_lines(
     splits, pictures = sample.splits(), (picture for _, drawn in done for picture in drawn)
     for name, numbers in splits.items():
         if len(numbers):
-            writer = Writer(folder / name, f"{about['lexicon']} {name}")
+            writer = LMDBWriter(folder / name, f"{about['lexicon']} {name}")
             left = len(numbers)
             while part := list(islice(pictures, min(PER_FOLDER, left))):
                 writer.add(len(part), part, [])
@@ -75,21 +75,21 @@ def write_lines(
     (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def text(path: Path, mode: str = "w"):
+def open_text(path: Path, mode: str = "w"):
     return path.open(mode, encoding="utf-8", newline="\n")
 
 
 @contextmanager
-def appearing_whole(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """A folder to fill: it takes the name `target` when the block ends well, and is gone when it does not.
 
     What a killed run left behind is removed first: a run that lives holds the lock on its own.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob(f".{target.name}.part-*"):
-        remove_unless_held(left)
+        remove_abandoned(left)
     part = target.parent / f".{target.name}.part-{os.getpid()}"
-    with held(part):
+    with lock_folder(part):
         try:
             yield part
             part.rename(target)
@@ -98,7 +98,7 @@ def appearing_whole(target: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def held(part: Path) -> TextIO:
+def lock_folder(part: Path) -> TextIO:
     """The lock on a new folder, as an open file. Who tidies up may take the folder before it is locked: then again."""
     while True:
         part.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def held(part: Path) -> TextIO:
             lock.close()  # what is locked is a file that is gone
 
 
-def remove_unless_held(part: Path) -> None:
+def remove_abandoned(part: Path) -> None:
     """Its lock goes with a folder that is given its name as a sample, so that none can be had on one that is done."""
     with suppress(FileNotFoundError, BlockingIOError), (part / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -125,18 +125,18 @@ def find_faces(
     faces, wanted = tuple(weighted_faces(sources)), frozenset(characters)
     found = tuple(face for face in faces if face.covers(wanted))
     if not found:
-        raise FontError(nothing_found(names_of(sources), faces, wanted))
+        raise FontError(no_face_message(source_names(sources), faces, wanted))
     return found
 
 
-def names_of(sources: str | Sequence[str]) -> list[str]:
+def source_names(sources: str | Sequence[str]) -> list[str]:
     return [name.strip() for name in (sources.split(",") if isinstance(sources, str) else sources)]
 
 
 def weighted_faces(sources: str | Sequence[str]) -> dict[Face, float]:
     """The faces of `sources`, sorted by file name, and how often each is drawn: SOURCE=2 twice as often as others."""
-    weights = {}
-    for name in names_of(sources):
+    weights: dict[Face, float] = {}
+    for name in source_names(sources):
         source, weight = weighted(name)
         weights |= dict.fromkeys(joined(source), weight)
     return {face: weights[face] for face in sorted(weights, key=lambda face: (Path(face.path).name, face.files))}
@@ -228,7 +228,7 @@ def plain_faces(faces: Sequence[Face]) -> tuple[Face, ...]:
     return tuple(face for face in faces if face.name in PLAIN) or tuple(faces)
 
 
-def choose(text: str, faces: Sequence[Face], weights: Sequence[float], rng: np.random.Generator) -> Face:
+def choose_face(text: str, faces: Sequence[Face], weights: Sequence[float], rng: np.random.Generator) -> Face:
     """One of the faces that can draw the text, by their weights. Raises FontError when none can."""
     able = [place for place, face in enumerate(faces) if face.covers(text)]
     if not able:
@@ -237,7 +237,7 @@ def choose(text: str, faces: Sequence[Face], weights: Sequence[float], rng: np.r
     return faces[able[int(np.searchsorted(ends, rng.random() * ends[-1], side="right"))]]
 
 
-def nothing_found(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:
+def no_face_message(names: Sequence[str], faces: Sequence[Face], wanted: frozenset[str]) -> str:
     where = ", ".join(names)
     if not faces:
         return f"no fonts in {where}: install those of docs/fonts.md, or give --fonts a folder that has some"

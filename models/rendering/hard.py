@@ -1,7 +1,7 @@
 """The stages of Synth90k's own paper (Jaderberg et al. 2014, arXiv:1406.2227, section 2), in grey.
 
 1 font, 2 border and shadow, 3 base colouring, 4 projection, 5 natural blending, 6 blur, noise and JPEG.
-Numbers marked "measured" were fitted to 803 genuine pictures; benchmarks/render.py prints both sides.
+Numbers marked "measured" were fitted to 803 genuine images; benchmarks/render.py prints both sides.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.rendering.fonts import Face
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
-HEIGHT, RARE_HEIGHT = 31, 32  # pixels: 94 % and 6 % of Synth90k's pictures (measured)
+HEIGHT, RARE_HEIGHT = 31, 32  # pixels: 94 % and 6 % of Synth90k's images (measured)
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 GROUND = (0, 12, 66, 116, 167, 230, 254)  # grey level of the ground at those quantiles (measured)
 CONTRAST = (12, 26, 52, 86, 130, 205, 255)  # between text and ground (measured)
@@ -38,7 +38,7 @@ def hard(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarr
 
 def letter(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """Stage 1: face, kerning, weight and curve of the baseline; (h, w) uint8."""
-    face = faces[rng.integers(len(faces))]
+    face = faces[int(rng.integers(len(faces)))]
     loose = rng.random() < 0.35
     mask = draw(word, face, rng.uniform(0, 0.3) * EM if loose else rng.normal(0, 0.03) * EM)
     if rng.random() < 0.12:
@@ -72,13 +72,13 @@ def stack(mask: np.ndarray, rng: np.random.Generator) -> Image.Image:
     pad = radius + max(abs(dx), abs(dy))
     layers = np.zeros((mask.shape[0] + 2 * pad, mask.shape[1] + 2 * pad, 3), np.uint8)
     outline = dilate(mask, radius)
-    place(layers[..., 0], mask, pad, pad)
-    place(layers[..., 1], outline * bordered, pad - radius, pad - radius)
-    place(layers[..., 2], outline * shadowed, pad - radius + dy, pad - radius + dx)
+    paste(layers[..., 0], mask, pad, pad)
+    paste(layers[..., 1], outline * bordered, pad - radius, pad - radius)
+    paste(layers[..., 2], outline * shadowed, pad - radius + dy, pad - radius + dx)
     return Image.fromarray(layers)
 
 
-def place(band: np.ndarray, ink: np.ndarray, y: int, x: int) -> None:
+def paste(band: np.ndarray, ink: np.ndarray, y: int, x: int) -> None:
     band[y : y + ink.shape[0], x : x + ink.shape[1]] = ink
 
 
@@ -92,7 +92,7 @@ def look(rng: np.random.Generator) -> View:
 def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stages 3 and 5: grey levels for ground, shadow, border and text, blended with surfaces; float32."""
     layers = np.atleast_3d(seen) * np.float32(1 / 255)
-    ground, text = levels(rng)
+    ground, text = grey_levels(rng)
     contrast = abs(text - ground)
     picture = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
     picture += np.float32(ground)
@@ -105,7 +105,7 @@ def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picture
 
 
-def levels(rng: np.random.Generator) -> tuple[float, float]:
+def grey_levels(rng: np.random.Generator) -> tuple[float, float]:
     """Grey levels of ground and text."""
     ground, contrast = pick(GROUND, rng), pick(CONTRAST, rng)
     text = away(ground, contrast, rng)

@@ -17,21 +17,22 @@ PAIRS = ("()", "[]", "{}", "<>", '""', "''", "**", "--")
 MARKS = ".,'-!?:&$%" * 2 + "".join(sorted(set(string.punctuation) - set("/\\_")))  # file names cannot have those
 
 
-def read_lexicon(path: str | Path | None = None) -> list[str]:
+def read_words(path: str | Path | None = None) -> list[str]:
     """Lower-case words in the order of the file (UTF-8, one a line), each once; the bundled ones without.
 
     Raises UserError naming the file and line of a word that could not be part of a file name.
     """
     if path is None:
         return lzma.decompress(BUNDLED.read_bytes()).decode().split()
-    lines = lines_of(path)
-    words = {check(line.strip(), path, number).lower(): None for number, line in enumerate(lines, 1) if line.strip()}
+    lines = read_lines(path)
+    filled = ((number, line.strip()) for number, line in enumerate(lines, 1) if line.strip())
+    words = dict.fromkeys(check_word(word, path, number).lower() for number, word in filled)
     if not words:
         raise UserError(f"{path}: no words in it; a lexicon has one word a line")
     return list(words)
 
 
-def lines_of(path: str | Path) -> list[str]:
+def read_lines(path: str | Path) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:
@@ -40,7 +41,7 @@ def lines_of(path: str | Path) -> list[str]:
 
 def read_texts(path: str | Path) -> list[str]:
     """The lines of the file as written, each once. Raises UserError naming one that cannot be drawn and read."""
-    texts = dict.fromkeys(lines_of(path))
+    texts = dict.fromkeys(read_lines(path))
     for number, text in enumerate(texts, 1):
         if not text or len(text) > LONGEST or not text.isprintable() or text != text.strip():
             raise UserError(
@@ -52,13 +53,13 @@ def read_texts(path: str | Path) -> list[str]:
     return list(texts)
 
 
-def check(word: str, path: str | Path, number: int) -> str:
+def check_word(word: str, path: str | Path, number: int) -> str:
     if len(word) > LONGEST or not word.isprintable() or any(c in "/\\_. \t" for c in word):
         raise UserError(f"{path}, line {number}: {word[:LONGEST]!r} cannot be a word of the raw layout's file names")
     return word
 
 
-def numbers(count: int, seed: int) -> list[str]:
+def random_numbers(count: int, seed: int) -> list[str]:
     """`count` different strings of 1 to 6 digits, the same for the same seed."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 0xD161]))
     found: dict[str, None] = {}
@@ -67,13 +68,13 @@ def numbers(count: int, seed: int) -> list[str]:
     return list(found)
 
 
-def punctuated(words: Sequence[str], share: float, seed: int) -> list[str]:
+def punctuate(words: Sequence[str], share: float, seed: int) -> list[str]:
     """The words, of which about `share` got punctuation: a pair around them, or one mark before, after or in them."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 0x3A2C]))
-    return [with_a_mark(word, rng) if rng.random() < share else word for word in words]
+    return [add_punctuation(word, rng) if rng.random() < share else word for word in words]
 
 
-def with_a_mark(word: str, rng: np.random.Generator) -> str:
+def add_punctuation(word: str, rng: np.random.Generator) -> str:
     if rng.random() < 0.2:
         return word.join(PAIRS[rng.integers(len(PAIRS))])
     mark, place = MARKS[rng.integers(len(MARKS))], (0, len(word), rng.integers(len(word) + 1))[rng.integers(3)]

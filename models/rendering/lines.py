@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
 from models.rendering.hard import away, dilate, paint
-from models.rendering.street import among_others, turned, turned_back, without
+from models.rendering.street import add_surroundings, crop_sides, turn_back, turn_right
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
@@ -25,15 +25,15 @@ NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top,
 
 def lines(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """A line as it is printed, scanned or photographed: (32, W) uint8."""
-    face, kind = faces[rng.integers(len(faces))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
-    mask = ruled(set_type(text, rng, face, kind), rng)
-    mask, cut = neighboured(mask, text, rng, face)
+    face, kind = faces[int(rng.integers(len(faces)))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
+    mask = add_rules(set_type(text, rng, face, kind), rng)
+    mask, cut = add_neighbours(mask, text, rng, face)
     if kind == "page" and rng.random() < 0.08:
-        mask = dotted(mask, rng)
+        mask = dot_matrix(mask, rng)
     height = round(HEIGHT / (1 - cut[1] - cut[3]))
-    seen = without(project(Image.fromarray(mask), view(mask, rng, kind, any(cut)), height), cut)
+    seen = crop_sides(project(Image.fromarray(mask), view(mask, rng, kind, any(cut)), height), cut)
     seen = np.asarray(Image.fromarray(seen).resize((seen.shape[1], HEIGHT), Image.Resampling.BILINEAR))
-    return seen_by_camera(seen, rng, kind)
+    return photograph(seen, rng, kind)
 
 
 def set_type(text: str, rng: np.random.Generator, face: Face, kind: str) -> np.ndarray:
@@ -50,33 +50,33 @@ def set_type(text: str, rng: np.random.Generator, face: Face, kind: str) -> np.n
     return mask
 
 
-def ruled(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def add_rules(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Now and then a rule under or over the line, or the sides of a table's cell."""
     if rng.random() < 0.12:
         side = 3 if rng.random() < 0.7 else 1
-        mask = turned_back(with_bar(turned(mask, side), rng), side)
+        mask = turn_back(add_bar(turn_right(mask, side), rng), side)
     for side in (0, 2):
         if rng.random() < 0.05:
-            mask = turned_back(with_bar(turned(mask, side), rng, least=4), side)
+            mask = turn_back(add_bar(turn_right(mask, side), rng, least=4), side)
     return mask
 
 
-def with_bar(mask: np.ndarray, rng: np.random.Generator, least: int = 1) -> np.ndarray:
+def add_bar(mask: np.ndarray, rng: np.random.Generator, least: int = 1) -> np.ndarray:
     """The mask with a bar at its right."""
     gap, bar = int(rng.integers(least, least + 5)), int(rng.integers(1, 4))
     return np.pad(np.pad(mask, ((0, 0), (0, gap))), ((0, 0), (0, bar)), constant_values=255)
 
 
-def neighboured(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, tuple]:
+def add_neighbours(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, tuple]:
     """The mask with parts of the lines above and below, of which most is cut off; their text is this one's, mixed."""
 
     def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndarray:
         return draw("".join(rng.permutation(list(word * 2))).strip() or word, face)
 
-    return among_others(mask, text, rng, face, NEIGHBOURS, other, (0.65, 0.95))
+    return add_surroundings(mask, text, rng, face, NEIGHBOURS, other, (0.65, 0.95))
 
 
-def dotted(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def dot_matrix(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As a dot-matrix printer prints: rows, now and then columns too, of gaps."""
     mask, period = mask.copy(), int(rng.integers(3, 5))
     mask[rng.integers(period) :: period] //= 3
@@ -99,25 +99,25 @@ def view(mask: np.ndarray, rng: np.random.Generator, kind: str, close: bool) -> 
     return View(stretch, slant, np.exp(rng.normal(0, 0.015 * strong)), turn, (left, top, right, bottom))
 
 
-def seen_by_camera(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
     """Grey levels, blur, few pixels and noise."""
-    ground, text = levels(rng, kind)
+    ground, text = line_levels(rng, kind)
     contrast = abs(text - ground)
     picture = np.full(seen.shape, ground, np.float32)
     if kind != "page" or rng.random() < 0.2:
         surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
         picture += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
     paint(picture, seen * np.float32(1 / 255), text)
-    picture = coarse(blurred(picture, rng, kind), rng, kind)
+    picture = downsample_line(blur_line(picture, rng, kind), rng, kind)
     most = contrast / 7
     strength = min(rng.exponential(1.2) if rng.random() < 0.8 else rng.uniform(3, 10), most)
     picture += crop("grain", picture.shape, rng) * np.float32(strength)
     if kind == "page" and rng.random() < 0.12:
-        picture = faxed(picture, ground, text, rng)
+        picture = fax(picture, ground, text, rng)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
+def line_levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
     """Grey levels of ground and text."""
     if kind == "page":
         ground, text = rng.uniform(215, 255), rng.uniform(0, 120)
@@ -129,7 +129,7 @@ def levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
     return (ground, text) if abs(text - ground) >= least else (max(ground, 255 - ground), 40.0)
 
 
-def blurred(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+def blur_line(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
     if rng.random() < 0.35:
         return picture
     image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
@@ -137,7 +137,7 @@ def blurred(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
 
 
-def coarse(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+def downsample_line(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
     """With fewer pixels, and those enlarged: a crop of 18 px is common."""
     if rng.random() > 0.3:
         return picture
@@ -147,7 +147,7 @@ def coarse(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarr
     return np.array(small.resize(image.size, way))
 
 
-def faxed(picture: np.ndarray, ground: float, text: float, rng: np.random.Generator) -> np.ndarray:
+def fax(picture: np.ndarray, ground: float, text: float, rng: np.random.Generator) -> np.ndarray:
     """Black and white alone, with a few specks."""
     black = np.abs(picture - text) < np.abs(picture - ground) * rng.uniform(0.95, 1.6)  # thin strokes stay
     specks = rng.random(picture.shape) < rng.uniform(0, 0.012)

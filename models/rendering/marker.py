@@ -17,7 +17,7 @@ from models.rendering.styles import STYLES
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # they draw and encode, so another version may give other bytes
 
 
-def describe(sample: Sample) -> dict:
+def describe_sample(sample: Sample) -> dict:
     """What SAMPLE.json says."""
     look = sample.look
     return {
@@ -29,26 +29,26 @@ def describe(sample: Sample) -> dict:
         "case": look.case,
         "splits": {name: len(pictures) for name, pictures in sample.splits().items()},
         "words": len(sample.words),
-        "lexicon": digest(["\n".join(sample.words).encode()]),
+        "lexicon": short_sha256(["\n".join(sample.words).encode()]),
         "fonts": [face.name for face in look.faces],
         **({} if look.weights is None else {"weights": list(look.weights)}),
-        "fonts_digest": digest(Path(path).read_bytes() for path in font_files(look.faces)),
+        "fonts_digest": short_sha256(Path(path).read_bytes() for path in files_of(look.faces)),
         "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
 
 
-def font_files(faces: Iterable[Face]) -> dict[str, None]:
+def files_of(faces: Iterable[Face]) -> dict[str, None]:
     return dict.fromkeys(path for face in faces for path in face.files)
 
 
-def digest(parts) -> str:
+def short_sha256(parts) -> str:
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part)
     return whole.hexdigest()[:16]
 
 
-def must_match(out: Path, about: dict, inside: Path = INSIDE) -> None:
+def refuse_other_sample(out: Path, about: dict, inside: Path = INSIDE) -> None:
     """Raises UserError unless the dataset below `out` is the very sample that `about` describes."""
     target = out / inside.parts[0]
     try:

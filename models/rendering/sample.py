@@ -1,4 +1,4 @@
-"""A whole sample: what every picture of it will be, decided by the seed alone, and its bytes."""
+"""A whole sample: what every image of it will be, decided by the seed alone, and its bytes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ import simplejpeg
 
 from bench.errors import UserError
 from models.data.synth90k import SPLITS
-from models.rendering.fonts import Face, choose
+from models.rendering.fonts import Face, choose_face
 from models.rendering.lexicon import spell, split_words
 from models.rendering.styles import render
 
-QUALITY = (
-    79,
-    10,
-    46,
-    100,
-)  # of the JPEG, in Synth90k's own: mean, standard deviation, least, most (measured)
+QUALITY = (79, 10, 46, 100)  # of Synth90k's JPEGs: mean, standard deviation, least, most (measured)
 
 
 class Task(NamedTuple):
-    """Consecutive pictures for one worker: the first one's number, and every one's lexicon line and word."""
+    """Consecutive images for one worker: the first one's number, and every one's lexicon line and word."""
 
     first: int
     lines: Sequence[int]
@@ -33,7 +28,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """What decides a picture besides its word and its number. Small: it travels to every worker."""
+    """What decides an image besides its word and its number. Small: it travels to every worker."""
 
     faces: tuple[Face, ...]
     seed: int
@@ -42,7 +37,7 @@ class Look:
     weights: tuple[float, ...] | None = None  # of the faces; with them every text gets a face that has its characters
 
     def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
-        """Picture `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
+        """Image `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         text = spell(word, self.case, rng)
         picture = render(text, rng, self.style, self.faces_for(text, rng))
@@ -52,12 +47,12 @@ class Look:
     def faces_for(self, text: str, rng: np.random.Generator) -> tuple[Face, ...]:
         if self.weights is None:
             return self.faces
-        return (choose(text, self.faces, self.weights, rng),)
+        return (choose_face(text, self.faces, self.weights, rng),)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Words, how many pictures of them, how they are split, and how they look."""
+    """Words, how many images of them, how they are split, and how they look."""
 
     words: Sequence[str]
     count: int
@@ -65,12 +60,12 @@ class Sample:
     look: Look
 
     def splits(self) -> dict[str, range]:
-        """The pictures of each split: consecutive numbers, so a split is a slice of the annotation."""
+        """The images of each split: consecutive numbers, so a split is a slice of the annotation."""
         ends = [0, *np.round(np.cumsum(self.shares) / sum(self.shares) * self.count).astype(int).tolist()]
         return {name: range(*ends[i : i + 2]) for i, name in enumerate(SPLITS)}
 
     def lines(self) -> np.ndarray:
-        """The lexicon line of every picture; a split uses all of its own words before one comes again."""
+        """The lexicon line of every image; a split uses all of its own words before one comes again."""
         pools = split_words(len(self.words), self.shares, self.look.seed)
         chosen = []
         for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
@@ -89,6 +84,6 @@ class Sample:
 
 def encode(picture: np.ndarray, quality: int) -> bytes:
     """JPEG with three components and 4:2:0 as Synth90k's own, so that reading a sample costs the same."""
-    # Not encode_jpeg_yuv_planes: of a picture 31 high it reads a row past the end, and other bytes come out each time.
+    # Not encode_jpeg_yuv_planes: of an image 31 high it reads a row past the end, and other bytes come out each time.
     colours = np.repeat(picture[..., None], 3, axis=2)
     return simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")

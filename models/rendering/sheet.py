@@ -1,4 +1,4 @@
-"""A contact sheet: the first pictures of a sample side by side, for a person to look at."""
+"""A contact sheet: the first images of a sample side by side, for a person to look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH, ROWS, ROW, GAP = 1560, 24, 34, 4  # pixels
 
 
 def contact_sheet(sample: Sample) -> Image.Image:
-    """Rows of pictures as they are after JPEG, like words on a page: (816, 1560) grey."""
+    """Rows of images as they are after JPEG, like words on a page: (816, 1560) grey."""
     sheet = Image.new("L", (WIDTH, ROWS * ROW), 255)
     x, y = 0, 0
     for picture in pictures(sample):
@@ -28,7 +28,7 @@ def contact_sheet(sample: Sample) -> Image.Image:
 
 
 def pictures(sample: Sample) -> Iterator[np.ndarray]:
-    """The decoded pictures of a sample in their order, (H, W) uint8."""
+    """The decoded images of a sample in their order, (H, W) uint8."""
     for task in sample.tasks(100):
         for place, word in enumerate(task.words):
             yield simplejpeg.decode_jpeg(sample.look.jpeg(word, task.first + place)[1], "GRAY")[..., 0]

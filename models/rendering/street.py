@@ -29,26 +29,26 @@ MARKS = frozenset("".join(AROUND + AROUND_NUMBERS) + INSIDE + INSIDE_NUMBERS) - 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
-LOST = (0.4, 0.95)  # least and most of what stands at a side that the picture's edge cuts off
-Shares = tuple[float, ...]  # of a picture, at its four sides in that order
+LOST = (0.4, 0.95)  # least and most of what stands at a side that the image's edge cuts off
+Shares = tuple[float, ...]  # of an image, at its four sides in that order
 Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
 
 
 def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """A word as a photograph shows it: (H, W) uint8, H near 31."""
-    face = faces[rng.integers(len(faces))]
-    mask, cut = among_others(written(marked(word, rng), rng, face), word, rng, face)
+    face = faces[int(rng.integers(len(faces)))]
+    mask, cut = add_surroundings(typeset(add_marks(word, rng), rng, face), word, rng, face)
     view, letter_width = look(rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
-    view = view._replace(turn=view.turn * 1.5, margins=clipped(view.margins, cut, letter_width, rng))
+    view = view._replace(turn=view.turn * 1.5, margins=clip_margins(view.margins, cut, letter_width, rng))
     seen = project(stack(mask, rng), view, round(HEIGHT / (1 - cut[1] - cut[3])))
-    picture = soften(colour(without(seen, cut), rng), rng)
-    picture = coarse(out_of_focus(picture, rng), rng)
+    picture = soften(colour(crop_sides(seen, cut), rng), rng)
+    picture = downsample(out_of_focus(picture, rng), rng)
     strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 10)
     picture += crop("grain", picture.shape, rng) * strength
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def marked(word: str, rng: np.random.Generator) -> str:
+def add_marks(word: str, rng: np.random.Generator) -> str:
     """The word with marks around it or in it, now and then."""
     kind = rng.random()
     if kind > 0.25:
@@ -60,14 +60,14 @@ def marked(word: str, rng: np.random.Generator) -> str:
     return word[:place] + inside[rng.integers(len(inside))] + word[place:]
 
 
-def written(text: str, rng: np.random.Generator, face: Face) -> np.ndarray:
+def typeset(text: str, rng: np.random.Generator, face: Face) -> np.ndarray:
     """The text's mask; now and then set as wide as signs set it."""
     if rng.random() < 0.06:
         return draw(text, face, rng.uniform(0.3, 0.9) * EM)
     return letter(text, rng, (face,))
 
 
-def among_others(
+def add_surroundings(
     mask: np.ndarray,
     word: str,
     rng: np.random.Generator,
@@ -83,7 +83,7 @@ def among_others(
     cut = [0.0, 0.0, 0.0, 0.0]
     for side, often in enumerate(chances):
         if rng.random() < often:
-            mask, new, gone = beside(mask, (draws or other)(word, rng, face, side), side, rng, lost)
+            mask, new, gone = attach(mask, (draws or other)(word, rng, face, side), side, rng, lost)
             cut[side ^ 2] *= 1 - new  # the opposite side's share is one of a larger mask now
             cut[side] = gone
     return mask, tuple(cut)
@@ -100,11 +100,11 @@ def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndar
     return draw(letters.upper() if word.isupper() else letters, face)
 
 
-def beside(
+def attach(
     mask: np.ndarray, ink: np.ndarray, side: int, rng: np.random.Generator, share: tuple[float, float] = LOST
 ) -> tuple[np.ndarray, float, float]:
-    """Both masks in one, `ink` at the side, which share of it is new, and which the picture's edge cuts off."""
-    mask, ink = turned(mask, side), turned(ink, side)
+    """Both masks in one, `ink` at the side, which share of it is new, and which the image's edge cuts off."""
+    mask, ink = turn_right(mask, side), turn_right(ink, side)
     gap = round((rng.uniform(0.08, 0.3) if is_line(side) else rng.uniform(0.3, 0.7)) * EM)
     along = -int(rng.integers(max(len(ink) - len(mask), 0) + 1)) if is_line(side) else int(rng.integers(-4, 5))
     strip = np.zeros((len(mask), gap + ink.shape[1]), np.uint8)
@@ -112,28 +112,28 @@ def beside(
     strip[first:last, gap:] = ink[first - along : last - along]
     joined = np.concatenate([mask, strip], axis=1)
     lost = rng.uniform(*share) * ink.shape[1]
-    return turned_back(joined, side), strip.shape[1] / joined.shape[1], lost / joined.shape[1]
+    return turn_back(joined, side), strip.shape[1] / joined.shape[1], lost / joined.shape[1]
 
 
-def turned(mask: np.ndarray, side: int) -> np.ndarray:
+def turn_right(mask: np.ndarray, side: int) -> np.ndarray:
     """The mask with its `side` at the right, so that one piece of code serves all four."""
     mask = mask.T if is_line(side) else mask
     return mask[:, ::-1] if side < 2 else mask
 
 
-def turned_back(mask: np.ndarray, side: int) -> np.ndarray:
+def turn_back(mask: np.ndarray, side: int) -> np.ndarray:
     mask = mask[:, ::-1] if side < 2 else mask
     return mask.T if is_line(side) else mask
 
 
-def clipped(margins: Shares, cut: Shares, letter_width: float, rng: np.random.Generator) -> Shares:
+def clip_margins(margins: Shares, cut: Shares, letter_width: float, rng: np.random.Generator) -> Shares:
     """The margins, in pixels, some negative: up to two fifths of a letter are lost, where no neighbour is."""
     most = (0.4 * letter_width, 0.12 * HEIGHT) * 2
     often = np.where(cut, 0, CLIPPED)
     return tuple(np.where(rng.random(4) < often, -rng.random(4) * most, margins))
 
 
-def without(seen: np.ndarray, cut: Shares) -> np.ndarray:
+def crop_sides(seen: np.ndarray, cut: Shares) -> np.ndarray:
     """The projected mask without these shares of its sides."""
     height, width = seen.shape[:2]
     left, top, right, bottom = (round(share * size) for share, size in zip(cut, (width, height) * 2, strict=True))
@@ -147,7 +147,7 @@ def out_of_focus(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8))), np.float32)
 
 
-def coarse(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def downsample(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As a camera far away takes it: with fewer pixels, and those enlarged."""
     if rng.random() > 0.25:
         return picture

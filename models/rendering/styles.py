@@ -1,4 +1,4 @@
-"""How a word becomes a picture: one function a style, and the table that names them."""
+"""How a word becomes an image: one function a style, and the table that names them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.rendering.street import MARKS, street
 
 def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """Dark text on a light ground, a little stretched: what a few hundred training steps can learn."""
-    mask = draw(word, faces[rng.integers(len(faces))])
+    mask = draw(word, faces[int(rng.integers(len(faces)))])
     height = int(rng.integers(22, 28))
     stretch = rng.uniform(0.85, 1.1)
     width = max(round(mask.shape[1] * height / mask.shape[0] * stretch), 1)
@@ -57,7 +57,7 @@ def bundled(style: str) -> tuple[Face, ...]:
 
 
 def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequence[Face] | None = None) -> np.ndarray:
-    """One picture of `word`: (31 or 32, W) uint8, grey, W by the length of the word.
+    """One image of `word`: (31 or 32, W) uint8, grey, W by the length of the word.
 
     The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.
     Raises FontError when they cannot draw the word.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-WIDEST = 1000  # pixels of a picture; a longer word is squeezed into it
+WIDEST = 1000  # pixels of an image; a longer word is squeezed into it
 
 
 class View(NamedTuple):
@@ -59,7 +59,7 @@ def project(layers: Image.Image, view: View, height: int) -> np.ndarray:
 
 
 def homography(points: np.ndarray, size: tuple[int, int]) -> list[float]:
-    """The eight coefficients by which Pillow finds, for a pixel of the picture, its place on the mask."""
+    """The eight coefficients by which Pillow finds, for a pixel of the image, its place on the mask."""
     width, height = size
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     system = np.zeros((8, 8))

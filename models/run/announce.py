@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.records.run_name import RunName
-from models.data.label_filter import Unfit
+from models.data.label_filter import LabelIssues
 from models.dataset import WordDataset
 from models.network.network import Network, count_parameters
 from models.run.context import Context
@@ -15,7 +15,7 @@ def announce_training(
     options: Train,
     name: RunName,
     dataset: WordDataset,
-    left_out: Unfit,
+    left_out: LabelIssues,
     network: Network,
     total_steps: int,
     lr: float,

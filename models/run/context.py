@@ -19,12 +19,12 @@ from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
-from models.data.formats import Reading, has_splits
+from models.data.formats import SourceOptions, has_splits
 from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.synthetic import Synthetic
-from models.dataset import Batch, Shape, Unfit, WordDataset, make_loader, open_dataset
+from models.dataset import Batch, LabelIssues, Shape, WordDataset, make_loader, open_dataset
 from models.network.network import Network, build
 from models.network.winograd import use_winograd
 from models.run.options import Common, Data, dataset_root
@@ -87,9 +87,9 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
     if options.input == "synthetic":
         return WordDataset(Synthetic(shape, charset), shape, charset)
     root = dataset_root(options)
-    dataset = open_dataset(root, split, shape, charset, foreign="drop" if targets else "strip")
+    dataset = open_dataset(root, split, shape, charset, out_of_charset="skip" if targets else "remove")
     dataset.tolerance.share = options.tolerate
-    dataset.is_whole = not has_splits(root, Reading(), split)
+    dataset.is_whole = not has_splits(root, SourceOptions(), split)
     if dataset.is_whole and split != "train":
         context.say(
             f"  warning: {root} has no {split} split of its own: {split} is all of it, any images trained on included; "
@@ -125,14 +125,15 @@ def check_kernels(options: Common, device: Device) -> None:
             raise UserError(f"--kernels winograd needs {name} {only}, not {value}: others use the vendor's")
 
 
-def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, Unfit]:
+def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, LabelIssues]:
     """The training split without labels that the head cannot learn, and those labels."""
     dataset = make_dataset(context, charset, "train")
     if network.model.head == "attention":
-        unfit = dataset.unfit(UNLIMITED)
+        time_steps = UNLIMITED
     else:
-        unfit = dataset.unfit(network.time_steps(dataset.widths() if dataset.shape.keep_ratio else dataset.shape.width))
-    return (dataset.without(unfit) if len(unfit) else dataset), unfit
+        time_steps = network.time_steps(dataset.widths() if dataset.shape.keep_ratio else dataset.shape.width)
+    issues = dataset.label_issues(time_steps)
+    return (dataset.without(issues) if len(issues) else dataset), issues
 
 
 def make_train_sampler(context: Context, dataset: WordDataset) -> EpochSampler:

@@ -10,7 +10,7 @@ import numpy as np
 from bench.errors import UserError
 from models.data.charset import Charset
 from models.data.combined import Mix
-from models.data.formats import Reading, has_splits, open_source
+from models.data.formats import SourceOptions, has_splits, open_source
 from models.data.source import Source
 from models.dataset import Shape, WordDataset, refuse_rubbish
 
@@ -26,8 +26,8 @@ def open_sets(paths: Sequence[str], split: str, shape: Shape, charset: Charset) 
         raise UserError(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
     sources = [open_set(name, path, split) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
-    data = WordDataset(source, shape, charset, foreign="strip")
-    data.is_whole = not all(has_splits(path, Reading(), split) for _, path in named)
+    data = WordDataset(source, shape, charset, out_of_charset="remove")
+    data.is_whole = not all(has_splits(path, SourceOptions(), split) for _, path in named)
     return data
 
 

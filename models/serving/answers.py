@@ -10,7 +10,7 @@ from models.reading.recogniser import Reading
 class Character(BaseModel):
     character: str
     confidence: float = Field(description="0 to 1")
-    left: float = Field(description="where it begins, as a share of the picture's width")
+    left: float = Field(description="where it begins, as a share of the image's width")
     right: float
 
 
@@ -28,7 +28,7 @@ class Word(BaseModel):
 
 
 class Answer(BaseModel):
-    results: list[Word] = Field(description="one for each picture, in the order of the request")
+    results: list[Word] = Field(description="one for each image, in the order of the request")
     weights: str
 
 

@@ -23,17 +23,17 @@ from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits
-from models.serving.metrics import Counted, Metrics
-from models.serving.requests import Sent, heard_out, pictures_of
+from models.serving.metrics import Metrics, RequestCounter
+from models.serving.requests import UploadedImage, drain_body, read_images
 
 PAGE = Path(__file__).resolve().parent / "page"
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
 PROBLEMS = {
-    400: "no picture, bad base64 or JSON",
+    400: "no image, bad base64 or JSON",
     408: "too slow",
-    413: "too large, or too many pictures",
+    413: "too large, or too many images",
     415: "a type that cannot be read",
-    422: "not a picture",
+    422: "not an image",
     503: "busy: try again after Retry-After seconds",
 }
 PICTURE = {"type": "string", "format": "binary"}
@@ -46,12 +46,12 @@ BODY = {
     },
     "image/*": {"schema": PICTURE},
 }
-Asked = tuple[np.ndarray, int]  # a picture as the network takes it, and how many alternatives
+Job = tuple[np.ndarray, int]  # a prepared image, and how many alternatives
 
 
 @dataclass
 class Service:
-    """A recogniser, its queue and its counters. Pictures are decoded in one thread and read in another."""
+    """A recogniser, its queue and its counters. Images are decoded in one thread and read in another."""
 
     reader: Recogniser
     limits: Limits
@@ -62,11 +62,9 @@ class Service:
         self.reader.most_pixels = int(self.limits.megapixels * 1e6)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         size = self.reader.batch_size
-        self.batcher: Batcher[Asked, Reading] = Batcher(
-            self.read, size, self.limits.waiting, self.metrics.batch.observe
-        )
+        self.batcher: Batcher[Job, Reading] = Batcher(self.read, size, self.limits.waiting, self.metrics.batch.observe)
 
-    def read(self, asked: list[Asked]) -> list[Reading]:
+    def read(self, asked: list[Job]) -> list[Reading]:
         return self.reader.read([picture for picture, _ in asked], max(n for _, n in asked))
 
     async def recognise(self, request: Request, alternatives: int) -> Answer:
@@ -74,7 +72,7 @@ class Service:
             raise await self.busy(request)
         self.open_requests += 1
         try:
-            sent = await pictures_of(request, self.limits)
+            sent = await read_images(request, self.limits)
             readings = await self.in_time(self.readings(sent, alternatives))
         finally:
             self.open_requests -= 1
@@ -86,17 +84,17 @@ class Service:
         return Answer(results=words, weights=self.reader.source.name)
 
     async def busy(self, request: Request) -> HTTPException:
-        await heard_out(request.receive, self.limits.upload_seconds)
+        await drain_body(request.receive, self.limits.upload_seconds)
         return overloaded()
 
-    async def picture(self, sent: Sent) -> np.ndarray:
+    async def picture(self, sent: UploadedImage) -> np.ndarray:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.decoding, self.reader.prepare, sent.content)
         except UnreadableError as error:
             raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
 
-    async def readings(self, sent: list[Sent], alternatives: int) -> list[Reading]:
+    async def readings(self, sent: list[UploadedImage], alternatives: int) -> list[Reading]:
         return await self.batcher([(await self.picture(one), alternatives) for one in sent])
 
     async def in_time(self, readings: Awaitable[list[Reading]]) -> list[Reading]:
@@ -107,7 +105,7 @@ class Service:
 
     @asynccontextmanager
     async def running(self, app: FastAPI):
-        """Between start and end: the first picture is slow, so it is nobody's."""
+        """Between start and end: the first call is slow, so one image is read before any request."""
         self.read([(self.reader.prepare(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
         self.task = asyncio.create_task(self.batcher.run())
         yield
@@ -117,7 +115,7 @@ class Service:
 
     def health(self) -> dict:
         if self.task.done():
-            raise HTTPException(503, "nothing reads any more: restart the service")
+            raise HTTPException(503, "the recogniser's task has ended: restart the service")
         about = {"weights": self.reader.source.name, "engine": self.reader.network.name}
         return {"status": "ok", **about, "device": self.reader.device.kind.name}
 
@@ -133,7 +131,7 @@ def application(reader: Recogniser, limits: Limits, names: Sequence[str] = ("*",
     app = FastAPIOffline(redoc_url=None, lifespan=service.running, **about)
     app.state.service = service
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
-    app.add_middleware(Counted, metrics=service.metrics, paths=PATHS)
+    app.add_middleware(RequestCounter, metrics=service.metrics, paths=PATHS)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
     add_recognise(app, service)
     add_rest(app, service)
@@ -146,12 +144,12 @@ def add_recognise(app: FastAPI, service: Service) -> None:
 
     @app.post("/recognise", responses=problems, openapi_extra={"requestBody": {"required": True, "content": BODY}})
     async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = ALTERNATIVES) -> Answer:
-        """The words on pictures: files in a form, base64 in JSON, or one picture as the body."""
+        """The words on images: files in a form, base64 in JSON, or one image as the body."""
         return await service.recognise(request, alternatives)
 
     @app.get("/recognise", include_in_schema=False)
     async def wrong_method() -> Response:
-        raise HTTPException(405, "POST pictures here", {"Allow": "POST"})  # the page's folder, mounted last, says 404
+        raise HTTPException(405, "POST images here", {"Allow": "POST"})  # the page's folder, mounted last, says 404
 
 
 def add_rest(app: FastAPI, service: Service) -> None:

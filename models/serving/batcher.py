@@ -1,7 +1,7 @@
 """Dynamic batching: whatever waits when a batch is done is read as the next one.
 
-No clock holds pictures back until more have come: while a batch is computed others arrive by themselves, so batches
-grow with the load, and a lone picture goes at once (continuous batching; benchmarks/serving.py compares).
+No clock holds images back until more have come: while a batch is computed others arrive by themselves, so batches
+grow with the load, and a lone image goes at once (continuous batching; benchmarks/serving.py compares).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-T, U = TypeVar("T"), TypeVar("U")
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Busy(Exception):
@@ -61,7 +62,12 @@ class Batcher(Generic[T, U]):
         self.observed(len(batch))
         job = asyncio.get_running_loop().run_in_executor(self.thread, self.read, [item for item, _ in batch])
         await asyncio.wait([job])
-        found = [job.exception()] * len(batch) if job.exception() else job.result()
-        for (_, answer), one in zip(batch, found, strict=True):
-            if not answer.done():
-                answer.set_exception(one) if job.exception() else answer.set_result(one)
+        failure = job.exception()
+        results = [None] * len(batch) if failure else job.result()
+        for (_, answer), result in zip(batch, results, strict=True):
+            if answer.done():
+                continue
+            if failure:
+                answer.set_exception(failure)
+            else:
+                answer.set_result(result)

@@ -15,7 +15,7 @@ class Limits:
     megabytes: Annotated[float, Bounds(above=0, most=4096)] = 16
     """of a request"""
     megapixels: Annotated[float, Bounds(above=0, most=4096)] = 32
-    """of a picture"""
+    """of an image"""
     pictures: Annotated[int, Bounds(1)] = 64
     """in a request"""
     requests: Annotated[int, Bounds(1)] = 128

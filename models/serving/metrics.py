@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -15,15 +16,17 @@ class Metrics:
 
     def __init__(self, waiting: Callable[[], int]):
         self.registry = CollectorRegistry()
-        places = {"namespace": "crnn", "registry": self.registry}
-        self.requests = Counter("requests", "Requests by path and status", ["path", "status"], **places)
-        self.seconds = Histogram("request_seconds", "Seconds of answered requests", buckets=SECONDS, **places)
-        self.pictures = Counter("pictures", "Pictures read", **places)
-        self.batch = Histogram("batch_pictures", "Pictures of a batch", buckets=(1, 2, 4, 8, 16, 32, 64), **places)
-        Gauge("waiting_pictures", "Pictures waiting or being read", **places).set_function(waiting)
+        counter = partial(Counter, namespace="crnn", registry=self.registry)
+        histogram = partial(Histogram, namespace="crnn", registry=self.registry)
+        self.requests = counter("requests", "Requests by path and status", ["path", "status"])
+        self.seconds = histogram("request_seconds", "Seconds of answered requests", buckets=SECONDS)
+        self.pictures = counter("pictures", "Images read")
+        self.batch = histogram("batch_pictures", "Images of a batch", buckets=(1, 2, 4, 8, 16, 32, 64))
+        queue = Gauge("waiting_pictures", "Images waiting or being read", namespace="crnn", registry=self.registry)
+        queue.set_function(waiting)
 
 
-class Counted:
+class RequestCounter:
     """ASGI middleware: counts every request by path and status; a path that nobody serves is 'other'."""
 
     def __init__(self, app, metrics: Metrics, paths: tuple[str, ...]):

@@ -1,39 +1,40 @@
-"""The pictures of a request. Each excess and each mistake is a status and a clear line."""
+"""The images of a request. Each excess and each mistake is a status and a clear line."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
 from models.serving.limits import Limits
 
-TYPES = "multipart/form-data, application/json with base64, or one picture as image/*"
+TYPES = "multipart/form-data, application/json with base64, or one image as image/*"
 
 
 @dataclass(frozen=True)
-class Sent:
-    """A picture of a request."""
+class UploadedImage:
+    """An image of a request."""
 
     name: str
     content: bytes
 
 
-Receive = Callable[[], Awaitable[dict]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-def bounded(receive: Receive, limits: Limits) -> Receive:
+def limit_body(receive: Receive, limits: Limits) -> Receive:
     """An ASGI `receive` that ends with 413 or 408 when a request is too large or too slow."""
     loop, size = asyncio.get_running_loop(), 0
     deadline = loop.time() + limits.upload_seconds
 
-    async def received() -> dict:
+    async def received() -> MutableMapping[str, Any]:
         nonlocal size
         try:
             message = await asyncio.wait_for(receive(), max(0, deadline - loop.time()))
@@ -41,17 +42,17 @@ def bounded(receive: Receive, limits: Limits) -> Receive:
             raise HTTPException(408, f"the request did not arrive in {limits.upload_seconds:g} s") from None
         size += len(message.get("body", b""))
         if size > limits.most_bytes:
-            await heard_out(receive, deadline - loop.time(), message)
+            await drain_body(receive, deadline - loop.time(), message)
             raise HTTPException(413, f"the request is larger than {limits.megabytes:g} MB")
         return message
 
     return received
 
 
-async def heard_out(receive: Receive, seconds: float, message: dict | None = None) -> None:
+async def drain_body(receive: Receive, seconds: float, message: MutableMapping[str, Any] | None = None) -> None:
     """Read what is left of a request after `message` and keep nothing: who still sends may not hear an answer."""
 
-    async def rest(message: dict) -> None:
+    async def rest(message: MutableMapping[str, Any]) -> None:
         while message.get("more_body"):
             message = await receive()
 
@@ -59,46 +60,50 @@ async def heard_out(receive: Receive, seconds: float, message: dict | None = Non
         await asyncio.wait_for(rest(message or {"more_body": True}), max(0, seconds))
 
 
-async def pictures_of(request: Request, limits: Limits) -> list[Sent]:
-    """The pictures of a request. HTTPException: 400, 408, 413, 415."""
-    request = Request(request.scope, bounded(request.receive, limits))
+async def read_images(request: Request, limits: Limits) -> list[UploadedImage]:
+    """The images of a request. HTTPException: 400, 408, 413, 415."""
+    request = Request(request.scope, limit_body(request.receive, limits))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    found = await reader_of(kind)(request, limits)
+    found = await choose_reader(kind)(request, limits)
     if not found:
-        raise HTTPException(400, f"no picture in the request: send {TYPES}")
-    return counted(found, limits)
+        raise HTTPException(400, f"no image in the request: send {TYPES}")
+    return refuse_too_many(found, limits)
 
 
-def counted(pictures: list, limits: Limits) -> list:
+def refuse_too_many(pictures: list, limits: Limits) -> list:
     if len(pictures) > limits.pictures:
-        raise HTTPException(413, f"{len(pictures)} pictures are too many: {limits.pictures} at most in a request")
+        raise HTTPException(413, f"{len(pictures)} images are too many: {limits.pictures} at most in a request")
     return pictures
 
 
-def reader_of(kind: str):
-    readers = {"multipart/form-data": of_form, "application/json": of_json, "application/octet-stream": of_body}
+def choose_reader(kind: str):
+    readers = {
+        "multipart/form-data": images_of_form,
+        "application/json": images_of_json,
+        "application/octet-stream": image_of_body,
+    }
     if kind in readers or kind.startswith("image/"):
-        return readers.get(kind, of_body)
+        return readers.get(kind, image_of_body)
     raise HTTPException(415, f"cannot read {kind or 'a request without a content type'}: send {TYPES}")
 
 
-async def of_form(request: Request, limits: Limits) -> list[Sent]:
+async def images_of_form(request: Request, limits: Limits) -> list[UploadedImage]:
     async with request.form(max_files=limits.pictures, max_fields=limits.pictures) as form:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-        return [Sent(file.filename or "", await file.read()) for file in files]
+        return [UploadedImage(file.filename or "", await file.read()) for file in files]
 
 
-async def of_json(request: Request, limits: Limits) -> list[Sent]:
+async def images_of_json(request: Request, limits: Limits) -> list[UploadedImage]:
     """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
-    images = counted(listed(await request.body()), limits)
+    images = refuse_too_many(parse_images(await request.body()), limits)
     try:
         texts = [image.rpartition(",")[2] for image in images]
-        return [Sent(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
+        return [UploadedImage(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
     except ValueError as error:
         raise HTTPException(400, f"not base64: {error}") from None
 
 
-def listed(body: bytes) -> list[str]:
+def parse_images(body: bytes) -> list[str]:
     """The list under "images". HTTPException: 400."""
     try:
         content = json.loads(body)
@@ -110,6 +115,6 @@ def listed(body: bytes) -> list[str]:
     return images
 
 
-async def of_body(request: Request, limits: Limits) -> list[Sent]:
+async def image_of_body(request: Request, limits: Limits) -> list[UploadedImage]:
     content = await request.body()
-    return [Sent("", content)] if content else []
+    return [UploadedImage("", content)] if content else []

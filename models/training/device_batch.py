@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.machine.device import Device
 from models.data.augment import MODERATE, augment
 from models.dataset import Batch, normalise
-from models.network.ctc_loss import rows_of
+from models.network.ctc_loss import pad_labels_to
 from models.network.heads import pad_labels
 from models.network.network import Network
 
@@ -64,7 +64,7 @@ def to_device(batch: Batch | DeviceBatch, device: Device, network: Network, augm
     if attends:
         targets = send(pad_labels(batch.labels, batch.lengths), device.torch)
     if uses_own_ctc_loss(device) and not attends and widths is None:
-        labels = send(rows_of(batch.labels, batch.lengths, int(network.time_steps(width))), device.torch)
+        labels = send(pad_labels_to(batch.labels, batch.lengths, int(network.time_steps(width))), device.torch)
         lengths = send(batch.lengths.long(), device.torch)
     else:  # lengths stay on the host: devices would copy them back, and wait for it
         labels, lengths = batch.labels.to(device.torch, non_blocking=True), batch.lengths

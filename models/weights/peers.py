@@ -144,12 +144,11 @@ def convert_peer(state: State) -> Weights:
     for key in (peer.head, peer.recurrent, peer.first):
         if key not in state or state[key].ndim < 2:
             raise UserError(f"looks like a file of {peer.name}, but {key} is missing or not a matrix")
-    changes = {"hidden": state[peer.recurrent].shape[1]}
-    if peer.model.rectifier == "tps":
-        changes["fiducials"] = len(state[peer.marker]) // 2
+    model = dataclasses.replace(peer.model, hidden=state[peer.recurrent].shape[1])
+    if model.rectifier == "tps":
+        model = dataclasses.replace(model, fiducials=len(state[peer.marker]) // 2)
     classes = state[peer.head].shape[0] - (peer.model.head == "attention")  # [GO] is never predicted
     ours = add_missing(peer.adapt(rename(state, peer.renames)))
-    model = dataclasses.replace(peer.model, **changes)
     weights = Weights(peer.name, ours, model, classes, state[peer.first].shape[1], width=peer.width)
     weights.network()  # raises UserError when they do not fit
     return weights

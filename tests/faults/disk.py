@@ -134,7 +134,7 @@ def prepare_in(where: Place, between: Callable[[], object] | None = None) -> int
     ]
 
     def work() -> None:
-        add, commits = conversion.Writer.add, []
+        add, commits = conversion.LMDBWriter.add, []
 
         def added(self, *content) -> None:
             add(self, *content)
@@ -142,7 +142,7 @@ def prepare_in(where: Place, between: Callable[[], object] | None = None) -> int
             if len(commits) == 2 and between:
                 between()
 
-        conversion.Writer.add = added
+        conversion.LMDBWriter.add = added
         prepare.main(words)
 
     return ended(start(work, where.log))

@@ -33,7 +33,7 @@ def read_all(root):
     """Every sample, or the refusal. Anything else that is raised fails the test."""
     try:
         data = open_dataset(root, "train", Shape(), Charset())
-        data.unfit(26)
+        data.label_issues(26)
         batch = data.__getitems__(list(range(len(data))))
         assert len(batch.texts) == len(batch.images) == len(batch.lengths)
         assert len(batch.texts) + len(batch.skipped) >= len(data)

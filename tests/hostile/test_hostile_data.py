@@ -163,7 +163,7 @@ def test_a_label_of_megabytes_is_skipped(tmp_path):
     assert texts == ["good"]
     assert "5,242,880 bytes, more than 10,000" in reasons
     data = open_dataset(tmp_path / "db", "train", Shape(), Charset())
-    assert len(data.unfit(26).found["broken"]) == 1
+    assert len(data.label_issues(26).found["broken"]) == 1
     assert read(listed(tmp_path / "list", "a.jpg\t" + "x" * (5 << 20)))[0] == ["inside"]
 
 

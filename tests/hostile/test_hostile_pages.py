@@ -31,7 +31,7 @@ def pages(tmp_path_factory):
     """The page of mistakes and the report, every name and label in them hostile."""
     folder = tmp_path_factory.mktemp("pages")
     make_store(folder / "db", [HOSTILE, HOSTILE[::-1], "good"], [jpeg(), jpeg(), jpeg()])
-    data = WordDataset(open_source(folder / "db", "test"), Shape(), Charset(), foreign="strip")
+    data = WordDataset(open_source(folder / "db", "test"), Shape(), Charset(), out_of_charset="remove")
     data.source.name = HOSTILE
     reads = [
         Prediction(0, HOSTILE, "x" + HOSTILE, 0.9),

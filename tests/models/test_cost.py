@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.cost import Cost, costs, table
+from models.cost import Cost, cost_table, costs
 from models.network.model import Model
 from models.network.network import build
 from tests.support import ROOT
@@ -17,7 +17,7 @@ def by_name():
 
 def test_the_document_shows_the_table():
     shown = DOCUMENT.read_text(encoding="utf8").partition("<!-- cost -->\n")[2].partition("<!-- /cost -->")[0]
-    assert shown.strip() == table(), "run `python -m models.cost` and paste its table into docs/recognisers.md"
+    assert shown.strip() == cost_table(), "run `python -m models.cost` and paste its table into docs/recognisers.md"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.data.charset import Charset
-from models.dataset import DataError, EpochSampler, Reading, Shape, make_loader, open_dataset
+from models.dataset import DataError, EpochSampler, Shape, SourceOptions, make_loader, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import jpeg
 
@@ -33,7 +33,8 @@ def test_labels_come_from_the_lexicon_or_from_the_file_name(tmp_path):
     make_tree(tmp_path)
     everything = list(range(len(WORDS)))
     assert opened(tmp_path).__getitems__(everything).texts == WORDS
-    assert opened(tmp_path, reading=Reading(labels="name")).__getitems__(everything).texts == [w.upper() for w in WORDS]
+    data = opened(tmp_path, reading=SourceOptions(labels="name"))
+    assert data.__getitems__(everything).texts == [word.upper() for word in WORDS]
 
 
 def test_a_batch_is_uint8_pictures_and_concatenated_classes(tmp_path):
@@ -137,7 +138,7 @@ def test_a_bad_sample_is_skipped_counted_and_named_once(tmp_path, caplog, spoil,
     for _ in range(2):
         texts = [text for batch in data for text in batch.texts]
         assert sorted(texts) == sorted(set(WORDS) - {"letter"})
-    assert dataset.skipped == 1
+    assert len(dataset.reasons) == 1
     lines = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert len(lines) == 1 and ("train2_LETTER" in lines[0] or "line 3" in lines[0])
 
@@ -157,15 +158,15 @@ def test_a_placeholder_has_weight_zero_and_the_shape_of_a_sample(tmp_path):
 def test_unfit_labels_are_found_before_training_and_left_out(tmp_path):
     words = ["", "na-ive", "committee", "committees", "fine"]  # committee: 9 characters + 3 blanks between doubles
     dataset = opened(make_store(tmp_path, words))
-    unfit = dataset.unfit(time_steps=12)
-    assert unfit.found["empty"] == [0] and unfit.found["foreign"] == [1] and unfit.found["long"] == [3]
+    unfit = dataset.label_issues(time_steps=12)
+    assert unfit.found["empty"] == [0] and unfit.found["out_of_charset"] == [1] and unfit.found["long"] == [3]
     assert len(unfit) == 3 and "'committees'" in str(unfit) and "T = 12" in str(unfit)
     fitting = dataset.without(unfit)
     assert sorted(t for b in batches(fitting) for t in b.texts) == ["committee", "fine"]
-    assert len(dataset.unfit(13)) == 2
+    assert len(dataset.label_issues(13)) == 2
     nothing = opened(make_store(tmp_path / "none", ["", "-"]))
     with pytest.raises(DataError, match="no sample is left"):
-        nothing.without(nothing.unfit(9))
+        nothing.without(nothing.label_issues(9))
 
 
 def broken(message):
@@ -201,7 +202,7 @@ def test_an_empty_annotation_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "count, message",
-    [(9, "says 9 but image-000000009 is missing"), (7, "more pictures than that"), (0, "more pictures than that")],
+    [(9, "says 9 but image-000000009 is missing"), (7, "more images than that"), (0, "more images than that")],
 )
 def test_an_lmdb_whose_count_is_wrong_is_refused(tmp_path, count, message):
     with broken(message):
@@ -227,7 +228,7 @@ def test_foreign_characters_drop_a_training_sample_and_are_stripped_from_a_tests
     [batch] = batches(train)
     assert (
         sorted(batch.texts) == ["ab", "ef"]
-        and train.skipped == 1
+        and len(train.reasons) == 1
         and "image-000000002: label 'c-d' has '-'" in caplog.text
     )
     batch = test.__getitems__([0, 1, 2])

@@ -125,9 +125,9 @@ def test_torchs_own_program_takes_any_batch(tmp_path):
     network = build(Model(hidden=8), 4).eval()
     if not PROGRAMS:
         with pytest.raises(UserError, match=r"of torch 2\.2 and later; this is 2\.1"):
-            exporting.as_program(network, tmp_path / "crnn.pt2")
+            exporting.export_program(network, tmp_path / "crnn.pt2")
         return
-    program = torch.export.load(exporting.as_program(network, tmp_path / "crnn.pt2")).module()
+    program = torch.export.load(exporting.export_program(network, tmp_path / "crnn.pt2")).module()
     assert program(torch.zeros(5, 1, 32, 100), None, None).shape == (26, 5, 4)
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path, monkeypatch):
 def test_what_cannot_be_checked_is_not_taken_for_a_missing_runtime(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(exporting, "RUNTIMES", {"onnxruntime": lambda content, dtype: None})
     with pytest.raises(UserError, match="are 16 px high"):
-        exporting.check(b"", Recogniser.load(saved(tmp_path), device="CPU"), [torch.zeros(1, 1, 16, 100)])
+        exporting.check_runtimes(b"", Recogniser.load(saved(tmp_path), device="CPU"), [torch.zeros(1, 1, 16, 100)])
     assert "not installed" not in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ import lmdb
 import pytest
 
 from models.data.charset import Charset
-from models.data.writer import Writer, check_space
+from models.data.writer import LMDBWriter, check_space
 from models.dataset import DataError, Shape, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import jpeg
@@ -40,7 +40,7 @@ def test_what_is_skipped_is_counted_exactly_and_fails_the_run(tmp_path, capsys):
     folder = make_tree(tmp_path)
     (folder / "1/2/train1_BRAVO_1.jpg").write_bytes(b"")
     (folder / "1/2/train5_FOXTROT_5.jpg").unlink()
-    assert "2 of 24 pictures were unreadable" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
+    assert "2 of 24 images were unreadable" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
     assert "6 written to" in capsys.readouterr().out
     assert texts(tmp_path / "lmdb") == [w for w in WORDS if w not in ("bravo", "foxtrot")]
     assert json.loads((tmp_path / "lmdb/dataset.json").read_text())["splits"]["train"] == {"samples": 6, "skipped": 2}
@@ -70,24 +70,24 @@ def test_an_lmdb_that_is_something_else_is_not_overwritten(tmp_path):
     make_store(tmp_path / "lmdb/train", ["keep"])
     assert "another tool wrote" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
     assert texts(tmp_path / "lmdb") == ["keep"]
-    Writer(tmp_path / "begun", "one source").add(1, [(b"x", "x")], [])
+    LMDBWriter(tmp_path / "begun", "one source").add(1, [(b"x", "x")], [])
     with pytest.raises(DataError, match="holds one source, not another"):
-        Writer(tmp_path / "begun", "another")
+        LMDBWriter(tmp_path / "begun", "another")
 
 
 def test_an_unfinished_lmdb_is_refused_and_continued(tmp_path):
-    writer = Writer(tmp_path / "lmdb", "source")
+    writer = LMDBWriter(tmp_path / "lmdb", "source")
     writer.add(3, [(b"a", "a"), (b"b", "b")], ["c is broken"])
     writer.close()
     with pytest.raises(DataError, match="unfinished"):
         open_dataset(tmp_path / "lmdb", "train", Shape(), Charset())
-    again = Writer(tmp_path / "lmdb", "source")
+    again = LMDBWriter(tmp_path / "lmdb", "source")
     assert (again.progress.consumed, again.progress.written, again.progress.skipped) == (3, 2, 1)
 
 
 def test_the_map_grows_as_needed_and_the_file_is_no_larger_than_its_content(tmp_path, monkeypatch):
     monkeypatch.setattr("models.data.writer.FIRST_MAP", 1 << 16)
-    writer = Writer(tmp_path, "source")
+    writer = LMDBWriter(tmp_path, "source")
     for _ in range(8):
         writer.add(10, [(bytes(10_000), "label")] * 10, [])
     writer.finish()

@@ -141,7 +141,7 @@ class TestWords:
         assert all(900 < spelled.count(word) < 1100 for word in ("ab", "Ab", "AB"))
 
     def test_bundled_words_are_english_each_once(self):
-        words = lexicon.read_lexicon()
+        words = lexicon.read_words()
         assert len(words) == len(set(words)) == 39_561
         assert {"harbor", "photograph", "zebra"} <= set(words)
         assert all(word.isascii() and word.isalpha() and word.islower() for word in words)
@@ -162,7 +162,7 @@ class TestWords:
             assert Path(path).stem.split("_")[1].lower() == words[line]
 
     def test_every_mark_that_a_file_name_can_have_comes_before_after_and_in_a_word(self):
-        made = lexicon.punctuated(["ab"] * 20_000, 1, seed=1)
+        made = lexicon.punctuate(["ab"] * 20_000, 1, seed=1)
         assert {c for word in made for c in word} - set("ab") == set(string.punctuation) - set("/\\_")
         assert {"(ab)", "ab.", "$ab", "a'b"} <= set(made)
         assert all("".join(filter(str.isalnum, word)) == "ab" for word in made)
@@ -237,7 +237,7 @@ class TestWholeOrNothing:
         rename = Path.rename
 
         def watched(part: Path, target: Path) -> Path:
-            files.remove_unless_held(part)
+            files.remove_abandoned(part)
             return rename(part, target)
 
         monkeypatch.setattr(Path, "rename", watched)
@@ -266,7 +266,7 @@ class TestWholeOrNothing:
             files, "write_index", lambda *_: shutil.copytree(tmp_path / "faster/Synth90k", tmp_path / "out/Synth90k")
         )
         made(tmp_path / "out", "--count", "5")
-        assert "already there, complete: 5 plain pictures" in capsys.readouterr().out
+        assert "already there, complete: 5 plain images" in capsys.readouterr().out
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["Synth90k"]
         shutil.rmtree(tmp_path / "out/Synth90k")
         assert "holds another sample" in refused("--out", str(tmp_path / "out"), "--count", "6", "--workers", "1")

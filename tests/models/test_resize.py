@@ -20,14 +20,14 @@ KEPT = 192  # of 256 units
 
 def test_two_thin_convolutions_are_the_whole_one_when_they_are_thick_enough():
     weight, x = torch.randn(6, 5, 3, 3), torch.randn(2, 5, 9, 11)
-    down, across = resize.separated(weight, 15)
+    down, across = resize.separate(weight, 15)
     assert torch.allclose(conv2d(conv2d(x, down), across), conv2d(x, weight), atol=1e-4)
 
 
 def test_thinner_ones_are_the_nearest_there_are():
     weight = torch.randn(6, 5, 3, 3)
-    down, across = resize.separated(weight, 4)
-    found = resize.whole(down, across)
+    down, across = resize.separate(weight, 4)
+    found = resize.merge(down, across)
     values = torch.linalg.svdvals(weight.permute(1, 2, 0, 3).reshape(15, 18))
     assert float((found - weight).norm()) == pytest.approx(float(values[4:].norm()), rel=1e-4)
 
@@ -42,8 +42,8 @@ def with_much_that_does_nothing():
     state = network.state_dict()
     for i, rank in enumerate(RANKS):
         if rank:
-            down, across = resize.separated(state[f"backbone.conv{i}.weight"], rank)
-            state[f"backbone.conv{i}.weight"].copy_(resize.whole(down, across))
+            down, across = resize.separate(state[f"backbone.conv{i}.weight"], rank)
+            state[f"backbone.conv{i}.weight"].copy_(resize.merge(down, across))
     silent = {name: torch.randperm(256)[KEPT:] for name in (0, 1, "middle")}
     for way, suffix in enumerate(("", "_reverse")):
         for layer, onwards in (("0", "sequence.0.embedding.weight"), ("1", "head.weight")):
@@ -55,7 +55,7 @@ def with_much_that_does_nothing():
 
 def test_what_does_nothing_is_what_goes():
     big = with_much_that_does_nothing()
-    small = resize.resized(converted(big)).network().eval()
+    small = resize.resize(converted(big)).network().eval()
     pictures = torch.randn(3, 1, 32, 100)
     with torch.inference_mode():
         assert torch.allclose(small(pictures), big(pictures), atol=1e-3)
@@ -63,7 +63,7 @@ def test_what_does_nothing_is_what_goes():
 
 def test_a_large_one_reads_as_the_small_one_and_has_room_to_learn():
     small = build(Model(backbone="vgg_separated", hidden=KEPT)).eval()
-    grown = resize.resized(converted(small, "crnn_small"))
+    grown = resize.resize(converted(small, "crnn_small"))
     assert grown.recipe == "crnn"
     large, pictures = grown.network().eval(), torch.randn(3, 1, 32, 100)
     with torch.inference_mode():
@@ -74,7 +74,7 @@ def test_a_large_one_reads_as_the_small_one_and_has_room_to_learn():
 
 def test_other_recognisers_are_refused():
     with pytest.raises(UserError, match="only recipes crnn and crnn_small"):
-        resize.resized(converted(build(Model(sequence="gru"))))
+        resize.resize(converted(build(Model(sequence="gru"))))
 
 
 def test_training_goes_on_from_the_small_file(sample, tmp_path, capsys):

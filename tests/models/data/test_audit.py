@@ -24,8 +24,8 @@ def test_an_audit_counts_everything(tmp_path):
     found = audit(everything(tmp_path), Terms(Shape(width=48), Charset()), workers=1)  # T = 13
     assert (found.samples, found.unreadable) == (7, 1)
     assert found.lengths == {4: 3, 0: 1, 3: 1, 11: 1}
-    assert found.foreign == {"-": 1}
-    assert found.unfit == {"empty": 1, "foreign": 1, "long": 1}
+    assert found.out_of_charset == {"-": 1}
+    assert found.label_issues == {"empty": 1, "out_of_charset": 1, "long": 1}
     assert found.squeezed == {1.5: 5, 3: 1}  # 90x31 to 48x32 is 1.9 times narrower, 400x31 8.6 times
     text = "\n".join(report("train", found))
     assert "7 samples, 1 unreadable, 1 repeated within it" in text
@@ -37,7 +37,7 @@ def test_with_kept_ratio_the_time_steps_follow_each_picture(tmp_path):
     terms = Terms(Shape(width=400, keep_ratio=True), Charset())
     store = make_store(tmp_path, ["a" * 8] * 2, [jpeg(width=30), jpeg(width=90)])  # 15 steps needed; 8 and 24 there
     found = audit(open_source(store, "train"), terms, workers=1)
-    assert found.unfit == {"long": 1} and not found.squeezed
+    assert found.label_issues == {"long": 1} and not found.squeezed
 
 
 def test_overlaps_count_pictures_not_samples():
@@ -61,7 +61,7 @@ def write_splits(root, shared):
 def test_overlap_of_train_and_test_is_an_error_unless_allowed_by_name(tmp_path, options):
     write_splits(tmp_path / "in", shared=True)
     options = [tmp_path / "out" if o == "OUT" else o for o in options]
-    assert "1 pictures are in train and in val" in run("--source", tmp_path / "in", *options)
+    assert "1 images are in train and in val" in run("--source", tmp_path / "in", *options)
     refusal = run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val")
     assert "allow it by name: --allow-overlap train+test" in refusal
     assert run("--source", tmp_path / "in", *options, "--allow-overlap", "train+val,train+test") is None

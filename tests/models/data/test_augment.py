@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from models.data.augment import MODERATE, Augment, augment, blur, homographies, move
+from models.data.augment import MODERATE, Augment, augment, blur, homographies, warp
 
 
 def batch(n=4, channels=1):
@@ -44,7 +44,7 @@ def test_type_and_channels_are_kept(kind, channels):
 
 def test_no_movement_is_the_identity():
     images = batch()
-    assert torch.allclose(move(images, torch.eye(3).expand(4, 3, 3)), images, atol=1e-5)
+    assert torch.allclose(warp(images, torch.eye(3).expand(4, 3, 3)), images, atol=1e-5)
     assert torch.allclose(homographies(5, Augment(), 0.32), torch.eye(3).expand(5, 3, 3))
 
 
@@ -53,7 +53,7 @@ def test_a_shift_moves_by_its_share_of_the_width():
     images[..., 50] = 1
     matrix = torch.eye(3)[None].clone()
     matrix[0, 0, 2] = 2 * 0.1  # the result looks a tenth of the width to the right
-    assert move(images, matrix)[0, 0, 16].argmax() == 40
+    assert warp(images, matrix)[0, 0, 16].argmax() == 40
 
 
 def test_a_rotation_is_one_in_pixels_not_in_shares_of_the_sides():
@@ -63,7 +63,7 @@ def test_a_rotation_is_one_in_pixels_not_in_shares_of_the_sides():
     torch.manual_seed(1)
     matrix = homographies(1, Augment(rotate=10.0), 32 / 100)
     angle = torch.atan2(matrix[0, 1, 0] * 0.32, matrix[0, 0, 0])
-    turned = move(images, matrix)[0, 0]
+    turned = warp(images, matrix)[0, 0]
     top, bottom = (((row + 1) * torch.arange(100)).sum() / (row + 1).sum() for row in (turned[4], turned[27]))
     assert abs(angle) > 0.05
     assert abs((bottom - top) / 23 - torch.tan(angle)) < 0.03

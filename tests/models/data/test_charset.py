@@ -79,13 +79,6 @@ def test_rubbish_and_unknown_names_are_refused(tmp_path):
         Charset.named("37")
 
 
-def test_nfkc_is_a_choice():
-    assert Charset("abc", nfkc=True).encode("\uff41") == [1]
-    with pytest.raises(CharsetError, match="lacks"):
-        Charset("abc").encode("\uff41")
-    assert Charset("abc", nfkc=True).digest != Charset("abc").digest
-
-
 def test_an_alphabet_built_from_labels_does_not_depend_on_their_order(tmp_path):
     built = Charset.of(["b a", "#z"])
     assert built == Charset.of(["#z", "b a"]) and built.characters == " #abz"
@@ -98,7 +91,7 @@ def test_the_charsets_by_name_have_36_62_and_94_characters():
 
 
 def test_foreign_characters_can_be_stripped():
-    assert Charset().strip("Na-ive!") == "naive" and Charset().foreign("Na-ive!") == "!-"
+    assert Charset().remove_out_of_charset("Na-ive!") == "naive" and Charset().out_of_charset("Na-ive!") == "!-"
 
 
 def test_what_is_wrong_with_an_alphabet_is_said():

@@ -7,7 +7,7 @@ import pytest
 
 from models.data.combined import Part
 from models.data.files import DataError, Lines, UnreadableError
-from models.data.formats import FORMATS, Reading, detect, has_splits, open_source
+from models.data.formats import FORMATS, SourceOptions, detect, has_splits, open_source
 from tests.support.data_samples import WORDS, make_store
 from tests.support.layouts import MAKERS, TEXTS, make_bare_icdar, make_integers, make_tab, pictures
 
@@ -22,7 +22,7 @@ def test_a_format_is_recognised_and_read(tmp_path, name):
     source = open_source(tmp_path, "train")
     assert texts(source) == expected
     assert all(bytes(source.encoded(i))[:2] == b"\xff\xd8" for i in range(len(source)))
-    assert texts(open_source(tmp_path, "train", Reading(format=name))) == expected
+    assert texts(open_source(tmp_path, "train", SourceOptions(format=name))) == expected
     assert source.manifest() == open_source(tmp_path, "train").manifest()
 
 
@@ -32,7 +32,7 @@ def test_every_format_has_a_test():
 
 def test_icdar_without_quotes_is_read_too(tmp_path):
     expected = make_bare_icdar(tmp_path)
-    assert detect(tmp_path, Reading())[0].name == "icdar" and texts(open_source(tmp_path, "train")) == expected
+    assert detect(tmp_path, SourceOptions())[0].name == "icdar" and texts(open_source(tmp_path, "train")) == expected
 
 
 def test_a_list_can_be_named_instead_of_its_folder(tmp_path):
@@ -46,15 +46,15 @@ def test_splits_have_their_own_lists_and_folders_by_any_usual_name(tmp_path):
     (tmp_path / "dev.txt").write_text("b.jpg\ty\n")
     make_store(tmp_path / "testing", ["z"])
     assert [texts(open_source(tmp_path, split)) for split in ("train", "val", "test")] == [["x"], ["y"], ["z"]]
-    assert all(has_splits(tmp_path, Reading(), split) for split in ("train", "val", "test"))
+    assert all(has_splits(tmp_path, SourceOptions(), split) for split in ("train", "val", "test"))
 
 
 def test_a_split_is_asked_for_by_name_where_only_another_has_its_own_list(tmp_path):
     pictures(tmp_path, ["a.jpg"])
     (tmp_path / "train.txt").write_text("a.jpg\tx\n")
     assert texts(open_source(tmp_path, "val")) == ["x"]
-    assert has_splits(tmp_path, Reading()) and not has_splits(tmp_path, Reading(), "val")
-    assert not has_splits(f"{tmp_path}:1,{tmp_path}:1", Reading(), "val")
+    assert has_splits(tmp_path, SourceOptions()) and not has_splits(tmp_path, SourceOptions(), "val")
+    assert not has_splits(f"{tmp_path}:1,{tmp_path}:1", SourceOptions(), "val")
 
 
 def test_two_lists_without_splits_are_a_question(tmp_path):
@@ -91,14 +91,15 @@ def test_a_mix_gives_each_source_its_share_and_shows_every_sample(tmp_path):
 
 def test_a_split_by_ratio_is_a_partition_and_follows_its_seed(tmp_path):
     make_store(tmp_path, [f"w{i}" for i in range(100)])
-    parts = [texts(open_source(tmp_path, s, Reading(ratio=(0.8, 0.1, 0.1), seed=4))) for s in ("train", "val", "test")]
+    options = SourceOptions(ratio=(0.8, 0.1, 0.1), seed=4)
+    parts = [texts(open_source(tmp_path, split, options)) for split in ("train", "val", "test")]
     assert [len(part) for part in parts] == [80, 10, 10] and len({t for part in parts for t in part}) == 100
-    assert parts[1] == texts(open_source(tmp_path, "val", Reading(ratio=(0.8, 0.1, 0.1), seed=4)))
-    assert parts[1] != texts(open_source(tmp_path, "val", Reading(ratio=(0.8, 0.1, 0.1), seed=5)))
+    assert parts[1] == texts(open_source(tmp_path, "val", SourceOptions(ratio=(0.8, 0.1, 0.1), seed=4)))
+    assert parts[1] != texts(open_source(tmp_path, "val", SourceOptions(ratio=(0.8, 0.1, 0.1), seed=5)))
     with pytest.raises(DataError, match="add up to 1"):
-        open_source(tmp_path, "val", Reading(ratio=(0.8, 0.1, 0.2)))
+        open_source(tmp_path, "val", SourceOptions(ratio=(0.8, 0.1, 0.2)))
     with pytest.raises(DataError, match="leaves val empty"):
-        open_source(tmp_path, "val", Reading(ratio=(1.0, 0.0, 0.0)))
+        open_source(tmp_path, "val", SourceOptions(ratio=(1.0, 0.0, 0.0)))
 
 
 def test_synth90ks_annotations_without_the_lexicon_are_not_taken_for_labels(tmp_path):
@@ -125,13 +126,13 @@ def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
     (tmp_path / "gt.txt").write_bytes("a.jpg\t中文\n".encode("gb18030"))
     with pytest.raises(DataError, match=r"not utf-8 .*; say --encoding"):
         open_source(tmp_path, "train")
-    assert texts(open_source(tmp_path, "train", Reading(encoding="gb18030"))) == ["中文"]
+    assert texts(open_source(tmp_path, "train", SourceOptions(encoding="gb18030"))) == ["中文"]
 
 
 @pytest.mark.parametrize("encoding", ["gbk18030", "", "base64", "undefined", "a\0b"])
 def test_an_encoding_that_is_none_is_one_line(encoding):
     with pytest.raises(DataError, match="no encoding") as caught:
-        Reading(encoding=encoding)
+        SourceOptions(encoding=encoding)
     assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
 
 
@@ -156,7 +157,7 @@ def test_a_line_that_is_not_of_the_list_names_itself(tmp_path):
         ("{", "not JSON"),
         ('{"data_list": [{"img_path": "a.jpg"}]}', "entry 1 lacks"),
         ('{"a.jpg": 7}', "must be strings"),
-        ('{"data_list": []}', "lists no pictures"),
+        ('{"data_list": []}', "lists no images"),
     ],
 )
 def test_json_that_is_not_what_it_should_be_is_one_line(tmp_path, content, message):
@@ -168,9 +169,9 @@ def test_json_that_is_not_what_it_should_be_is_one_line(tmp_path, content, messa
 
 def test_unknown_formats_and_splits_are_named(tmp_path):
     with pytest.raises(DataError, match="no format 'lmbd'; there are auto, packed, lmdb"):
-        open_source(tmp_path, "train", Reading(format="lmbd"))
+        open_source(tmp_path, "train", SourceOptions(format="lmbd"))
     with pytest.raises(DataError, match="no data set of the format tab in it"):
-        open_source(make_store(tmp_path / "x"), "train", Reading(format="tab"))
+        open_source(make_store(tmp_path / "x"), "train", SourceOptions(format="tab"))
 
 
 def test_sources_survive_pickling(tmp_path):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from models.data.charset import Charset
-from models.data.tolerance import Tolerance
+from models.data.tolerance import SkipTolerance
 from models.dataset import EpochSampler, Shape, TooManyMissing, make_loader, open_dataset
 from tests.support.data_samples import make_store
 from tests.support.images import jpeg
 
 
-def counted(tolerance: Tolerance, missing_every: int, pictures: int) -> int | None:
+def counted(tolerance: SkipTolerance, missing_every: int, pictures: int) -> int | None:
     """After how many pictures, each n-th of which is missing, the tolerance is exceeded."""
     for number in range(1, pictures + 1):
         tolerance.count(number % missing_every == 0, 1)
@@ -21,15 +21,15 @@ def counted(tolerance: Tolerance, missing_every: int, pictures: int) -> int | No
 
 
 def test_a_share_is_exceeded_within_its_window_and_never_below_it():
-    assert counted(Tolerance(), 1, 1000) == 101  # a disk that is gone: 1 % of ten thousand
-    assert counted(Tolerance(), 10, 20_000) == 1010
-    assert counted(Tolerance(), 1000, 100_000) is None
-    assert counted(Tolerance(share=1), 1, 100_000) is None
+    assert counted(SkipTolerance(), 1, 1000) == 101  # a disk that is gone: 1 % of ten thousand
+    assert counted(SkipTolerance(), 10, 20_000) == 1010
+    assert counted(SkipTolerance(), 1000, 100_000) is None
+    assert counted(SkipTolerance(share=1), 1, 100_000) is None
 
 
 def test_ten_of_a_small_set_are_nothing():
-    assert counted(Tolerance(window=50), 5, 1000) is None
-    assert counted(Tolerance(window=50), 2, 1000) == 22
+    assert counted(SkipTolerance(window=50), 5, 1000) is None
+    assert counted(SkipTolerance(window=50), 2, 1000) == 22
 
 
 def test_a_loader_stops_and_says_what_was_wrong(tmp_path):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from models.data.watchdog import patience
+from models.data.watchdog import watch_workers
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ class Slow:
 def test_a_stopped_process_is_ended(process):
     os.kill(process.pid, signal.SIGSTOP)
     began = time.monotonic()
-    with patience([Pid(process.pid)], 0.4) as waiting, pytest.raises(RuntimeError, match="timed out after 0"):
+    with watch_workers([Pid(process.pid)], 0.4) as waiting, pytest.raises(RuntimeError, match="timed out after 0"):
         waiting.next(iter(lambda: until_ended(process), None))
     assert process.returncode == -signal.SIGABRT
     assert 0.3 < time.monotonic() - began < 10
@@ -50,7 +50,7 @@ def until_ended(process) -> None:
 
 
 def test_another_failure_is_left_as_it_is():
-    with patience([], 0.4) as waiting, pytest.raises(EOFError):
+    with watch_workers([], 0.4) as waiting, pytest.raises(EOFError):
         waiting.next(iter(lambda: until_ended(subprocess.Popen(["true"])), None))
 
 
@@ -60,7 +60,7 @@ class Pid:
 
 
 def test_a_process_that_gives_something_in_time_lives(process):
-    with patience([Pid(process.pid)], 0.4) as waiting:
+    with watch_workers([Pid(process.pid)], 0.4) as waiting:
         for _ in range(3):
             slow = Slow()
             threading.Timer(0.2, slow.told.set).start()

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.network.ctc_loss import losses, rows_of
+from models.network.ctc_loss import ctc_losses, pad_labels_to
 
 T = 12
 
@@ -18,7 +18,7 @@ def both(texts, classes=6, scale=1.0, columns=T):
     weights = torch.rand(len(texts)) + 0.5
     found = []
     for compute in (
-        lambda x: losses(x, rows_of(labels, lengths, columns), lengths),
+        lambda x: ctc_losses(x, pad_labels_to(labels, lengths, columns), lengths),
         lambda x: F.ctc_loss(x.log_softmax(2), labels, torch.full_like(lengths, columns), lengths, reduction="none",
                              zero_infinity=True),
     ):  # fmt: skip
@@ -59,9 +59,9 @@ def test_sure_logits_do_not_underflow():
 def test_what_is_not_a_number_is_not_hidden():
     logits = torch.zeros(T, 1, 4)
     logits[3, 0, 1] = float("nan")
-    assert losses(logits, torch.tensor([[1, 2]]), torch.tensor([2])).isnan().all()
+    assert ctc_losses(logits, torch.tensor([[1, 2]]), torch.tensor([2])).isnan().all()
 
 
 def test_texts_become_rows_cut_where_no_column_is_left():
     labels, lengths = torch.tensor([1, 2, 3, 4, 5, 6]), torch.tensor([2, 0, 3, 1])
-    assert rows_of(labels, lengths, 2).tolist() == [[1, 2], [0, 0], [3, 4], [6, 0]]
+    assert pad_labels_to(labels, lengths, 2).tolist() == [[1, 2], [0, 0], [3, 4], [6, 0]]

@@ -7,7 +7,7 @@ from torch import nn
 from models.network.backbones import BACKBONES
 from models.network.heads import CTC, END, Attention, pad_labels
 from models.network.imagenet import features_of
-from models.network.masked import HEIGHT, Chain, blank
+from models.network.masked import HEIGHT, MaskedSequential, zero_padding
 from models.network.network import count_parameters
 from models.network.recurrent import Recurrent, sequence
 
@@ -47,23 +47,23 @@ def test_sizes_are_foretold(name, width):
     backbone = BACKBONES[name].make(1).eval()
     with torch.no_grad():
         made, _ = backbone(torch.zeros(1, 1, 32, width))
-    assert made.shape == (1, BACKBONES[name].features, backbone.size(32, HEIGHT), backbone.size(width))
-    assert backbone.size(torch.tensor([width])).tolist() == [made.shape[-1]]
+    assert made.shape == (1, BACKBONES[name].features, backbone.output_size(32, HEIGHT), backbone.output_size(width))
+    assert backbone.output_size(torch.tensor([width])).tolist() == [made.shape[-1]]
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_column_stands_for_four_pixels(name):
     backbone = BACKBONES[name].make(1)
-    assert backbone.size(400) - backbone.size(200) == 50
+    assert backbone.output_size(400) - backbone.output_size(200) == 50
 
 
 def test_no_columns_stay_no_columns():
-    assert Chain(nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1)).size(1) == 0
+    assert MaskedSequential(nn.MaxPool2d(2), nn.Conv2d(1, 1, 3, padding=1)).output_size(1) == 0
 
 
 def test_blank_keeps_a_pictures_own_columns():
     x = torch.ones(2, 1, 1, 3)
-    assert blank(x, torch.tensor([3, 1])).flatten().tolist() == [1, 1, 1, 1, 0, 0]
+    assert zero_padding(x, torch.tensor([3, 1])).flatten().tolist() == [1, 1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize("name", ["bilstm", "bilstm_projected", "bilstm_squeezed", "gru", "none"])

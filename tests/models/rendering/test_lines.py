@@ -14,7 +14,7 @@ from models import render
 from models.data.formats import open_source
 from models.data.image import decode
 from models.rendering import drawing, find_faces, fonts, lines
-from models.rendering.fonts import Face, choose, weighted_faces
+from models.rendering.fonts import Face, choose_face, weighted_faces
 
 TEXTS = ["a/b\\c", "Two words_1.", "ÀÉ", "MiXed", "12.50", "x" * 60]
 LATO = next(face for face in find_faces() if face.name == "Lato-Regular")
@@ -134,9 +134,9 @@ def test_a_collection_counts_once_and_a_face_of_it_can_be_named(collection):
 def test_weights_say_how_often_a_face_is_drawn(letters):
     every = weighted_faces(f"{letters}=3,{DEJAVU.path}")
     faces, weights = tuple(every), tuple(every.values())
-    chosen = [choose("word", faces, weights, rng(seed)).name for seed in range(400)]
+    chosen = [choose_face("word", faces, weights, rng(seed)).name for seed in range(400)]
     assert 270 < chosen.count("letters") < 330
-    assert {choose("12", faces, weights, rng(seed)).name for seed in range(9)} == {"DejaVuSans"}
+    assert {choose_face("12", faces, weights, rng(seed)).name for seed in range(9)} == {"DejaVuSans"}
     for wrong in ("0", "-1", "much", "inf"):
         with pytest.raises(fonts.FontError, match="a number above 0"):
             weighted_faces(f"{letters}={wrong}")
@@ -150,7 +150,7 @@ def test_in_the_line_s_box_a_comma_stays_small_and_low():
 
 @pytest.mark.parametrize("kind", ["print", "page", "photo"])
 def test_text_is_apart_from_its_ground(kind):
-    pairs = [lines.levels(rng(seed), kind) for seed in range(500)]
+    pairs = [lines.line_levels(rng(seed), kind) for seed in range(500)]
     assert min(abs(ground - text) for ground, text in pairs) >= 55
     assert all(0 <= level <= 255 for pair in pairs for level in pair)
 

@@ -23,16 +23,16 @@ def rng(seed=0):
 class TestMarks:
     def test_a_word_keeps_its_letters_in_order(self):
         for seed in range(300):
-            assert "".join(filter(str.isalnum, street.marked("moniker", rng(seed)))) == "moniker"
+            assert "".join(filter(str.isalnum, street.add_marks("moniker", rng(seed)))) == "moniker"
 
     def test_about_a_quarter_is_marked_numbers_as_prices_are(self):
-        marked = [street.marked("1905", rng(seed)) for seed in range(400)]
+        marked = [street.add_marks("1905", rng(seed)) for seed in range(400)]
         assert 60 < sum(text != "1905" for text in marked) < 140
         assert any(text.startswith("$") for text in marked)
         assert not any('"' in text for text in marked)
 
     def test_a_face_must_be_able_to_draw_every_mark(self):
-        drawn = {c for seed in range(3000) for word in ("abcdef", "1905") for c in street.marked(word, rng(seed))}
+        drawn = {c for seed in range(3000) for word in ("abcdef", "1905") for c in street.add_marks(word, rng(seed))}
         assert {c for c in drawn if not c.isalnum()} == street.MARKS == STYLES["street"].marks
 
 
@@ -41,25 +41,25 @@ class TestNeighbours:
     def test_what_is_cut_off_is_the_neighbour_and_never_the_word(self, side):
         word, neighbour = np.full((30, 80), 200, np.uint8), np.full((26, 20), 90, np.uint8)
         for seed in range(50):
-            joined, new, lost = street.beside(word, neighbour, side, rng(seed))
+            joined, new, lost = street.attach(word, neighbour, side, rng(seed))
             assert 0 < lost < new < 1
             cut = [0.0] * 4
             cut[side] = new
-            assert np.array_equal(street.without(joined, tuple(cut)), word)
+            assert np.array_equal(street.crop_sides(joined, tuple(cut)), word)
             cut[side] = lost
-            assert 90 in street.without(joined, tuple(cut))  # some of it is left to be seen
+            assert 90 in street.crop_sides(joined, tuple(cut))  # some of it is left to be seen
 
     def test_neighbours_on_all_sides_leave_the_word_whole(self, monkeypatch):
         monkeypatch.setattr(street, "OFTEN", (1, 1, 1, 1))
         word = np.full((30, 80), 201, np.uint8)
         for seed in range(50):
-            joined, cut = street.among_others(word, "Moniker", rng(seed), FACES[0])
-            assert (street.without(joined, cut) == 201).sum() >= word.size
+            joined, cut = street.add_surroundings(word, "Moniker", rng(seed), FACES[0])
+            assert (street.crop_sides(joined, cut) == 201).sum() >= word.size
 
 
 class TestEdges:
     def test_they_cut_two_fifths_of_a_letter_at_most_and_only_where_no_neighbour_is(self):
-        drawn = [street.clipped((1, 2, 3, 4), (0.1, 0, 0, 0), 20.0, rng(seed)) for seed in range(500)]
+        drawn = [street.clip_margins((1, 2, 3, 4), (0.1, 0, 0, 0), 20.0, rng(seed)) for seed in range(500)]
         left, top, right, bottom = np.transpose(drawn)
         assert (left == 1).all()
         assert ((right == 3) | ((right <= 0) & (right >= -8))).all()

@@ -19,7 +19,7 @@ import psutil
 from fastapi import HTTPException
 
 from bench.errors import UserError
-from models.serve import ServeOptions, answered
+from models.serve import ServeOptions, allowed_hosts
 from models.serving import requests as asked
 from models.serving.limits import Limits
 from tests.support.checkpoints import saved
@@ -190,8 +190,8 @@ def test_too_many_pictures_are_refused_before_any_is_decoded(monkeypatch):
             return json.dumps({"images": ["", ""]}).encode()
 
     monkeypatch.setattr(asked.base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(HTTPException, match="2 pictures are too many"):
-        asyncio.run(asked.of_json(Request(), Limits(pictures=1)))
+    with pytest.raises(HTTPException, match="2 images are too many"):
+        asyncio.run(asked.images_of_json(Request(), Limits(pictures=1)))
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:8000", "[::1]", "LOCALHOST:1"])
@@ -213,9 +213,9 @@ def test_a_page_elsewhere_cannot_lend_it_its_name(name, service):
 def test_who_may_call_it_what():
     assert ServeOptions().host == "127.0.0.1"
     own = ["localhost", "127.0.0.1", "[::1]", "127.0.0.1"]
-    assert answered([], "127.0.0.1") == own
-    assert answered(["words.example"], "127.0.0.1") == [*own, "words.example"]
-    assert answered([], "0.0.0.0") == ["*"]
-    assert answered(["*.example"], "::") == ["*.example"]
+    assert allowed_hosts([], "127.0.0.1") == own
+    assert allowed_hosts(["words.example"], "127.0.0.1") == [*own, "words.example"]
+    assert allowed_hosts([], "0.0.0.0") == ["*"]
+    assert allowed_hosts(["*.example"], "::") == ["*.example"]
     with pytest.raises(UserError, match="is no name"):
-        answered(["a*b"], "0.0.0.0")
+        allowed_hosts(["a*b"], "0.0.0.0")

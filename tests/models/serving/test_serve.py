@@ -17,7 +17,7 @@ from PIL import Image
 
 from bench.errors import UserError
 from models import Recogniser
-from models.serve import bound, bracketed
+from models.serve import bracket_ipv6, listen
 from tests.support import ROOT
 from tests.support.checkpoints import saved
 from tests.support.chromium import chromium
@@ -75,17 +75,17 @@ def test_alternatives_are_as_many_as_asked(service):
 
 BAD = {
     "no body": ({}, 415, "without a content type"),
-    "an empty form": (as_type("multipart/form-data; boundary=x", b"--x--\r\n"), 400, "no picture"),
+    "an empty form": (as_type("multipart/form-data; boundary=x", b"--x--\r\n"), 400, "no image"),
     "a form without its boundary": (as_type("multipart/form-data", b"x"), 400, "boundary"),
     "an empty picture": (as_form(b""), 422, "empty"),
-    "an empty body": (as_body(b""), 400, "no picture"),
+    "an empty body": (as_body(b""), 400, "no image"),
     "a page of text": (as_type("text/plain", b"hello"), 415, "cannot read text/plain"),
     "a PDF": (as_form(b"%PDF-1.7\n1 0 obj"), 422, "0.png: not a picture"),
     "half a picture": (as_body(encoded(noise())[:2000]), 422, "not a whole picture"),
     "an animated GIF": (as_body(gif()), 422, "animated GIF of 2 frames"),
     "100 megapixels": (as_body(wide_png()), 422, "10000 x 10000 px are too many"),
     "too large": (as_body(b"x" * 1_100_000), 413, "larger than 1 MB"),
-    "too many": (as_json(*[encoded(noise(8, 8))] * 9), 413, "9 pictures are too many"),
+    "too many": (as_json(*[encoded(noise(8, 8))] * 9), 413, "9 images are too many"),
     "not JSON": (as_type("application/json", b"{"), 400, "not JSON"),
     "JSON nested deeply": (as_type("application/json", b"[" * 200_000), 400, "not JSON"),
     "other JSON": ({"json": {"pictures": []}}, 400, '"images"'),
@@ -205,12 +205,12 @@ def test_a_place_that_is_taken_is_one_clear_line(service, weights):
 @pytest.mark.parametrize("port", [-1, 65536, 70000, 10**20])
 def test_a_port_that_is_none_is_refused(port):
     with pytest.raises(UserError, match=f"--port is 0 to 65535, not {port}"):
-        bound("127.0.0.1", port)
+        listen("127.0.0.1", port)
 
 
 def test_a_browser_opens_the_address_that_is_printed(weights):
     try:
-        bound("::1", 0).close()
+        listen("::1", 0).close()
     except UserError:
         pytest.skip("this host has no IPv6")
     with served(weights, "--host", "::1") as (_, url):
@@ -219,7 +219,7 @@ def test_a_browser_opens_the_address_that_is_printed(weights):
 
 
 def test_only_a_host_with_colons_is_bracketed():
-    assert [bracketed(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
+    assert [bracket_ipv6(host) for host in ("::1", "127.0.0.1", "a.example")] == ["[::1]", "127.0.0.1", "a.example"]
 
 
 @pytest.fixture(scope="module")

@@ -73,4 +73,4 @@ def test_synthetic_words_fit_narrow_pictures_and_are_the_same_each_time():
     batch = data.__getitems__([0, 1, 2, 3])
     assert batch.images.shape == (4, 1, 32, 100)
     assert batch.texts == data.__getitems__([0, 1, 2, 3]).texts
-    assert len(data.unfit(26)) == 0
+    assert len(data.label_issues(26)) == 0

@@ -9,7 +9,7 @@ from bench.machine.device import Device
 from bench.machine.discovery import DEVICES
 from bench.machine.world import World
 from models.dataset import Batch
-from models.network.ctc_loss import rows_of
+from models.network.ctc_loss import pad_labels_to
 from models.network.model import Model
 from models.network.network import build
 from models.run.context import open_context
@@ -95,7 +95,7 @@ def test_a_card_is_given_texts_one_a_row_and_learns_the_same(monkeypatch):
         loss = network.head.loss(network(there.images), there.time_steps, there.labels, there.lengths)
         loss.backward()
         results.append((loss.detach(), network.head.weight.grad.clone()))
-    assert there.labels.tolist() == rows_of(batch.labels, batch.lengths, 26).tolist()
+    assert there.labels.tolist() == pad_labels_to(batch.labels, batch.lengths, 26).tolist()
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from models import render, train
-from models.rendering.lexicon import read_lexicon
+from models.rendering.lexicon import read_words
 from models.run.options import RECIPES, Train, parse
 
 PICTURES, BATCH, WIDTH = 64, 16, 48  # px: words of three letters
@@ -31,7 +31,7 @@ def kind(recipe: str) -> str:
 def pictures(tmp_path_factory) -> Path:
     """A folder with a list of 64 rendered words: whatever split is asked for, it is these."""
     folder, listed = tmp_path_factory.mktemp("plain"), tmp_path_factory.mktemp("listed")
-    (folder / "words").write_text("\n".join(word for word in read_lexicon() if len(word) == 3))
+    (folder / "words").write_text("\n".join(word for word in read_words() if len(word) == 3))
     options = ["--out", str(folder), "--count", str(PICTURES), "--lexicon", str(folder / "words")]
     render.main([*options, "--split", "1/0/0", "--workers", "1", "--seed", "3"])
     found = sorted(folder.rglob("*_*_*.jpg"))
