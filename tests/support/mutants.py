@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 LEAST = 0.9  # of all mutants, those listed included
-KILLED = {"killed", "timeout", "suspicious", "segfault"}
+KILLED = {"killed", "timeout", "segfault"}
 MUTMUT = (sys.executable, "-m", "mutmut")
 
 
@@ -28,7 +28,10 @@ def function_of(mutant: str) -> str:
 
 
 def changed_lines(mutant: str) -> str:
-    lines = told("show", mutant).splitlines()
+    """As `mutmut show` prints them, without a process for each."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    lines = get_diff_for_mutant(mutant).splitlines()
     return "\n".join(line[1:].strip() for line in lines if re.match(r"\+(?!\+\+)", line))
 
 

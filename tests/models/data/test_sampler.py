@@ -117,6 +117,8 @@ def test_buckets_begin_at_the_first_sample_and_keep_runs_of_512():
     assert all(sorted(batch) == list(range(min(batch), min(batch) + 512)) for batch in whole)
 
 
-def test_pictures_of_one_width_keep_the_order_of_the_epoch():
-    bucketed = [i for batch in BucketSampler(np.ones(100), 10, seed=4, window=100, run=100) for i in batch]
-    assert bucketed == [i for batch in EpochSampler(100, 10, seed=4) for i in batch]
+def test_images_of_one_width_keep_the_order_of_the_epoch():
+    widths = np.arange(3000) % 7
+    bucketed = [i for batch in BucketSampler(widths, 10, seed=4, window=3000, run=3000) for i in batch]
+    epoch = [i for batch in EpochSampler(3000, 10, seed=4) for i in batch]
+    assert bucketed == sorted(epoch, key=lambda i: widths[i])

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from rapidfuzz.distance import Levenshtein
 
 from bench.errors import UserError
 from models.data.charset import Charset
@@ -64,9 +65,13 @@ def test_a_misread_word_is_mended_by_the_lexicon():
 
 
 def test_a_text_far_from_every_word_still_becomes_a_word():
-    lexicon = Lexicon([*words(300), "zzzzzzzzzz"], FULL)
-    found = lexicon.candidates(["0123456789"], 5)[0]
-    assert len(found) == 5
+    """Beyond NEAR edits of all words, the nearest are still found, however far."""
+    lexicon = Lexicon([*words(300), "zzzzzaaaaa"], FULL)
+    text = "zzzzz99999"  # 5 edits from the last word, more from the others
+    [found] = lexicon.candidates([text], 5)
+    assert lexicon.words[found[0]] == "zzzzzaaaaa"
+    distances = [Levenshtein.distance(text, word) for word in lexicon.words]
+    assert sorted(distances[i] for i in found) == sorted(distances)[:5]
 
 
 def test_each_picture_may_have_its_own_lexicon():
