@@ -12,14 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from bench.errors import printable
 from bench.records.record import Record
 from bench.reporting import charts
 from bench.reporting.comparisons import Pair
 from bench.reporting.rows import COLUMNS, Row, Rows, cell_values, format_cell
 from bench.reporting.tables import footnotes, notes_of
+from bench.reporting.templates import template_environment
 
 TEMPLATES = Path(__file__).resolve().parent
 FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a menu of their values
@@ -27,38 +25,36 @@ FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a me
 
 def render_page(rows: Rows, pairs: list[Pair], records: list[Record], baselines: Path) -> str:
     """The page as text. `records` holds those of older commits, too, for the history."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        finalize=printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script = (TEMPLATES / "page.js").read_text(encoding="utf8")
     measured = [row for row in rows if isinstance(row, Row)]
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}
     table = [(cell_values(row), [numbered[note] for note in notes_of(row)], row) for row in rows]
     columns = [name for name in COLUMNS if any(cells[name] is not None and cells[name] != "" for cells, *_ in table)]
     shown = [record for row in measured for record in row.records]
-    return environment.get_template("page.html").render(
-        columns=columns,
-        numeric={name for name, column in COLUMNS.items() if column.form},
-        filters=[(name, options) for name in FILTERS if len(options := choices(table, name)) > 1],
-        table=table,
-        footnotes=list(numbered),
-        pairs=pairs,
-        charts={
-            heading: figures for heading, figures in charts.all_charts(measured, records, baselines).items() if figures
-        },
-        records=shown,
-        older=len(records) - len(shown),
-        printed=format_cell,
-        evidence=evidence,
-        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        style=(TEMPLATES / "page.css").read_text(encoding="utf8"),
-        script=script,
-        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+    return (
+        template_environment(TEMPLATES)
+        .get_template("page.html")
+        .render(
+            columns=columns,
+            numeric={name for name, column in COLUMNS.items() if column.form},
+            filters=[(name, options) for name in FILTERS if len(options := choices(table, name)) > 1],
+            table=table,
+            footnotes=list(numbered),
+            pairs=pairs,
+            charts={
+                heading: figures
+                for heading, figures in charts.all_charts(measured, records, baselines).items()
+                if figures
+            },
+            records=shown,
+            older=len(records) - len(shown),
+            printed=format_cell,
+            evidence=evidence,
+            made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            style=(TEMPLATES / "page.css").read_text(encoding="utf8"),
+            script=script,
+            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        )
     )
 
 

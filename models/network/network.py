@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.options import Bounds, options_of
 from models.network import heads
 from models.network.backbones import BACKBONES
 from models.network.imagenet import load_imagenet
@@ -18,11 +19,7 @@ from models.network.model import Model
 from models.network.rectifier import Rectifier
 from models.network.recurrent import Recurrent, sequence
 
-# Sizes beyond all sense: a network of the largest takes some gigabytes.
-LARGEST = {
-    "hidden": 4096, "head_rank": 4096, "embedding": 4096, "longest": 1000, "fiducials": 200, "rectified_width": 4096,
-    "classes": 1 << 16,
-}  # fmt: skip
+MOST_CLASSES = 1 << 16  # characters of Unicode's basic plane; a head for more takes gigabytes
 
 
 class ModelError(UserError):
@@ -148,16 +145,18 @@ def check_model(model: Model, classes: int, height: int, channels: int) -> None:
 
 
 def invalid_settings(model: Model, classes: int) -> Iterator[tuple[object, str]]:
-    """(whether it is so, what to say) for settings that only a file from elsewhere can bring: no such part, or sizes
-    that would take all memory before the weights are found not to fit.
+    """(whether it is so, what to say) for settings that only a file from elsewhere can bring, as a command line checks
+    its options: no such part, or sizes that would take all memory before the weights are found not to fit.
     """
-    for name, kind in get_type_hints(Model).items():
-        value, choices = getattr(model, name), get_args(kind)
-        yield choices and value not in choices, f"no {name} {value!r}; there are {', '.join(choices)}"
-        yield kind is int and not isinstance(value, int), f"{name} is a whole number, not {value!r}"
-    for name, most in LARGEST.items():
-        value = classes if name == "classes" else getattr(model, name)
-        yield value > most, f"{name} is at most {most:,}, not {value:,}"
+    hints = get_type_hints(Model)
+    for option in options_of(Model):
+        value, kind, bounds = getattr(model, option.key), hints[option.key], option.mark(Bounds)
+        choices = get_args(kind)
+        yield choices and value not in choices, f"no {option.key} {value!r}; there are {', '.join(choices)}"
+        yield kind is int and not isinstance(value, int), f"{option.key} is a whole number, not {value!r}"
+        yield kind is float and not isinstance(value, int | float), f"{option.key} is a number, not {value!r}"
+        yield bounds and not bounds.allow(value), f"{option.key} is {bounds}, not {value}"
+    yield classes > MOST_CLASSES, f"classes are at most {MOST_CLASSES:,}, not {classes:,}"
 
 
 def unsupported_combinations(model: Model, classes: int, height: int, channels: int) -> Iterator[tuple[object, str]]:
@@ -167,20 +166,12 @@ def unsupported_combinations(model: Model, classes: int, height: int, channels: 
     weighty = ", ".join(name for name, other in BACKBONES.items() if other.weights)
     yield channels not in (1, 3), f"images have 1 (grey) or 3 (RGB) channels, not {channels}"
     yield classes < 2, f"{classes} classes leave no character beside class 0 (blank or end)"
-    yield model.hidden < 1, f"hidden must be at least 1, not {model.hidden}"
     yield model.pretrained and not kind.weights, f"{model.backbone} has no ImageNet weights; {weighty} have"
     yield model.pretrained and channels != 3, "ImageNet weights are for RGB images: set data.channels to 3"
     yield model.embedding and not attends, "embedding is a setting of the attention head, and the head is ctc"
-    yield model.embedding < 0, f"embedding must be 0 (one-hot) or more, not {model.embedding}"
-    yield model.head_rank < 0, f"head_rank must be 0 (none) or more, not {model.head_rank}"
     yield model.head_rank and attends, "head_rank is a setting of the ctc head, and the head is attention"
-    share = model.teacher_forcing
-    yield not 0 <= share <= 1, f"teacher_forcing is a share between 0 and 1, not {share}"
-    yield attends and model.longest < 1, f"longest must be at least 1 character, not {model.longest}"
-    yield (
-        straightens and (model.fiducials % 2 or model.fiducials < 6),
-        f"tps needs an even number of fiducial points, 6 or more not {model.fiducials}",
-    )
+    odd = straightens and model.fiducials % 2
+    yield odd, f"tps needs an even number of fiducial points, not {model.fiducials}"
     yield straightens and height < 8, f"tps halves the height three times: at least 8 px, not {height}"
     backbone = kind.make(channels)
     yield (

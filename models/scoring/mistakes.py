@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from bench.errors import plain, printable
+from bench.errors import plain
+from bench.reporting.templates import template_environment
 from models.dataset import WordDataset
 from models.run.context import Context
 from models.scoring.evaluate import Prediction
@@ -65,22 +65,19 @@ def mistakes_page(
         [one.confidence for one in predictions],
         accuracy["mode"],
     )
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).resolve().parent),
-        autoescape=True,
-        finalize=printable,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("mistakes.html").render(
-        run=run,
-        accuracy=accuracy,
-        wrong=len(wrong),
-        columns=list(COLUMNS),
-        rows=accuracy_rows(accuracy),
-        cards=[make_card(predictions[i], data, accuracy["mode"]) for i in wrong[:shown]],
-        percent=format_percent,
-        marked=mark_mistakes,
+    return (
+        template_environment(Path(__file__).resolve().parent)
+        .get_template("mistakes.html")
+        .render(
+            run=run,
+            accuracy=accuracy,
+            wrong=len(wrong),
+            columns=list(COLUMNS),
+            rows=accuracy_rows(accuracy),
+            cards=[make_card(predictions[i], data, accuracy["mode"]) for i in wrong[:shown]],
+            percent=format_percent,
+            marked=mark_mistakes,
+        )
     )
 
 

@@ -286,5 +286,5 @@ def test_spoiled_files_are_refused_or_read(seed, tmp_path):
 
 
 def test_a_network_too_large_is_refused_by_options_too():
-    with pytest.raises(ModelError, match="hidden is at most 4,096"):
+    with pytest.raises(ModelError, match="hidden is 1 to 4096, not"):
         build(Model(hidden=5000))

@@ -86,10 +86,10 @@ def test_the_plain_crnns_weights_load_and_give_its_logits():
         ({"pretrained": "imagenet"}, "vgg has no ImageNet weights; densenet121, mobilenetv2_cifar have"),
         ({"backbone": "densenet121", "pretrained": "imagenet"}, "set data.channels to 3"),
         ({"embedding": 32}, "the head is ctc"),
-        ({"head": "attention", "longest": 0}, "at least 1 character"),
+        ({"head": "attention", "longest": 0}, "longest is 1 to 1000, not 0"),
         ({"rectifier": "tps", "fiducials": 7}, "even number"),
         ({"rectifier": "tps", "rectified_width": 2}, "no time step"),
-        ({"hidden": 0}, "at least 1"),
+        ({"hidden": 0}, "hidden is 1 to 4096, not 0"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(changes, reason):
@@ -98,7 +98,7 @@ def test_what_cannot_work_is_refused_with_the_reason(changes, reason):
 
 
 def test_a_height_that_leaves_nothing_is_refused():
-    with pytest.raises(ModelError, match="vgg leaves nothing of pictures 16 px high"):
+    with pytest.raises(ModelError, match="vgg leaves nothing of images 16 px high"):
         build(Model(), height=16)
     with pytest.raises(ModelError, match="1 classes"):
         build(Model(), classes=1)
