@@ -37,9 +37,9 @@ class Cost:
     def of(cls, recipe: str, model: Model, channels: int) -> Cost:
         with torch.device("meta"):
             recogniser = Network(model, CLASSES, HEIGHT, channels).eval()
-            picture = torch.zeros(1, channels, HEIGHT, WIDTH)
+            image = torch.zeros(1, channels, HEIGHT, WIDTH)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            recogniser(picture)
+            recogniser(image)
         names = [n for n in (model.rectifier, model.backbone, model.sequence, model.head) if n != "none"]
         flops = counter.get_total_flops() / 1e9
         return cls(

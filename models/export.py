@@ -27,7 +27,7 @@ from models.engines.typical import calibration_images, comparison_images
 from models.network.network import Network
 from models.reading.recogniser import Recogniser, find_trained
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass
@@ -59,16 +59,16 @@ def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     if folder is None:
         yield normalise_images(comparison_images(reader.shape))
         return
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise UserError(f"no images ({', '.join(PICTURES)}) in {folder}")
+        raise UserError(f"no images ({', '.join(SUFFIXES)}) in {folder}")
     rows = [reader.prepare(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
         yield normalise_images(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
 
 
-def normalise_images(pictures: np.ndarray) -> Tensor:
-    return normalise(torch.from_numpy(pictures), torch.device("cpu"))
+def normalise_images(images: np.ndarray) -> Tensor:
+    return normalise(torch.from_numpy(images), torch.device("cpu"))
 
 
 @dataclass
@@ -117,10 +117,10 @@ def export_program(network: Network, path: Path) -> Path:
     """torch.export's program of the network, for any batch of images 100 px wide. Raises UserError."""
     if not hasattr(torch.export, "Dim"):
         raise UserError(f"torch.export for any batch is of torch 2.2 and later; this is {torch.__version__}")
-    picture = torch.zeros(2, network.channels, network.height, WIDTH)
+    image = torch.zeros(2, network.channels, network.height, WIDTH)
     shapes = {"images": {0: torch.export.Dim("batch", min=1, max=4096)}, "widths": None, "targets": None}
     try:
-        program = torch.export.export(network, (picture, None, None), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(network, (image, None, None), dynamic_shapes=shapes, strict=False)
     except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
         raise UserError(f"torch.export does not carry this network: {' '.join(str(error).split())[:160]}") from None
     torch.export.save(program, path)

@@ -101,7 +101,7 @@ def convert_source(
 
 
 def space_needed(source: Source, done: int, cost: Callable[[int], int], looks: int = 200) -> int:
-    """Bytes that the rest of a source will take, from an even choice of its pictures."""
+    """Bytes that the rest of a source will take, from an even choice of its images."""
     costs = []
     for index in range(done, len(source), max(1, (len(source) - done) // looks)):
         try:

@@ -9,7 +9,7 @@ from models.data.charset import Charset
 from models.data.image import Shape
 from models.data.source import Source
 
-PICTURES = 1024
+IMAGES = 1024
 LENGTHS = (3, 9)  # characters, from and up to: what Synth90k's words mostly have
 
 
@@ -22,7 +22,7 @@ class Synthetic(Source):
         self.height, self.width, self.charset = shape.height, shape.width, charset
 
     def __len__(self) -> int:
-        return PICTURES
+        return IMAGES
 
     def encoded(self, index: int) -> bytes:
         noise = np.random.default_rng(index).integers(0, 256, (self.height, self.width, 1), np.uint8)

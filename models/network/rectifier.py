@@ -40,7 +40,7 @@ class Rectifier(nn.Module):
         return F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=True)
 
     def find(self, images: Tensor, widths: Widths = None) -> Tensor:
-        """Fiducial points (N, fiducials, 2) as x and y in -1..1 of each picture."""
+        """Fiducial points (N, fiducials, 2) as x and y in -1..1 of each image."""
         features, columns = self.localise(images, widths)
         if columns is None:
             pooled = features.mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""ShuffleNetV2 1.0x (Ma et al. 2018, arXiv 1807.11164) for small pictures."""
+"""ShuffleNetV2 1.0x (Ma et al. 2018, arXiv 1807.11164) for small images."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: 
             annotation.writelines(f"{path} {line}\n" for path, line in zip(paths, task.lines, strict=True))
             imlist.writelines(f"{path}\n" for path in paths)
     with open_text(folder / "annotation.txt", "r") as annotation:
-        for name, pictures in sample.splits().items():
+        for name, images in sample.splits().items():
             with open_text(folder / f"annotation_{name}.txt") as part:
-                part.writelines(islice(annotation, len(pictures)))
+                part.writelines(islice(annotation, len(images)))
     with open_text(folder / "lexicon.txt") as lexicon:
         lexicon.writelines(f"{word}\n" for word in sample.words)
     (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -60,12 +60,12 @@ def write_lines(
     sample: Sample, done: Iterator[tuple[Task, list[tuple[bytes, str]]]], folder: Path, about: dict[str, Any]
 ) -> None:
     """An LMDB for each split, whose labels may be any text, and at last the marker."""
-    splits, pictures = sample.splits(), (picture for _, drawn in done for picture in drawn)
+    splits, images = sample.splits(), (image for _, drawn in done for image in drawn)
     for name, numbers in splits.items():
         if len(numbers):
             writer = LMDBWriter(folder / name, f"{about['lexicon']} {name}")
             left = len(numbers)
-            while part := list(islice(pictures, min(PER_FOLDER, left))):
+            while part := list(islice(images, min(PER_FOLDER, left))):
                 writer.add(len(part), part, [])
                 left -= len(part)
             writer.finish()

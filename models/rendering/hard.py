@@ -30,10 +30,10 @@ def hard(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarr
     layers = stack(mask, rng)
     height = HEIGHT if rng.random() < 0.94 else RARE_HEIGHT
     seen = project(layers, look(rng), height)
-    picture = colour(seen, rng)
-    picture = soften(picture, rng)
-    picture += crop("grain", picture.shape, rng) * rng.exponential(0.65)
-    drawn: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    image = colour(seen, rng)
+    image = soften(image, rng)
+    image += crop("grain", image.shape, rng) * rng.exponential(0.65)
+    drawn: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return drawn
 
 
@@ -95,15 +95,15 @@ def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     layers = np.atleast_3d(seen) * np.float32(1 / 255)
     ground, text = grey_levels(rng)
     contrast = abs(text - ground)
-    picture = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
-    picture += np.float32(ground)
+    image = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
+    image += np.float32(ground)
     if layers.shape[2] == 3:
-        paint(picture, layers[..., 2] * np.float32(rng.uniform(0.4, 1)), away(ground, rng.uniform(20, 120), rng))
-        paint(picture, layers[..., 1], away(text, rng.uniform(30, 160), rng))
-    paint(picture, layers[..., 0], text)
+        paint(image, layers[..., 2] * np.float32(rng.uniform(0.4, 1)), away(ground, rng.uniform(20, 120), rng))
+        paint(image, layers[..., 1], away(text, rng.uniform(30, 160), rng))
+    paint(image, layers[..., 0], text)
     if rng.random() < 0.3:  # light and dirt that lie over text and ground alike
-        picture += backdrop(picture.shape, rng.uniform(0, 0.25) * contrast, rng)
-    return picture
+        image += backdrop(image.shape, rng.uniform(0, 0.25) * contrast, rng)
+    return image
 
 
 def grey_levels(rng: np.random.Generator) -> tuple[float, float]:
@@ -132,14 +132,14 @@ def away(level: float, distance: float, rng: np.random.Generator) -> float:
     return min(max(level + step, 0.0), 255.0)
 
 
-def paint(picture: np.ndarray, alpha: np.ndarray, level: float) -> None:
-    picture += alpha * (np.float32(level) - picture)
+def paint(image: np.ndarray, alpha: np.ndarray, level: float) -> None:
+    image += alpha * (np.float32(level) - image)
 
 
-def soften(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def soften(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Stage 6, the blur: three taps along both axes, as a lens a little out of focus."""
     side = np.float32(max(rng.uniform(-0.15, 0.25), 0))
-    for turned in (picture, picture.T):
+    for turned in (image, image.T):
         middle = turned[1:-1] * (1 - 2 * side) + side * (turned[:-2] + turned[2:])
         turned[1:-1] = middle
-    return picture
+    return image

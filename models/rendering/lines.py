@@ -103,18 +103,18 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     """Grey levels, blur, few pixels and noise."""
     ground, text = line_levels(rng, kind)
     contrast = abs(text - ground)
-    picture: np.ndarray = np.full(seen.shape, ground, np.float32)
+    image: np.ndarray = np.full(seen.shape, ground, np.float32)
     if kind != "page" or rng.random() < 0.2:
         surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
-        picture += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
-    paint(picture, seen * np.float32(1 / 255), text)
-    picture = downsample_line(blur_line(picture, rng, kind), rng, kind)
+        image += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
+    paint(image, seen * np.float32(1 / 255), text)
+    image = downsample_line(blur_line(image, rng, kind), rng, kind)
     most = contrast / 7
     strength = min(rng.exponential(1.2) if rng.random() < 0.8 else rng.uniform(3, 10), most)
-    picture += crop("grain", picture.shape, rng) * np.float32(strength)
+    image += crop("grain", image.shape, rng) * np.float32(strength)
     if kind == "page" and rng.random() < 0.12:
-        picture = fax(picture, ground, text, rng)
-    printed: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+        image = fax(image, ground, text, rng)
+    printed: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return printed
 
 
@@ -130,27 +130,27 @@ def line_levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
     return (ground, text) if abs(text - ground) >= least else (max(ground, 255 - ground), 40.0)
 
 
-def blur_line(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+def blur_line(image: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
     if rng.random() < 0.35:
-        return picture
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+        return image
+    source = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     radius = rng.uniform(0.2, {"print": 1.0, "page": 0.7, "photo": 1.15}[kind])
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+    return np.asarray(source.filter(ImageFilter.GaussianBlur(radius)), np.float32)
 
 
-def downsample_line(picture: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
+def downsample_line(image: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:
     """With fewer pixels, and those enlarged: a crop of 18 px is common."""
     if rng.random() > 0.3:
-        return picture
-    image, share = Image.fromarray(picture), rng.uniform(0.5, 0.9)
-    small = image.resize([max(round(size * share), 1) for size in image.size], Image.Resampling.BILINEAR)
+        return image
+    source, share = Image.fromarray(image), rng.uniform(0.5, 0.9)
+    small = source.resize([max(round(size * share), 1) for size in source.size], Image.Resampling.BILINEAR)
     way = Image.Resampling.NEAREST if kind == "page" and rng.random() < 0.1 else Image.Resampling.BICUBIC
-    return np.array(small.resize(image.size, way))
+    return np.array(small.resize(source.size, way))
 
 
-def fax(picture: np.ndarray, ground: float, text: float, rng: np.random.Generator) -> np.ndarray:
+def fax(image: np.ndarray, ground: float, text: float, rng: np.random.Generator) -> np.ndarray:
     """Black and white alone, with a few specks."""
-    black = np.abs(picture - text) < np.abs(picture - ground) * rng.uniform(0.95, 1.6)  # thin strokes stay
-    specks = rng.random(picture.shape) < rng.uniform(0, 0.012)
+    black = np.abs(image - text) < np.abs(image - ground) * rng.uniform(0.95, 1.6)  # thin strokes stay
+    specks = rng.random(image.shape) < rng.uniform(0, 0.012)
     sent: np.ndarray = np.where(black ^ specks, np.float32(text), np.float32(ground))
     return sent

@@ -28,7 +28,7 @@ def describe_sample(sample: Sample) -> dict[str, Any]:
         "seed": look.seed,
         "style": look.style,
         "case": look.case,
-        "splits": {name: len(pictures) for name, pictures in sample.splits().items()},
+        "splits": {name: len(images) for name, images in sample.splits().items()},
         "words": len(sample.words),
         "lexicon": short_sha256(["\n".join(sample.words).encode()]),
         "fonts": [face.name for face in look.faces],

@@ -40,9 +40,9 @@ class Look:
         """Image `number` of a sample: its text as spelled, and its file. Only the arguments matter."""
         rng = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         text = spell(word, self.case, rng)
-        picture = render(text, rng, self.style, self.faces_for(text, rng))
+        image = render(text, rng, self.style, self.faces_for(text, rng))
         mean, deviation, least, most = QUALITY
-        return text, encode(picture, int(np.clip(rng.normal(mean, deviation), least, most)))
+        return text, encode(image, int(np.clip(rng.normal(mean, deviation), least, most)))
 
     def faces_for(self, text: str, rng: np.random.Generator) -> tuple[Face, ...]:
         if self.weights is None:
@@ -68,23 +68,23 @@ class Sample:
         """The lexicon line of every image; a split uses all of its own words before one comes again."""
         pools = split_words(len(self.words), self.shares, self.look.seed)
         chosen = []
-        for (name, pictures), pool in zip(self.splits().items(), pools, strict=True):
-            if len(pictures) and not len(pool):
+        for (name, images), pool in zip(self.splits().items(), pools, strict=True):
+            if len(images) and not len(pool):
                 raise UserError(f"{len(self.words)} words are too few to give {name} words of its own")
-            chosen.append(np.resize(pool, len(pictures)))
+            chosen.append(np.resize(pool, len(images)))
         return np.concatenate(chosen)
 
     def tasks(self, size: int) -> Iterator[Task]:
-        """The whole sample in tasks of `size` pictures."""
+        """The whole sample in tasks of `size` images."""
         lines = self.lines()
         for first in range(0, self.count, size):
             part = lines[first : first + size].tolist()
             yield Task(first, part, [self.words[line] for line in part])
 
 
-def encode(picture: np.ndarray, quality: int) -> bytes:
+def encode(image: np.ndarray, quality: int) -> bytes:
     """JPEG with three components and 4:2:0 as Synth90k's own, so that reading a sample costs the same."""
     # Not encode_jpeg_yuv_planes: of an image 31 high it reads a row past the end, and other bytes come out each time.
-    colours = np.repeat(picture[..., None], 3, axis=2)
+    colours = np.repeat(image[..., None], 3, axis=2)
     jpeg: bytes = simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")
     return jpeg

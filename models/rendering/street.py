@@ -3,7 +3,7 @@
 Quotes, prices and apostrophes, letters of the neighbours at the sides, lines cut off above and below, edges that
 cut the word, letters set wide, a lens out of focus, few pixels. The label stays the word: the rest is drawn so that it
 is learned to be ignored. Chosen by looking at what a recogniser trained on `hard` alone misread in IIIT5K-train and
-SVT-train, the edges by what is misread in Synth90k's own pictures.
+SVT-train, the edges by what is misread in Synth90k's own images.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.nda
     view, letter_width = look(rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
     view = view._replace(turn=view.turn * 1.5, margins=clip_margins(view.margins, cut, letter_width, rng))
     seen = project(stack(mask, rng), view, round(HEIGHT / (1 - cut[1] - cut[3])))
-    picture = soften(colour(crop_sides(seen, cut), rng), rng)
-    picture = downsample(out_of_focus(picture, rng), rng)
+    image = soften(colour(crop_sides(seen, cut), rng), rng)
+    image = downsample(out_of_focus(image, rng), rng)
     strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 10)
-    picture += crop("grain", picture.shape, rng) * strength
-    drawn: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    image += crop("grain", image.shape, rng) * strength
+    drawn: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return drawn
 
 
@@ -143,17 +143,17 @@ def crop_sides(seen: np.ndarray, cut: Shares) -> np.ndarray:
     return seen[top : height - bottom, left : max(width - right, left + 1)]
 
 
-def out_of_focus(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def out_of_focus(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() > 0.35:
-        return picture
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8))), np.float32)
+        return image
+    source = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
+    return np.asarray(source.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8))), np.float32)
 
 
-def downsample(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def downsample(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As a camera far away takes it: with fewer pixels, and those enlarged."""
     if rng.random() > 0.25:
-        return picture
-    image, share = Image.fromarray(picture), rng.uniform(0.35, 0.8)
-    small = image.resize([max(round(size * share), 1) for size in image.size], Image.Resampling.BILINEAR)
-    return np.array(small.resize(image.size, Image.Resampling.BICUBIC))
+        return image
+    source, share = Image.fromarray(image), rng.uniform(0.35, 0.8)
+    small = source.resize([max(round(size * share), 1) for size in source.size], Image.Resampling.BILINEAR)
+    return np.array(small.resize(source.size, Image.Resampling.BICUBIC))

@@ -26,10 +26,10 @@ def draw_plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np
     left, right = rng.integers(2, 7, 2)
     top = rng.integers(1, HEIGHT - height)
     ground, text = rng.uniform(150, 255), rng.uniform(0, 90)
-    picture = np.full((HEIGHT, width + left + right), ground, np.float32)
-    picture[top : top + height, left : left + width] += ink * (text - ground)
-    picture += rng.standard_normal(picture.shape, np.float32) * 4
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    image = np.full((HEIGHT, width + left + right), ground, np.float32)
+    image[top : top + height, left : left + width] += ink * (text - ground)
+    image += rng.standard_normal(image.shape, np.float32) * 4
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)

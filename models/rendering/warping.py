@@ -11,7 +11,7 @@ WIDEST = 1000  # pixels of an image; a longer word is squeezed into it
 
 
 class View(NamedTuple):
-    """How the plane of the text is seen. Angles in radians; margins in pixels of the picture."""
+    """How the plane of the text is seen. Angles in radians; margins in pixels of the image."""
 
     stretch: float  # width over height, relative to the font's own
     slant: float  # x moved per y: italics, or a camera from the side

@@ -36,15 +36,13 @@ PROBLEMS = {
     422: "not an image",
     503: "busy: try again after Retry-After seconds",
 }
-PICTURE = {"type": "string", "format": "binary"}
+BINARY = {"type": "string", "format": "binary"}
 BODY = {
-    "multipart/form-data": {
-        "schema": {"type": "object", "properties": {"images": {"type": "array", "items": PICTURE}}}
-    },
+    "multipart/form-data": {"schema": {"type": "object", "properties": {"images": {"type": "array", "items": BINARY}}}},
     "application/json": {
         "schema": {"type": "object", "properties": {"images": {"type": "array", "items": {"type": "string"}}}}
     },
-    "image/*": {"schema": PICTURE},
+    "image/*": {"schema": BINARY},
 }
 Job = tuple[np.ndarray, int]  # a prepared image, and how many alternatives
 
@@ -64,8 +62,8 @@ class Service:
         size = self.reader.batch_size
         self.batcher: Batcher[Job, Reading] = Batcher(self.read, size, self.limits.waiting, self.metrics.batch.observe)
 
-    def read(self, asked: list[Job]) -> list[Reading]:
-        return self.reader.read([picture for picture, _ in asked], max(n for _, n in asked))
+    def read(self, jobs: list[Job]) -> list[Reading]:
+        return self.reader.read([image for image, _ in jobs], max(n for _, n in jobs))
 
     async def recognise(self, request: Request, alternatives: int) -> Answer:
         if self.open_requests >= self.limits.requests:
@@ -87,7 +85,7 @@ class Service:
         await drain_body(request.receive, self.limits.upload_seconds)
         return busy_error()
 
-    async def picture(self, sent: UploadedImage) -> np.ndarray:
+    async def prepare_image(self, sent: UploadedImage) -> np.ndarray:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.decoding, self.reader.prepare, sent.content)
@@ -95,7 +93,7 @@ class Service:
             raise HTTPException(422, f"{sent.name or 'the image'}: {error}") from None
 
     async def readings(self, sent: list[UploadedImage], alternatives: int) -> list[Reading]:
-        return await self.batcher([(await self.picture(one), alternatives) for one in sent])
+        return await self.batcher([(await self.prepare_image(one), alternatives) for one in sent])
 
     async def in_time(self, readings: Awaitable[list[Reading]]) -> list[Reading]:
         try:

@@ -23,11 +23,11 @@ class Limits:
     connections: Annotated[int, Bounds(1)] = 800
     """open at once, idle ones too; more get 503. The system's own limit (`ulimit -n`) must be higher"""
     waiting: Annotated[int, Bounds(1)] = 512
-    """pictures that wait to be read; more get 503"""
+    """images that wait to be read; more get 503"""
     upload_seconds: Annotated[float, Bounds(above=0, most=86400)] = 10
     """for a request to arrive, and for its answer to be taken"""
     answer_seconds: Annotated[float, Bounds(above=0, most=86400)] = 10
-    """for its pictures to be decoded and read"""
+    """for its images to be decoded and read"""
     drain_seconds: Annotated[int, Bounds(0, 86400)] = 30
     """after SIGTERM, to finish what has begun"""
 
