@@ -23,8 +23,9 @@ from tests.support import ROOT
 
 TIMEOUT_S = 8  # of a rank that is silent
 LAUNCH = (
-    "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import run_cli;"
-    " run_cli(lambda: together.run('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
+    "import sys; from bench.errors import run_cli; from bench.machine.hosts import Place;"
+    " from bench.machine.launcher import launch;"
+    " run_cli(lambda: launch('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
 )
 ALONE = "import runpy, sys; sys.argv[1:2] = []; runpy.run_module('tests.faults.rank', run_name='__main__')"
 
@@ -128,7 +129,7 @@ def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]
         with place() as where:
             process = begin(where, cards, {"FAULT": "slow:0:0"}, save_every=1000)
             time.sleep(0.5)
-            while "pictures of" not in where.said():
+            while "images of" not in where.said():
                 time.sleep(0.05)
             time.sleep(2)
             (os.kill if whom == "launcher" else os.killpg)(process.pid, number)
