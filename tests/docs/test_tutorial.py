@@ -1,4 +1,4 @@
-"""docs/tutorial.md, followed command by command, with fewer pictures and steps."""
+"""docs/tutorial.md, followed command by command, with fewer images and steps."""
 
 from __future__ import annotations
 

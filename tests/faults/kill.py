@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> Tally:
     options = parser.parse_args(argv)
     with place() as where:
         if options.what == "prepare":
-            parallel.CHUNK = 2  # samples a commit, so that 40 pictures are many of them
+            parallel.CHUNK = 2  # samples a commit, so that 40 images are many of them
             marks = Marked(conversion.LMDBWriter, {"commit": ["add"], "finish": ["finish"]})
             return campaign("prepare", options.times, prepare_small, stored, marks, where, options.seed)
         if not options.full:

@@ -28,16 +28,16 @@ KINDS = {
 }  # fmt: skip
 
 
-def saved(picture: Image.Image, kind: str, colours: bool = False, **options) -> bytes:
+def saved(image: Image.Image, kind: str, colours: bool = False, **options) -> bytes:
     file = io.BytesIO()
-    (picture.convert("RGBA") if colours else picture).save(file, kind.split()[0], **options)
+    (image.convert("RGBA") if colours else image).save(file, kind.split()[0], **options)
     return file.getvalue()
 
 
 def originals() -> list[bytes]:
     grey = np.random.default_rng(0).integers(0, 256, (8, 24), np.uint8)
-    picture = Image.fromarray(grey).resize((90, 31), Image.Resampling.BICUBIC)
-    return [saved(picture, kind, **options) for kind, options in KINDS.items()]
+    image = Image.fromarray(grey).resize((90, 31), Image.Resampling.BICUBIC)
+    return [saved(image, kind, **options) for kind, options in KINDS.items()]
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
@@ -83,7 +83,7 @@ def with_size(content: bytes, place: int) -> bytes:
 
 
 def mutated(count: int, seed: int) -> Iterator[bytes]:
-    """Pictures with bits turned, bytes replaced, stretches copied, cut or grown."""
+    """Images with bits turned, bytes replaced, stretches copied, cut or grown."""
     draw, whole = random.Random(seed), originals()
     for number in range(count):
         content = bytearray(whole[number % len(whole)])
@@ -108,7 +108,7 @@ def damage(content: bytearray, draw: random.Random) -> None:
 
 
 def outcome(content: bytes) -> str:
-    """What became of a picture. Anything that is raised but UnreadableError is a bug."""
+    """What became of an image. Anything that is raised but UnreadableError is a bug."""
     try:
         height, width, _ = decode(content).shape
         assert height * width <= MAX_PIXELS
@@ -119,10 +119,10 @@ def outcome(content: bytes) -> str:
     return "read"
 
 
-def tried(pictures: Iterator[bytes]) -> tuple[Counter, float]:
+def tried(images: Iterator[bytes]) -> tuple[Counter, float]:
     """How many were read and refused, and the longest that one took in seconds."""
     counts, slowest = Counter(), 0.0
-    for content in pictures:
+    for content in images:
         began = time.perf_counter()
         counts[outcome(content)] += 1
         slowest = max(slowest, time.perf_counter() - began)
@@ -136,9 +136,7 @@ def peak_mib() -> float:
 def main(count: int = 5_000, seed: int = 1) -> None:
     before = peak_mib()
     counts, slowest = tried(mutated(count, seed))
-    print(
-        f"{count:,} mutated pictures (seed {seed}): {counts['read']:,} read, {counts['refused']:,} refused, 0 crashed"
-    )
+    print(f"{count:,} mutated images (seed {seed}): {counts['read']:,} read, {counts['refused']:,} refused, 0 crashed")
     print(f"the slowest took {slowest * 1e3:.0f} ms; {peak_mib() - before:.0f} MiB more at the peak")
     for name, make in BOMBS.items():
         content = make()
