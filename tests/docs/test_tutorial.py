@@ -32,7 +32,7 @@ FEWER = {
 
 
 def photos(folder: Path, words: list[str]) -> None:
-    """Drawn words that stand for somebody's photos."""
+    """Drawn words in place of a user's photos."""
     folder.mkdir()
     rng = np.random.default_rng(5)
     for number, word in enumerate(words, 1):

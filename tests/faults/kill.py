@@ -1,7 +1,7 @@
 """kill -9 at random moments: `python -m tests.faults.kill --times 100`.
 
 A training (or with --what prepare the writing of an LMDB) is killed, started again by the same command, killed again,
-until it ends by itself. What it leaves must then be, to the last bit, what a run leaves that nobody killed.
+until it ends by itself. What it leaves must then be, to the last bit, what an undisturbed run leaves.
 """
 
 from __future__ import annotations

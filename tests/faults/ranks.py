@@ -123,7 +123,7 @@ def out_of_memory(whom: str) -> Callable[[], tuple[bool, str]]:
 
 
 def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]]:
-    """Somebody asks the run to end; it writes a checkpoint and goes on from it to the same bits."""
+    """A signal asks the run to end; it writes a checkpoint and resumes from it to the same bits."""
 
     def case() -> tuple[bool, str]:
         with place() as where:
@@ -144,7 +144,7 @@ def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]
 
 
 def other_cards(first: int, second: int) -> Callable[[], tuple[bool, str]]:
-    """A run of two epochs goes on with another number of cards: every sample of each epoch is seen once."""
+    """A run of two epochs resumes with another number of cards: every sample of each epoch is seen once."""
 
     def case() -> tuple[bool, str]:
         with place(100) as where, tempfile.TemporaryDirectory() as seen:

@@ -120,7 +120,9 @@ CASES = {
     "all images unreadable": unreadable(1.0),
     "LMDB cut short under the run": store_spoiled(cut, (2,), "cut short"),
     "LMDB cut short, read by 2 workers": store_spoiled(cut, (2,), "cut short", workers=2),
-    "LMDB removed under the run (goes on)": store_spoiled(lambda path: shutil.rmtree(path.parent), (0,), "record:"),
+    "LMDB removed under the run (it continues)": store_spoiled(
+        lambda path: shutil.rmtree(path.parent), (0,), "record:"
+    ),
     **{f"LMDB altered under the run, noise {i}": store_spoiled(altered(i), ENDS, ":") for i in range(5)},
     "raw tree removed under the run": tree_gone,
 }

@@ -74,7 +74,7 @@ def flood(first: bytes, each: bytes, megabytes: int) -> Iterator[bytes]:
 
 
 def crowd(found: Service, content: Callable[[], bytes | Iterator[bytes]], size: int) -> Counter:
-    """The statuses that so many clients get at once."""
+    """The statuses that this many clients get at once."""
     statuses: Counter = Counter()
     threads = [threading.Thread(target=lambda: statuses.update([found.status(content())])) for _ in range(size)]
     for thread in threads:
@@ -218,7 +218,7 @@ CASES = {
     "headers a byte at a time": slow(lambda: drip(b"GET / HTTP/1.1\r\nX: ", b"x"), {0, 408}),
     "connections that send line feeds": slow(lambda: drip(b"\r\n", b"\r\n"), {0, 408}),
     "bodies a byte at a time": slow(lambda: drip(head("Content-Length: 100000"), b"x"), {408, 503}),
-    "bodies that nobody reads, a byte at a time": slow(lambda: drip(UNREAD, b"x"), {404, 405}),
+    "bodies that are not read, a byte at a time": slow(lambda: drip(UNREAD, b"x"), {404, 405}),
     "chunks a byte at a time": slow(lambda: drip(head(CHUNKED), b"1\r\nx\r\n"), {408, 503}),
     "a body of 10 GB": one(lambda: flood(head("Content-Length: 10000000000"), bytes(65_536), 3000), 413),
     "chunks without end": one(lambda: flood(head(CHUNKED), b"10000\r\n" + bytes(65_536) + b"\r\n", 3000), 413),
@@ -233,7 +233,7 @@ CASES = {
     "doubtful requests": attacked(doubtful),
     **{f"mutated requests, seed {seed}": fuzz(1000, seed) for seed in (1, 2)},
     "3,000 idle connections": idle(3000, 800),
-    "answers that nobody takes": attacked(not_taken),
+    "answers that are not taken": attacked(not_taken),
     "2,000 requests cut off": attacked(cut_off),
     "SIGTERM under load": told_to_end,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Data sets of strangers: nothing outside of them is read, nothing waits for ever, nothing forges a line of a log."""
+"""Data sets of strangers: nothing outside them is read, nothing waits without end, nothing forges a line of a log."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def originals() -> list[bytes]:
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG that says it is so large, whatever is in it."""
+    """A PNG whose header claims this size."""
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", pixels), (b"IEND", b""))
     body = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
@@ -55,7 +55,7 @@ def scans(count: int, side: int = 2048) -> bytes:
 
 
 def tiles(count: int) -> bytes:
-    """A TIFF of 2048 x 2048 px in so many tiles, all of them the same 256 bytes."""
+    """A TIFF of 2048 x 2048 px in `count` tiles, all of them the same 256 bytes."""
     tags = ((256, 4, 1, 2048), (257, 4, 1, 2048), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1),
             (322, 3, 1, 16), (323, 3, 1, 16), (324, 4, count, 134), (325, 4, count, 134 + 4 * count))  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
