@@ -8,7 +8,7 @@ r("word.png").text
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.reading.recogniser import Reading, Recogniser
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Reading", "Recogniser"]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """Recogniser and Reading, when they are asked for: most programs here start without torch, and at once."""
     if name not in __all__:
         raise AttributeError(f"module 'models' has no attribute {name!r}")

@@ -47,7 +47,7 @@ class Cost:
         )
 
     @property
-    def row(self) -> tuple:
+    def row(self) -> tuple[object, ...]:
         count, flops = f"{self.parameters:,}", f"{self.gigaflops:.2f}"
         return self.recipe, self.parts, self.channels, count, self.steps, flops
 
@@ -68,7 +68,8 @@ def costs() -> list[Cost]:
 
 
 def cost_table() -> str:
-    return tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
+    table: str = tabulate([cost.row for cost in costs()], HEADERS, "github", disable_numparse=True)
+    return table
 
 
 COMMAND = Command("models.cost", NoOptions, description=__doc__)

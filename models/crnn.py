@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from bench.errors import run_cli
 from bench.options import Command, NoOptions
+from models.network.masked import N
 from models.network.recurrent import Recurrent
 from models.network.vgg import FEATURES, vgg
 
 
 class CRNN(nn.Module):
-    """Pictures (N, channels, 32, W >= 16), values in -1..1 -> logits (T, N, classes) with T = W // 4 + 1."""
+    """Images (N, channels, 32, W >= 16), values in -1..1 -> logits (T, N, classes) with T = W // 4 + 1."""
 
     def __init__(self, channels: int = 1, classes: int = 37, hidden: int = 256):
         super().__init__()
@@ -29,11 +30,12 @@ class CRNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         features = self.cnn(images)[0]  # (N, 512, 1, T)
         columns = features.squeeze(2).permute(2, 0, 1)  # (T, N, 512)
-        return self.rnn(columns)
+        logits: Tensor = self.rnn(columns)
+        return logits
 
     @staticmethod
-    def time_steps(widths):
-        """T for pictures `widths` px wide (an int or an integer tensor)."""
+    def time_steps(widths: N) -> N:
+        """T for images `widths` px wide (an int or an integer tensor)."""
         return widths // 4 + 1
 
 

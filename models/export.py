@@ -86,7 +86,7 @@ class Agreement:
 
 @torch.inference_mode()
 def compare_runtime(
-    runtime: str, run: Callable, network: Network, charset: Charset, batches: list[Tensor]
+    runtime: str, run: Callable[[np.ndarray], np.ndarray], network: Network, charset: Charset, batches: list[Tensor]
 ) -> Agreement:
     """Run an exported file by `run`, which a row of RUNTIMES made. Raises UserError as the network does."""
     found = Agreement(runtime)

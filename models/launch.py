@@ -14,7 +14,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, Any
 
 from bench.errors import UserError, run_cli
 from bench.machine import discovery
@@ -43,9 +44,9 @@ class LaunchOptions:
 COMMAND = Command("models.launch", LaunchOptions, "CRNN_FP32_20S_1CPU_Train --batch-size 16", rest="after")
 
 
-def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
+def apply_overrides(run: RunName, environment: Mapping[str, str]) -> RunName:
     """The run with coordinates from the environment in place of its own. Raises UserError for a value that is none."""
-    changes: dict = {}
+    changes: dict[str, Any] = {}
     for name, choices in CHOICES.items():
         if value := environment.get(name):
             if value.upper() not in choices:
@@ -59,7 +60,7 @@ def overridden(run: RunName, environment: Mapping[str, str]) -> RunName:
     return replace(run, **changes)
 
 
-def checked(run: RunName, script: str) -> RunName:
+def choose_device(run: RunName, script: str) -> RunName:
     """The run on a device that is here; UserError with the command that would run when its cards are not."""
     if run.device is None:
         for sentence in discovery.missing_devices():
@@ -72,7 +73,7 @@ def checked(run: RunName, script: str) -> RunName:
 
 def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
     """The program's command line. An option given by hand wins over the name's coordinate."""
-    words = ["--recipe", run.recipe, "--run", script, "--device", run.device, "--precision", run.precision]
+    words = ["--recipe", run.recipe, "--run", script, "--device", str(run.device), "--precision", run.precision]
     lengths = {"--steps": run.steps} if run.steps else {"--epochs": run.epochs}
     given = {word.partition("=")[0] for word in rest}
     if run.task == "Train" and not given & {"--steps", "--epochs"}:
@@ -90,23 +91,14 @@ def ensure_dataset(rest: list[str], place: Place) -> None:
     if not (sample / "Synth90k").is_dir():
         if place.hosts > 1:
             raise UserError(
-                "PYTORCH_TRAIN_DATASET is not set: several hosts need the same pictures; render a sample where all"
+                "PYTORCH_TRAIN_DATASET is not set: several hosts need the same images; render a sample where all"
                 " see it (`python -m models.render --out DIR`) and set it to DIR"
             )
         print(
             f"PYTORCH_TRAIN_DATASET is not set: rendering a sample of {SAMPLE_WORDS:,} words in {sample}",
             flush=True,
         )
-        command = [
-            "-m",
-            "models.render",
-            "--out",
-            str(sample),
-            "--count",
-            str(SAMPLE_WORDS),
-            "--style",
-            "plain",
-        ]
+        command = ["-m", "models.render", "--out", str(sample), "--count", str(SAMPLE_WORDS), "--style", "plain"]
         code = subprocess.run([sys.executable, *command]).returncode
         if code:  # it has said why
             sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell counts it
@@ -122,7 +114,7 @@ def run_alone(program: str, words: list[str]) -> None:
 OF_ANOTHER_LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "CRNN_LAUNCHER")
 
 
-def stop(number: int, _) -> None:
+def stop(number: int, _: FrameType | None) -> None:
     """End in order on SIGTERM; as process 1 of a container Python would not even hear it."""
     sys.exit(128 + number)
 
@@ -133,7 +125,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     for name in OF_ANOTHER_LAUNCHER:
         os.environ.pop(name, None)
-    run = checked(overridden(RunName.parse(script), os.environ), script)
+    run = choose_device(apply_overrides(RunName.parse(script), os.environ), script)
     place = Place.here()
     ensure_dataset(rest, place)
     words, program = arguments(run, script, rest), PROGRAMS[run.task]

@@ -98,11 +98,11 @@ def open_split(options: PrepareOptions, split: str) -> Source:
     how = describe_source(options.source, split, options.source_options)
     print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {how}"))
     for index in range(min(3, len(source))):
-        print(one_line(f"  {source.where(index)}  {shown(source, index)}"))
+        print(one_line(f"  {source.where(index)}  {describe_image(source, index)}"))
     return source
 
 
-def shown(source: Source, index: int) -> str:
+def describe_image(source: Source, index: int) -> str:
     """A sample's size and text, or what is wrong with it."""
     try:
         height, width = source.size(index)
@@ -111,7 +111,7 @@ def shown(source: Source, index: int) -> str:
         return str(error)
 
 
-def prepare(options: PrepareOptions) -> dict[str, dict]:
+def prepare(options: PrepareOptions) -> dict[str, dict[str, int]]:
     """Write every split asked for and the description beside them; gives the counts by split."""
     counts = {}
     for split in splits_of(options):
@@ -129,7 +129,7 @@ def prepare(options: PrepareOptions) -> dict[str, dict]:
     return counts
 
 
-def check(options: PrepareOptions, counts: dict[str, dict]) -> None:
+def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) -> None:
     """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
     skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
     if skipped > options.tolerate * (skipped + written):
@@ -151,12 +151,12 @@ def audit_all(options: PrepareOptions) -> None:
     refuse_overlap(hashes, options.allow_overlap)
 
 
-def build_charset(options: PrepareOptions) -> None:
+def build_charset(options: PrepareOptions, file: Path) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
     charset = Charset.of(source.label(index) for source in sources for index in range(len(source)))
-    charset.save(options.build)
-    print(f"{len(charset.characters)} characters in {options.build}: {charset.characters[:100]!r}")
+    charset.save(file)
+    print(f"{len(charset.characters)} characters in {file}: {charset.characters[:100]!r}")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -164,9 +164,9 @@ def main(argv: list[str] | None = None) -> None:
     if options.audit:
         audit_all(options)
     elif options.build:
-        build_charset(options)
+        build_charset(options, options.build)
     else:
-        check(options, prepare(options))
+        check_written(options, prepare(options))
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from tqdm import tqdm
 
@@ -33,6 +33,8 @@ from models.rendering.files import INSIDE, LINES, PER_FOLDER
 from models.rendering.sample import Look, Sample, Task
 from models.rendering.sheet import contact_sheet
 from models.rendering.styles import STYLES
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     """Raises UserError for what the user can mend; exits with 130 when interrupted, leaving no half a sample."""
     options = COMMAND.parse(argv)
     try:
-        run(options)
+        render_sample(options)
     except OSError as problem:
         raise UserError(f"{problem}{nothing_left(options)}") from problem
     except KeyboardInterrupt:
@@ -92,7 +94,7 @@ def nothing_left(options: RenderOptions) -> str:
     return "" if there else "; nothing was left behind"
 
 
-def run(options: RenderOptions) -> None:
+def render_sample(options: RenderOptions) -> None:
     sample = plan(options)
     if options.out:
         make(sample, options.out, options.workers or os.cpu_count() or 1, LINES if options.texts else INSIDE)
@@ -103,36 +105,36 @@ def run(options: RenderOptions) -> None:
 
 def plan(options: RenderOptions) -> Sample:
     """The sample that `options` ask for. Raises UserError."""
-    check(options)
+    check_options(options)
     if options.texts:
-        return plan_lines(options)
+        return plan_lines(options, options.texts)
     words, style = lexicon.read_words(options.lexicon), STYLES[options.style]
     words += sorted(set(lexicon.random_numbers(options.numbers, options.seed)) - set(words))
     words = list(dict.fromkeys(lexicon.punctuate(words, options.punctuated, options.seed)))
     characters = {character for word in words for character in word + word.upper()}
     faces = style.faces(fonts.find_faces(options.fonts, characters | style.marks))
-    weights = weights_of(options, faces)
+    weights = face_weights(options, faces)
     case = style.case if options.case == "auto" else options.case
     return Sample(words, options.count, options.split, Look(faces, options.seed, options.style, case, weights))
 
 
-def weights_of(options: RenderOptions, faces: Sequence[fonts.Face]) -> tuple[float, ...] | None:
+def face_weights(options: RenderOptions, faces: Sequence[fonts.Face]) -> tuple[float, ...] | None:
     """How often each face is drawn; None where all are alike."""
     every = fonts.weighted_faces(options.fonts)
     weights = tuple(every[face] for face in faces)
     return weights if len(set(weights)) > 1 else None
 
 
-def plan_lines(options: RenderOptions) -> Sample:
+def plan_lines(options: RenderOptions, file: Path) -> Sample:
     """Texts as they are written, each drawn with one of the faces that have its characters. Raises UserError."""
-    texts, style = lexicon.read_texts(options.texts), STYLES[options.style]
+    texts, style = lexicon.read_texts(file), STYLES[options.style]
     every = fonts.weighted_faces(options.fonts)
     faces = [face for face in style.faces(tuple(every)) if face.covers(style.marks)]
     served = dict.fromkeys(faces, 0)
     for number, text in enumerate(texts, 1):
         able = [face for face in faces if face.covers(text)]
         if not able:
-            where = f"{options.texts}, text {number}: "
+            where = f"{file}, text {number}: "
             reason = fonts.no_face_message(fonts.source_names(options.fonts), faces, frozenset(text))
             raise fonts.FontError(where + reason)
         for face in able:
@@ -140,12 +142,12 @@ def plan_lines(options: RenderOptions) -> Sample:
     for face in faces:
         if served[face] < len(texts):
             print(f"{face.name} has the characters of {served[face]:,} of {len(texts):,} texts and is drawn for those")
-    faces = tuple(face for face in faces if served[face])
-    look = Look(faces, options.seed, options.style, "written", tuple(every[face] for face in faces))
+    used = tuple(face for face in faces if served[face])
+    look = Look(used, options.seed, options.style, "written", tuple(every[face] for face in used))
     return Sample(texts, options.count, options.split, look)
 
 
-def check(options: RenderOptions) -> None:
+def check_options(options: RenderOptions) -> None:
     """Raises UserError for options that contradict each other."""
     if options.texts and (options.lexicon or options.numbers or options.punctuated or options.case != "auto"):
         raise UserError("--texts are drawn as written: --lexicon, --numbers, --punctuated and --case are for words")
@@ -160,7 +162,7 @@ def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None
     target, about = out / inside.parts[0], marker.describe_sample(sample)
     if not target.exists():
         try:
-            write(sample, out, workers, about, inside)
+            write_sample(sample, out, workers, about, inside)
             return
         except OSError:
             if not target.exists():  # or another run was faster
@@ -169,7 +171,7 @@ def make(sample: Sample, out: Path, workers: int, inside: Path = INSIDE) -> None
     print(f"already there, complete: {sample.count:,} {sample.look.style} images in {target}")
 
 
-def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) -> None:
+def write_sample(sample: Sample, out: Path, workers: int, about: dict[str, Any], inside: Path) -> None:
     """Draw the sample below `out`, where it appears when it is complete. Raises OSError when one is there by then."""
     target = out / inside.parts[0]
     started = time.perf_counter()
@@ -177,10 +179,10 @@ def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) ->
         folder = part / inside.relative_to(inside.parts[0])
         folder.mkdir(parents=True, exist_ok=True)
         if inside == LINES:
-            files.write_lines(sample, drawn(sample, files.draw_task, workers), folder, about)
+            files.write_lines(sample, draw_tasks(sample, files.draw_task, workers), folder, about)
         else:
             work = functools.partial(files.write_task, folder=folder)
-            files.write_index(sample, drawn(sample, work, workers), folder, about)
+            files.write_index(sample, draw_tasks(sample, work, workers), folder, about)
     seconds = time.perf_counter() - started
     print(
         f"rendered {sample.count:,} {sample.look.style} images into {out / inside}: {seconds:.1f} s, "
@@ -188,8 +190,8 @@ def write(sample: Sample, out: Path, workers: int, about: dict, inside: Path) ->
     )
 
 
-def drawn(sample: Sample, work: Callable[..., list], workers: int) -> Iterator[tuple[Task, list]]:
-    """Every task of the sample, in order, with what `work` made of it: an entry a picture."""
+def draw_tasks(sample: Sample, work: Callable[..., list[T]], workers: int) -> Iterator[tuple[Task, list[T]]]:
+    """Every task of the sample, in order, with what `work` made of it: an entry an image."""
     tasks = functools.partial(sample.tasks, PER_FOLDER)
     write = functools.partial(work, look=sample.look)
     bar = tqdm(total=sample.count, unit="img", desc="render", disable=None)
@@ -200,7 +202,7 @@ def drawn(sample: Sample, work: Callable[..., list], workers: int) -> Iterator[t
 
 
 @contextmanager
-def mapping(workers: int):
+def mapping(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
     """A lazy, ordered map over `workers` processes; the built-in one for a single worker."""
     if workers == 1:
         yield map

@@ -47,7 +47,8 @@ def merge(down: Tensor, across: Tensor) -> Tensor:
 
 def weightiest(weight: Tensor, count: int) -> Tensor:
     """The `count` inputs (columns) of a layer that it weighs most, in their order."""
-    return weight.norm(dim=0).topk(count).indices.sort().values
+    inputs: Tensor = weight.norm(dim=0).topk(count).indices
+    return inputs.sort().values
 
 
 def rows_of_gates(units: Tensor, hidden: int) -> Tensor:

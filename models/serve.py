@@ -67,12 +67,13 @@ def main(argv: list[str] | None = None) -> None:
     reader = Recogniser.load(options.weights, **how)
     place = listen(options.host, options.port)
     print(f"{reader.source}: http://{bracket_ipv6(options.host)}:{place.getsockname()[1]}/", flush=True)
-    settings = {"log_level": "error", "access_log": False, "server_header": False, "http": Connection, "ws": "none"}
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     drain = options.limits.drain_seconds
     app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]))
     Connection.limits = options.limits
-    uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=drain, **settings)).run(sockets=[place])
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, http=Connection, ws="none",
+                            timeout_graceful_shutdown=drain)  # fmt: skip
+    uvicorn.Server(config).run(sockets=[place])
 
 
 def allowed_hosts(names: list[str], address: str) -> list[str]:

@@ -42,10 +42,10 @@ class Findings:
 
     samples: int = 0
     unreadable: int = 0
-    lengths: Counter = field(default_factory=Counter)  # of labels, in characters
-    out_of_charset: Counter = field(default_factory=Counter)  # characters outside the charset
-    label_issues: Counter = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
-    squeezed: Counter = field(default_factory=Counter)  # images by the largest of SQUEEZES they exceed
+    lengths: Counter[int] = field(default_factory=Counter)  # of labels, in characters
+    out_of_charset: Counter[str] = field(default_factory=Counter)  # characters outside the charset
+    label_issues: Counter[str] = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
+    squeezed: Counter[float] = field(default_factory=Counter)  # images by the largest of SQUEEZES they exceed
     examples: dict[str, list[str]] = field(default_factory=dict)
     hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable image's encoded bytes
 

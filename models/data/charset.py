@@ -34,7 +34,7 @@ class Charset:
 
     characters: str = NAMED["36"]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         twice = "".join(sorted(c for c, n in Counter(self.characters).items() if n > 1))
         if twice or not self.characters:
             raise CharsetError(

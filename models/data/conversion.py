@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -27,7 +28,7 @@ class Chunk:
     """What one task read: how much of the source, what it gave, and why the rest is missing."""
 
     consumed: int
-    content: tuple  # what the writer's `add` takes
+    content: tuple[Any, ...]  # what the writer's `add` takes
     skipped: list[str]
 
 
@@ -47,22 +48,23 @@ def encoded_chunk(source: Source, numbers: range) -> Chunk:
 
 def packed_chunk(shape: Shape, source: Source, numbers: range) -> Chunk:
     rows = source.rows(np.array(numbers), shape)
-    content = (padded_to(shape.width, rows), rows.widths, rows.texts)
+    content = (pad_to_width(rows, shape.width), rows.widths, rows.texts)
     return Chunk(len(numbers), content, list(rows.skipped.values()))
 
 
-def padded_to(width: int, rows: DecodedBatch) -> np.ndarray:
-    missing = width - rows.images.shape[3]
-    return np.pad(rows.images, [(0, 0)] * 3 + [(0, missing)], constant_values=PADDING) if missing else rows.images
+def pad_to_width(rows: DecodedBatch, width: int) -> np.ndarray:
+    images = np.asarray(rows.images)
+    missing = width - images.shape[3]
+    return np.pad(images, [(0, 0)] * 3 + [(0, missing)], constant_values=PADDING) if missing else images
 
 
-def write_lmdb(source: Source, folder: Path, identity: str, workers: int) -> dict:
+def write_lmdb(source: Source, folder: Path, identity: str, workers: int) -> dict[str, int]:
     """Write what is not yet written of a source as LMDB; gives its counts."""
     writer = LMDBWriter(folder, identity)
     return convert_source(source, writer, encoded_chunk, lambda size: stored_bytes(size) + 80, workers)
 
 
-def write_packed(source: Source, folder: Path, identity: str, workers: int, shape: Shape) -> dict:
+def write_packed(source: Source, folder: Path, identity: str, workers: int, shape: Shape) -> dict[str, int]:
     """Write what is not yet written of a source as packed rows; gives its counts."""
     writer = PackedWriter(folder, identity, shape, source.name, source.is_sample)
     row = shape.channels * shape.height * shape.width + 2 + 8 + 16
@@ -70,16 +72,21 @@ def write_packed(source: Source, folder: Path, identity: str, workers: int, shap
 
 
 def convert_source(
-    source: Source, writer: LMDBWriter | PackedWriter, work: Callable, cost: Callable, workers: int
-) -> dict:
+    source: Source,
+    writer: LMDBWriter | PackedWriter,
+    work: Callable[[Source, range], Chunk],
+    cost: Callable[[int], int],
+    workers: int,
+) -> dict[str, int]:
     progress = writer.progress
+    add: Callable[..., None] = writer.add  # the two writers take different contents
     if not progress.finished:
         check_space(writer.folder, space_needed(source, progress.consumed, cost))
-        done = {"total": len(source), "initial": progress.consumed}
+        done: dict[str, Any] = {"total": len(source), "initial": progress.consumed}
         try:
             with tqdm(**done, desc=writer.folder.name, unit=" images", unit_scale=True, disable=None) as bar:
                 for chunk in in_chunks(work, source, workers, progress.consumed):
-                    writer.add(chunk.consumed, *chunk.content, skipped=chunk.skipped)
+                    add(chunk.consumed, *chunk.content, skipped=chunk.skipped)
                     bar.update(chunk.consumed)
             writer.finish()
         except (OSError, lmdb.Error) as error:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from bench.errors import HALVES
 from models.data.files import DataError, read_inside
@@ -41,7 +42,7 @@ class Table(Source):
         return hashlib.sha256(json.dumps(self.entries).encode()).hexdigest()
 
 
-def read_json(path: Path):
+def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -65,7 +66,7 @@ def open_doctr(path: Path) -> Table:
     return Table(path, [strings(row, f"{path}: {row[0]!r}") for row in read_json(path).items()])
 
 
-def strings(row: tuple, where: str) -> Row:
+def strings(row: tuple[Any, ...], where: str) -> Row:
     if not all(isinstance(value, str) for value in row):
         raise DataError(f"{where}: a path and a label must be strings, not {row}")
     if HALVES.search("".join(row)):

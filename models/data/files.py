@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class Lines:
                 self._opened = (os.getpid(), b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return self._opened[1]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
 
     def __len__(self) -> int:

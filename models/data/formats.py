@@ -50,7 +50,7 @@ class SourceOptions:
     ratio: tuple[float, float, float] | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             b" ".decode(self.encoding, "replace")  # codecs.lookup knows base64 and the like, too, which give no text
         except (LookupError, ValueError):

@@ -1,23 +1,34 @@
-"""From encoded bytes to rows of a uint8 batch: decode straight to grey, resize, pad."""
+"""Images to uint8 arrays: bounded, decoded, put on white paper where they are transparent, resized.
+
+Here everything that reads images opens them: data sets by `decode`, the Python API, the demo and the service by
+`load_image`, which also turns what EXIF says is turned.
+"""
 
 from __future__ import annotations
 
 import io
 import math
+import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.data.files import LARGEST, DataError, UnreadableError
 
-MAX_PIXELS = 1 << 22  # decoded per image at most; a word image has some 4,000, a page at 200 dpi 3.7 M
+MAX_PIXELS = 1 << 22  # decoded per image of a data set at most; a word image has some 4,000, a page at 200 dpi 3.7 M
+PHOTO_PIXELS = 32_000_000  # what a camera makes; more is refused before it is decoded
+NEEDED = 640  # px, the lesser side: a large JPEG is decoded to no more than twice that, which is plenty for a word
+ORIENTATION = 0x0112  # of EXIF; 1 is upright
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
 MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest image that word images can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
@@ -28,7 +39,10 @@ PADDING = 128  # the grey that normalises to nearly 0
 SHRINKS, SHRINKS_MUCH = 1.25, 4.0
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | Image.Image"
+
 _decoded = np.empty(MAX_PIXELS * 3, np.uint8)  # untouched pages cost nothing; a JPEG that does not fit is refused
+_lock = threading.Lock()  # on it: threads of a service share it
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class Shape:
     channels: int = 1
     keep_ratio: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sizes = self.height, self.width, self.channels
         possible = all(isinstance(size, int) for size in sizes) and self.height >= 1 and self.width >= NARROWEST
         if not possible or self.channels not in COLOURS or self.height * self.width > MAX_PIXELS:
@@ -59,8 +73,49 @@ class Shape:
         return min(self.width, max(NARROWEST, round(width * self.height / height)))
 
 
+def load_image(source: ImageSource, channels: int, most_pixels: int = PHOTO_PIXELS) -> np.ndarray:
+    """An image that a person gives, as uint8 (h, w, channels), upright. Raises UnreadableError with the reason."""
+    if isinstance(source, np.ndarray):
+        source = image_from_array(source)
+    if isinstance(source, Image.Image):
+        return to_array(ImageOps.exif_transpose(refuse_large(source, most_pixels)), channels)
+    if isinstance(source, bytes):
+        return decode_upright(source, channels, most_pixels)
+    if not isinstance(source, str | os.PathLike):
+        raise UnreadableError(
+            f"a {type(source).__name__} is no image: give a path, bytes, a uint8 array or a Pillow image"
+        )
+    try:
+        return decode_upright(Path(source).read_bytes(), channels, most_pixels)
+    except OSError as error:
+        raise UnreadableError(f"{source}: {error.strerror}") from None
+    except UnreadableError as error:
+        raise UnreadableError(f"{source}: {error}") from None
+
+
+def decode_upright(encoded: bytes, channels: int, most_pixels: int) -> np.ndarray:
+    """As `decode`, for what phones and screens make: turned as EXIF says and megapixels large; a film is refused.
+
+    What needs neither turning nor shrinking goes through `decode`, so that it is read as in a data set, to the bit.
+    Data sets are not turned: their words were cut out and labelled as the pixels are, and libjpeg-turbo reads no EXIF.
+    """
+    if not encoded:
+        raise UnreadableError("not an image: the file is empty")
+    refuse_bomb(encoded)
+    with open_image(encoded, most_pixels) as image:
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # phones keep a second view in these
+            frames = getattr(image, "n_frames", 1)
+            raise UnreadableError(f"an animated {image.format} of {frames} frames: give one of them")
+        if image.getexif().get(ORIENTATION, 1) == 1 and image.width * image.height <= MAX_PIXELS:
+            with _lock:
+                pixels: np.ndarray = decode(encoded, channels).copy()
+                return pixels
+        image.draft(COLOURS[channels][1], (NEEDED, NEEDED))
+        return to_array(ImageOps.exif_transpose(image), channels)
+
+
 def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
-    """Encoded image to uint8 (h, w, channels). The result may be overwritten by the next call.
+    """Encoded image to uint8 (h, w, channels), as data sets are read. The result may be overwritten by the next call.
 
     JPEGs go through libjpeg-turbo, which decodes to grey without ever making colours; all else through Pillow.
     Raises UnreadableError.
@@ -68,9 +123,19 @@ def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
     if len(encoded) > SMALL:
         refuse_bomb(encoded)
     try:
-        return simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded)
+        pixels: np.ndarray = simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded)
+        return pixels
     except ValueError:  # not a JPEG, a broken one, CMYK or too large: Pillow knows which
-        return decode_with_pillow(encoded, channels)
+        with open_image(encoded) as image:
+            return to_array(image, channels)
+
+
+def image_from_array(array: np.ndarray) -> Image.Image:
+    """uint8 (h, w), (h, w, 1), (h, w, 3) RGB or (h, w, 4) RGBA. Raises UnreadableError for others."""
+    shape = array.shape[:2] if array.ndim == 3 and array.shape[2] == 1 else array.shape
+    if array.dtype != np.uint8 or not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))) or 0 in shape:
+        raise UnreadableError(f"an array of {array.dtype} {array.shape} is no image: uint8 (h, w), or (h, w, 3) in RGB")
+    return Image.fromarray(np.ascontiguousarray(array).reshape(shape))
 
 
 def refuse_bomb(encoded: bytes | memoryview) -> None:
@@ -81,58 +146,66 @@ def refuse_bomb(encoded: bytes | memoryview) -> None:
         raise UnreadableError(f"a JPEG of {scans:,} scans, more than {MOST_SCANS}")
 
 
-def decode_with_pillow(encoded: bytes | memoryview, channels: int) -> np.ndarray:
-    with opened(encoded) as picture:
-        return to_array(picture, COLOURS[channels][1])
+def refuse_large(image: Image.Image, most_pixels: int) -> Image.Image:
+    if image.width * image.height > most_pixels:
+        raise UnreadableError(f"{image.width} x {image.height} px are too many: {most_pixels:,} at most")
+    return image
 
 
 @contextmanager
-def opened(encoded: bytes | memoryview) -> Iterator[Image.Image]:
+def open_image(encoded: bytes | memoryview, most_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """Pillow's image, whose pixels are not decoded yet. Raises UnreadableError for all that the block raises, too."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UnreadableError(f"{picture.width}x{picture.height} px: more than {MAX_PIXELS:,} pixels")
-            if len(picture.tile) > MOST_TILES:
-                raise UnreadableError(f"stored in {len(picture.tile):,} tiles, more than {MOST_TILES:,}")
-            yield picture
+            warnings.simplefilter("ignore")  # Pillow's own limit of pixels is another
+            image = refuse_large(Image.open(io.BytesIO(encoded), formats=FORMATS), most_pixels)
+            if len(tiles := getattr(image, "tile", ())) > MOST_TILES:
+                raise UnreadableError(f"stored in {len(tiles):,} tiles, more than {MOST_TILES:,}")
+            yield image
     except UnreadableError:
         raise
+    except UnidentifiedImageError:
+        raise UnreadableError(f"not an image that can be read: {', '.join(FORMATS)} can") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds of errors on broken bytes
-        raise UnreadableError(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}") from error
+        raise UnreadableError(f"not a whole image ({' '.join(str(error).split())[:160]})") from error
 
 
 def image_size(encoded: bytes | memoryview) -> tuple[int, int]:
     """Height and width in px, from the header alone. Raises UnreadableError."""
     try:
-        return simplejpeg.decode_jpeg_header(encoded)[:2]
+        height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
+        return height, width
     except ValueError:
-        with opened(encoded) as picture:
-            return picture.height, picture.width
+        with open_image(encoded) as image:
+            return image.height, image.width
 
 
-def to_array(picture: Image.Image, mode: str) -> np.ndarray:
-    """Pillow's image as uint8 (h, w, channels); 16-bit greys are scaled, where Pillow alone would clip them."""
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    array = np.asarray(picture.convert(mode))
+def to_array(image: Image.Image, channels: int) -> np.ndarray:
+    """Pillow's image as uint8 (h, w, channels), on white paper where it is transparent.
+
+    16-bit greys are scaled, where Pillow alone would clip them.
+    """
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    array = np.asarray(image.convert(COLOURS[channels][1]))
     return array.reshape(*array.shape[:2], -1)
 
 
-def resize(picture: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
+def resize(image: np.ndarray, height: int, width: int, into: np.ndarray | None = None) -> np.ndarray:
     """Bilinear resize of uint8 (h, w, c) to (height, width, c) that does not alias where it shrinks.
 
     Within 0.5 grey levels of Pillow's BILINEAR on average over MJSynth, at a third of its cost (docs/data.md).
     `into` is written in place; it must be contiguous.
     """
-    h, w, _ = picture.shape
+    h, w, _ = image.shape
     if h > SHRINKS * height or w > SHRINKS * width:
         if h > SHRINKS_MUCH * height or w > SHRINKS_MUCH * width:
-            return resize_with_pillow(picture, height, width, into)
-        picture = cv2.GaussianBlur(picture, *smoothing(h / height, w / width))
-    return cv2.resize(picture, (width, height), into, interpolation=cv2.INTER_LINEAR)
+            return resize_with_pillow(image, height, width, into)
+        image = cv2.GaussianBlur(image, *smoothing(h / height, w / width))
+    return cv2.resize(image, (width, height), into, interpolation=cv2.INTER_LINEAR)
 
 
 @lru_cache(1 << 16)
@@ -148,8 +221,8 @@ def smoothing(vertical: float, horizontal: float) -> tuple[tuple[int, int], floa
     return (taps_x, taps_y), sigma_x, None, sigma_y
 
 
-def resize_with_pillow(picture: np.ndarray, height: int, width: int, into: np.ndarray | None) -> np.ndarray:
-    source = Image.fromarray(picture if picture.shape[2] > 1 else picture[:, :, 0])
+def resize_with_pillow(image: np.ndarray, height: int, width: int, into: np.ndarray | None) -> np.ndarray:
+    source = Image.fromarray(image if image.shape[2] > 1 else image[:, :, 0])
     resized = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
     if into is not None:
         into[:] = resized

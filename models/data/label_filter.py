@@ -73,7 +73,7 @@ def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
 
 def find_label_issues(source: Source, charset: Charset, time_steps: int | np.ndarray) -> LabelIssues:
     """Check every label: about 2 us each from an LMDB."""
-    unfit = LabelIssues(time_steps)
+    issues = LabelIssues(time_steps)
     steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
         for index in suspects(source, begin, charset, steps[begin : begin + CHUNK]):
@@ -83,9 +83,9 @@ def find_label_issues(source: Source, charset: Charset, time_steps: int | np.nda
             except DataError as error:
                 text, kind = str(error), "broken"
             if kind:
-                unfit.found[kind].append(index)
-                unfit.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
-    return unfit
+                issues.found[kind].append(index)
+                issues.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
+    return issues
 
 
 def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarray) -> Iterable[int]:
@@ -101,14 +101,16 @@ def suspects(source: Source, begin: int, charset: Charset, time_steps: np.ndarra
     classes = charset.ascii_classes[np.frombuffer(whole.encode(), np.uint8)]
     lengths = np.array(list(map(len, texts)))
     ends = np.cumsum(lengths)
-    foreign = count_between(classes == 0, ends - lengths, ends)
+    strange = count_between(classes == 0, ends - lengths, ends)
     repeats = np.concatenate([[False], classes[1:] == classes[:-1]])[: len(classes)]
     repeats[(ends - lengths)[lengths > 0]] = False  # a label's first character repeats nothing
     needed = lengths + count_between(repeats, ends - lengths, ends)
-    return (begin + np.flatnonzero((lengths == 0) | (foreign > 0) | (needed > time_steps))).tolist()
+    found: list[int] = (begin + np.flatnonzero((lengths == 0) | (strange > 0) | (needed > time_steps))).tolist()
+    return found
 
 
 def count_between(marks: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Number of marks in each interval [begin, end)."""
     before = np.concatenate([[0], np.cumsum(marks)])
-    return before[ends] - before[begins]
+    counts: np.ndarray = before[ends] - before[begins]
+    return counts

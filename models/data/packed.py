@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Packed(Source):
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: missing or cut short: {error}") from None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_mapped": None}
 
     def __len__(self) -> int:
@@ -84,7 +85,8 @@ class Packed(Source):
         return self._map()["images"]
 
     def widths(self, numbers: np.ndarray, shape: Shape) -> np.ndarray:
-        return self._map()["widths"][numbers]
+        widths: np.ndarray = self._map()["widths"][numbers]
+        return widths
 
     def rows(self, numbers: np.ndarray, shape: Shape) -> DecodedBatch:
         """Gather rows that are decoded already."""
@@ -98,7 +100,8 @@ class Packed(Source):
         raise DataError(f"{self.folder}: packed images are no longer encoded")
 
     def content(self, index: int) -> bytes:
-        return self.images[index].tobytes()
+        pixels: bytes = self.images[index].tobytes()
+        return pixels
 
     def size(self, index: int) -> tuple[int, int]:
         return self.shape.height, int(self._map()["widths"][index])
@@ -214,7 +217,7 @@ def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode()
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace a file in one step: whoever is killed leaves the old one or the new one."""
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from models.data.files import DataError
 from models.data.source import Source
@@ -28,7 +28,7 @@ def in_chunks(work: Callable[[Source, range], T], source: Source, workers: int, 
     workers = workers or os.cpu_count() or 1
     tasks = (range(begin, min(begin + CHUNK, len(source))) for begin in range(start, len(source), CHUNK))
     with ProcessPoolExecutor(workers, initializer=begin_work, initargs=(work, source)) as pool:
-        ahead: deque[Future] = deque()
+        ahead: deque[Future[Any]] = deque()
         try:
             for task in tasks:
                 ahead.append(pool.submit(do, task))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator
 from queue import Full, Queue
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
+Entry: TypeAlias = "tuple[T | None, BaseException | None, bool]"  # item, failure, whether it was the last
 DEPTH = 2  # batches: one being handed over, one to cover for a slow one
 POLL_S = 0.1  # how often a thread with a full queue looks whether the iteration has ended
 
@@ -25,7 +26,7 @@ class Prefetcher(Generic[T]):
         return len(self.items)
 
     def __iter__(self) -> Iterator[T]:
-        ready: Queue = Queue(self.depth)
+        ready: Queue[Entry[T]] = Queue(self.depth)
         stopped = threading.Event()
         thread = threading.Thread(target=self.fill, args=(ready, stopped), name="batches ahead", daemon=True)
         thread.start()
@@ -36,12 +37,12 @@ class Prefetcher(Generic[T]):
                     raise failure
                 if ended:
                     return
-                yield item
+                yield cast(T, item)  # None comes only with a failure or at the end
         finally:
             stopped.set()
             thread.join()
 
-    def fill(self, ready: Queue, stopped: threading.Event) -> None:
+    def fill(self, ready: Queue[Entry[T]], stopped: threading.Event) -> None:
         """Put (item, failure, whether it was the last) until the items or the iteration end."""
         try:
             for item in self.items:
@@ -52,7 +53,7 @@ class Prefetcher(Generic[T]):
             put_until_stopped(ready, (None, failure, True), stopped)
 
 
-def put_until_stopped(ready: Queue, entry: tuple, stopped: threading.Event) -> bool:
+def put_until_stopped(ready: Queue[Entry[T]], entry: Entry[T], stopped: threading.Event) -> bool:
     """Put an entry when there is room. False: the iteration ended first."""
     while not stopped.is_set():
         try:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class BucketSampler(EpochSampler):
         run: samples of similar width that stay together; a larger global batch mixes runs.
     """
 
-    def __init__(self, widths: np.ndarray, *args, window: int = 1 << 15, run: int = 512, **options):
+    def __init__(self, widths: np.ndarray, *args: Any, window: int = 1 << 15, run: int = 512, **options: Any):
         super().__init__(len(widths), *args, **options)
         self.widths, self.window, self.run = widths, window, run
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
@@ -14,6 +15,7 @@ import lmdb
 from models.data.files import LONGEST, DataError, UnreadableError
 from models.data.source import Source
 
+Get: TypeAlias = "Callable[..., memoryview | None]"
 PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
 DIGITS = 9  # of a sample's number in its keys
 DESCRIPTION = "dataset.json"  # beside the splits: what `prepare` knows and an LMDB cannot say
@@ -84,22 +86,22 @@ class Store(Source):
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self._transaction: lmdb.Transaction | None = None
-        self._get: Callable[..., memoryview | None] | None = None
+        self._get: Get | None = None
         about = description(self.folder)
         self.name, self.is_sample = str(about.get("name", self.folder.name)), bool(about.get("sample", False))
         self.count = self._count()
 
-    def _open(self) -> Callable[..., memoryview | None]:
-        """Open in this process; gives the function that gets a value without copying it."""
+    def _open(self) -> tuple[lmdb.Transaction, Get]:
+        """Open in this process; gives the transaction, and its function that gets a value without copying it."""
         self._place = str(self.folder.resolve())
         self._transaction = shared_environment(self._place).begin(buffers=True)
         self._get = self._transaction.get
         _stores.add(self)
-        return self._get
+        return self._transaction, self._get
 
     def _value(self, key: bytes) -> memoryview | None:
         """The value of a key, not copied. Raises DataError when the file was cut short or altered under the run."""
-        get = self._get or self._open()
+        get = self._get or self._open()[1]
         refuse_cut(self._place)
         try:
             return get(key)
@@ -112,11 +114,11 @@ class Store(Source):
 
     def _count(self) -> int:
         """`num-samples`, checked against the number of keys and the last sample."""
-        get = self._open()
+        transaction, get = self._open()
         progress = get(PROGRESS)
         if progress is not None and not is_finished(bytes(progress)):
             raise DataError(f"{self.folder}: unfinished; run the `python -m models.prepare` that began it again")
-        said = bytes(get(b"num-samples", b""))
+        said = bytes(get(b"num-samples") or b"")
         if not said.isdigit() or len(said) > DIGITS:
             raise DataError(f"{self.folder}: no num-samples key; not a text recognition LMDB")
         count = int(said)
@@ -125,13 +127,13 @@ class Store(Source):
                 raise DataError(f"{self.folder}: num-samples says {count:,} but {(key % count).decode()} is missing")
         if get(b"image-%09d" % (count + 1)) is not None:
             raise DataError(f"{self.folder}: num-samples says {count:,} but there are more images than that")
-        if 2 * count > (entries := self._transaction.stat()["entries"]):
+        if 2 * count > (entries := transaction.stat()["entries"]):
             raise DataError(f"{self.folder}: num-samples says {count:,} but there are {entries:,} keys in all")
         if not count:
             raise DataError(f"{self.folder}: no samples in it")
         return count
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_transaction": None, "_get": None}
 
     def __len__(self) -> int:
@@ -159,9 +161,9 @@ class Store(Source):
 
     def texts(self, begin: int, end: int) -> list[str]:
         """Labels of samples begin to end, read in the order of their keys. Raises DataError when one is missing."""
-        self._open()
+        transaction, _ = self._open()
         keys = [b"label-%09d" % number for number in range(begin + 1, end + 1)]
-        with self._transaction.cursor() as cursor:
+        with transaction.cursor() as cursor:
             cursor.set_key(b"label-%09d" % (begin + 1))
             stored = zip(keys, cursor.iternext(), strict=False)  # no list of it: memoryviews that stay cost four times
             try:
@@ -175,8 +177,8 @@ class Store(Source):
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
         digest = hashlib.sha256(b"%d\n" % self.count)
-        self._open()
-        with self._transaction.cursor() as cursor:
+        transaction, _ = self._open()
+        with transaction.cursor() as cursor:
             if cursor.set_range(b"label-"):
                 for key, value in cursor:
                     if bytes(key[:6]) != b"label-":
@@ -194,7 +196,7 @@ def is_finished(progress: bytes) -> bool:
         return False
 
 
-def description(folder: Path) -> dict:
+def description(folder: Path) -> dict[str, Any]:
     """What `prepare` wrote about the data set, in the LMDB's folder or the one above; empty for another tool's."""
     for place in (folder, folder.parent):
         if (place / DESCRIPTION).is_file():

@@ -26,7 +26,8 @@ class Synthetic(Source):
 
     def encoded(self, index: int) -> bytes:
         noise = np.random.default_rng(index).integers(0, 256, (self.height, self.width, 1), np.uint8)
-        return simplejpeg.encode_jpeg(noise, 95, colorspace="GRAY")
+        jpeg: bytes = simplejpeg.encode_jpeg(noise, 95, colorspace="GRAY")
+        return jpeg
 
     def label(self, index: int) -> str:
         """No letter twice in a row: CTC needs a blank between them, and narrow images have no room for it."""

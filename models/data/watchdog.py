@@ -12,18 +12,21 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
+from typing import TypeVar
 
+T = TypeVar("T")
 LOOKS = 20  # in the time that is waited; a program that was itself stopped for a while has looked no oftener
 
 
 class WorkerWatchdog:
     """Ends all `workers` (processes) when `next` has waited for `seconds`. What they did then is on stderr."""
 
-    def __init__(self, workers: Sequence, seconds: float):
+    def __init__(self, workers: Sequence[BaseProcess], seconds: float):
         self.workers, self.seconds = workers, seconds
         self.asked, self.answered, self.ended, self.over = 0, 0, False, threading.Event()
 
-    def next(self, batches: Iterator):
+    def next(self, batches: Iterator[T]) -> T | None:
         """The next batch; None: there is none. Raises RuntimeError, as torch has it, when it did not come in time."""
         self.asked += 1
         try:
@@ -45,14 +48,14 @@ class WorkerWatchdog:
 
     def end(self) -> None:
         self.ended = True
-        for worker in self.workers:
+        for pid in [worker.pid for worker in self.workers if worker.pid]:
             with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGABRT)
-                os.kill(worker.pid, signal.SIGCONT)  # a stopped process dies only when it goes on
+                os.kill(pid, signal.SIGABRT)
+                os.kill(pid, signal.SIGCONT)  # a stopped process dies only when it goes on
 
 
 @contextmanager
-def watch_workers(workers: Sequence, seconds: float) -> Iterator[WorkerWatchdog]:
+def watch_workers(workers: Sequence[BaseProcess], seconds: float) -> Iterator[WorkerWatchdog]:
     waiting = WorkerWatchdog(workers, seconds)
     if workers:
         threading.Thread(target=waiting.look, name="worker watchdog", daemon=True).start()

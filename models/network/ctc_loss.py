@@ -7,6 +7,8 @@ recursion: the latter are the former of the mirrored text in mirrored time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,12 +21,13 @@ def ctc_losses(logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
     logits (T, N, C) in float32; all T columns are an image's own. labels (N, L): int64, classes of each text, then
     zeros. lengths (N,) int64. All on one device; nothing is copied off it.
     """
-    return CTCLosses.apply(logits, labels, lengths)
+    losses: Tensor = CTCLosses.apply(logits, labels, lengths)  # type: ignore[no-untyped-call]  # torch has no annotations
+    return losses
 
 
 class CTCLosses(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
         logs = logits.log_softmax(dim=-1)
         states = labels.new_zeros(len(labels), 2 * labels.shape[1] + 1)  # a blank before, between and after
         states[:, 1::2] = labels
@@ -41,7 +44,7 @@ class CTCLosses(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, outer: Tensor):
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         return ctx.saved_tensors[0] * outer[:, None], None, None
 
 

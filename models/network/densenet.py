@@ -41,7 +41,7 @@ def dense_block(inputs: int, growth: int, layers: int) -> MaskedSequential:
     return MaskedSequential(OrderedDict(made))
 
 
-def transition(inputs: int, pool) -> MaskedSequential:
+def transition(inputs: int, pool: tuple[int, int]) -> MaskedSequential:
     """Half the channels, and height and width divided by `pool`."""
     return MaskedSequential(
         OrderedDict(
@@ -67,7 +67,13 @@ def imagenet_stem(channels: int, outputs: int) -> OrderedDict[str, nn.Module]:
     )
 
 
-def densenet(stem: OrderedDict[str, nn.Module], features: int, growth: int, blocks, pools) -> MaskedSequential:
+def densenet(
+    stem: OrderedDict[str, nn.Module],
+    features: int,
+    growth: int,
+    blocks: tuple[int, ...],
+    pools: tuple[tuple[int, int], ...],
+) -> MaskedSequential:
     """Blocks of `blocks[i]` layers each, and between them transitions of `pools[i]`."""
     layers = stem
     for i, number in enumerate(blocks):

@@ -29,7 +29,7 @@ class CTC(nn.Linear):
         super().__init__(rank or features, classes)
         self.squeeze = nn.Linear(features, rank, bias=False) if rank else None
 
-    def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
         return super().forward(features if self.squeeze is None else self.squeeze(features))
 
     def loss(self, logits: Tensor, steps: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Attention(nn.Module):
         self.cell = nn.LSTMCell(features + (embedding or classes + 1), hidden)
         self.generator = nn.Linear(hidden, classes)
 
-    def forward(self, features: Tensor, lengths=None, targets=None) -> Tensor:
+    def forward(self, features: Tensor, lengths: Tensor | None = None, targets: Tensor | None = None) -> Tensor:
         """(T, N, features) -> logits (S, N, classes).
 
         lengths (N,): columns that belong to each image. targets (N, S): the classes to write, as `pad_labels` makes
@@ -86,7 +86,9 @@ class Attention(nn.Module):
         """
         return self.write(features, lengths, targets)[0]
 
-    def write(self, features: Tensor, lengths=None, targets=None) -> tuple[Tensor, Tensor]:
+    def write(
+        self, features: Tensor, lengths: Tensor | None = None, targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As forward, and the weights (S, N, T) with which each step looked at the columns."""
         keys, hidden = self.column(features), self.begin(features)
         before = features.new_full((features.shape[1],), self.start, dtype=torch.long)
@@ -119,7 +121,8 @@ class Attention(nn.Module):
         scores = self.score(torch.tanh(keys + self.state(state))).squeeze(-1)  # (T, N)
         if beyond is not None:
             scores = scores.masked_fill(beyond, float("-inf"))
-        return scores.float().softmax(dim=0).to(scores.dtype).T
+        weights: Tensor = scores.float().softmax(dim=0).to(scores.dtype).T
+        return weights
 
     def inputs(self, weight: Tensor, features: Tensor, before: Tensor) -> Tensor:
         context = torch.bmm(weight.unsqueeze(1), features.transpose(0, 1)).squeeze(1)  # (N, features)
@@ -151,5 +154,5 @@ def pad_labels(labels: Tensor, lengths: Tensor) -> Tensor:
     its row.
     """
     lengths = lengths.long().cpu()
-    rows = labels.long().split(lengths.tolist())
+    rows = torch.split(labels.long(), lengths.tolist())
     return nn.utils.rnn.pad_sequence([F.pad(row, (0, 1), value=END) for row in rows], True, END)

@@ -15,7 +15,7 @@ from models.network.torchvision_schemas import import_torchvision
 from models.weights.unpickle import UNREADABLE, read_weights
 
 
-def load_imagenet(chain: MaskedSequential, name: str, source: str):
+def load_imagenet(chain: MaskedSequential, name: str, source: str) -> None:
     """Fill `chain` (the backbone called `name`) with torchvision's ImageNet weights.
 
     source: "imagenet" for torchvision's cache or download, else a file of weights as torchvision saves
@@ -35,7 +35,8 @@ def download(weights: str) -> dict[str, Tensor]:
 
     chosen = getattr(models, weights).IMAGENET1K_V1
     try:
-        return chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        state: dict[str, Tensor] = chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        return state
     except UNREADABLE as error:
         cache = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
         if cache.exists():

@@ -15,17 +15,22 @@ nothing beyond its own last column may reach its own columns. Layer by layer:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias, TypeVar
+
 import torch
 from torch import Tensor, nn
 
 Widths = Tensor | None  # (N,) own columns of each image; None when all are as wide as the batch
 
+N = TypeVar("N", int, Tensor)  # columns of one image, or of each
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+Size: TypeAlias = "int | tuple[int, int]"
 HEIGHT, WIDTH = 0, 1  # axes of a layer's kernel_size, stride and padding
 
 
-def along(value: int | tuple[int, int], axis: int) -> int:
-    return value if isinstance(value, int) else value[axis]
+def along(value: int | tuple[int, ...] | str, axis: int) -> int:
+    return value if isinstance(value, int) else int(value[axis])
 
 
 def zero_padding(x: Tensor, widths: Widths) -> Tensor:
@@ -36,16 +41,17 @@ def zero_padding(x: Tensor, widths: Widths) -> Tensor:
     return x.masked_fill(columns >= widths.view(-1, 1, 1, 1), 0)
 
 
-def mixes_columns(layer: nn.Module) -> bool:
+def mixes_columns(layer: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) -> bool:
     """Whether an output column inside an image may depend on input columns beyond it."""
     return along(layer.kernel_size, WIDTH) > along(layer.stride, WIDTH) or along(layer.padding, WIDTH) > 0
 
 
-def output_size(layer: nn.Module, n, axis: int = WIDTH):
+def output_size(layer: nn.Module, n: N, axis: int = WIDTH) -> N:
     """Columns (or rows) that come out of `layer` when `n` (an int or an integer tensor) go in."""
     if hasattr(layer, "output_size"):
-        return layer.output_size(n, axis)
-    if not isinstance(layer, SPATIAL) or n is None:
+        sized: Callable[[N, int], N] = layer.output_size  # type: ignore[assignment]  # to torch a parameter or a module
+        return sized(n, axis)
+    if not isinstance(layer, SPATIAL):
         return n
     if isinstance(n, int) and n < 1:
         return 0  # padding makes no columns out of none
@@ -62,12 +68,13 @@ class MaskedSequential(nn.Sequential):
             if hasattr(layer, "output_size"):
                 x, widths = layer(x, widths)
             elif isinstance(layer, SPATIAL):
-                x, widths = layer(zero_padding(x, widths) if mixes_columns(layer) else x), output_size(layer, widths)
+                x = layer(zero_padding(x, widths) if mixes_columns(layer) else x)
+                widths = None if widths is None else output_size(layer, widths)
             else:
                 x = layer(x)
         return x, widths
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         for layer in self:
             n = output_size(layer, n, axis)
         return n
@@ -85,11 +92,13 @@ class Residual(nn.Module):
         x, widths = self.main(x, widths)
         return torch.relu(x + added), widths
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         return self.main.output_size(n, axis)
 
 
-def normed(inputs: int, outputs: int, kernel=3, stride=1, padding=None, groups: int = 1) -> list[nn.Module]:
+def normed(
+    inputs: int, outputs: int, kernel: int = 3, stride: Size = 1, padding: Size | None = None, groups: int = 1
+) -> list[nn.Module]:
     """A convolution without bias and its batch norm; padded to keep its size unless told otherwise."""
     padding = kernel // 2 if padding is None else padding
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from models.network.masked import MaskedSequential, Widths, normed
+from models.network.masked import MaskedSequential, Size, Widths, normed
 
 FEATURES = 1280
 # Expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem of 2; here
@@ -28,11 +30,11 @@ class Skip(MaskedSequential):
         return x + made, widths
 
 
-def active(*shape, **options) -> MaskedSequential:
+def active(*shape: int, **options: Any) -> MaskedSequential:
     return MaskedSequential(*normed(*shape, **options), nn.ReLU6(inplace=True))
 
 
-def inverted_residual(inputs: int, outputs: int, stride, expansion: int) -> MaskedSequential:
+def inverted_residual(inputs: int, outputs: int, stride: Size, expansion: int) -> MaskedSequential:
     """Widen by 1 x 1, filter each channel by 3 x 3, narrow by 1 x 1 without activation."""
     middle = inputs * expansion
     widen = [active(inputs, middle, 1)] if expansion > 1 else []

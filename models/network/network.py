@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import get_args, get_type_hints
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from bench.errors import UserError
 from models.network import heads
 from models.network.backbones import BACKBONES
 from models.network.imagenet import load_imagenet
-from models.network.masked import HEIGHT, MaskedSequential
+from models.network.masked import HEIGHT, MaskedSequential, N
 from models.network.model import Model
 from models.network.rectifier import Rectifier
 from models.network.recurrent import Recurrent, sequence
@@ -52,7 +53,8 @@ class Network(nn.Module):
 
         targets (N, S) are for training an attention head (see heads.Attention).
         """
-        return self.head(*self.features(images, widths), targets)
+        logits: Tensor = self.head(*self.features(images, widths), targets)
+        return logits
 
     def features(self, images: Tensor, widths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """What the head reads: (T, N, features), and how many time steps are each image's own (on the host)."""
@@ -77,7 +79,7 @@ class Network(nn.Module):
             raise ModelError(f"an image is {narrowest} px wide; {self.model.backbone} needs {self.minimum_width} px")
         return None if narrowest == images.shape[-1] else widths
 
-    def time_steps(self, widths):
+    def time_steps(self, widths: N) -> N:
         """Time steps of a CTC head, or columns that attention sees, for widths in px (an int or a tensor)."""
         if self.rectifier is not None:
             widths = self.rectifier.output_size(widths)
@@ -88,13 +90,13 @@ class Network(nn.Module):
         """Names of the weights whose rows or columns are the characters of the alphabet."""
         return [f"head.{name}" for name in self.head.class_parameters]
 
-    def recur_in(self, dtype: torch.dtype | None):
+    def recur_in(self, dtype: torch.dtype | None) -> None:
         """Compute recurrent layers in `dtype` whatever autocast says; None follows autocast."""
         for layer in self.modules():
             if isinstance(layer, Recurrent):
                 layer.dtype = dtype
 
-    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's; the names of the plain CRNN (models/crnn.py, meijieru's) are understood too."""
         return super().load_state_dict(rename_crnn_weights(state_dict), strict, assign)
 
@@ -104,7 +106,7 @@ def narrowest_input(part: MaskedSequential) -> int:
     return next(n for n in itertools.count(1) if part.output_size(n) > 0)
 
 
-def rename_crnn_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_crnn_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """The plain CRNN's weights by this network's names: its second linear layer is the head."""
     if not any(key.startswith("cnn.") for key in state):
         return state
@@ -145,7 +147,7 @@ def check_model(model: Model, classes: int, height: int, channels: int) -> None:
         raise ModelError(reason)
 
 
-def invalid_settings(model: Model, classes: int):
+def invalid_settings(model: Model, classes: int) -> Iterator[tuple[object, str]]:
     """(whether it is so, what to say) for settings that only a file from elsewhere can bring: no such part, or sizes
     that would take all memory before the weights are found not to fit.
     """
@@ -158,7 +160,7 @@ def invalid_settings(model: Model, classes: int):
         yield value > most, f"{name} is at most {most:,}, not {value:,}"
 
 
-def unsupported_combinations(model: Model, classes: int, height: int, channels: int):
+def unsupported_combinations(model: Model, classes: int, height: int, channels: int) -> Iterator[tuple[object, str]]:
     """(whether it is so, what to say) for everything that cannot work, the cheapest to find out first."""
     kind = BACKBONES[model.backbone]
     attends, straightens = model.head == "attention", model.rectifier == "tps"

@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, Widths, normed, zero_padding
+from models.network.masked import WIDTH, MaskedSequential, N, Widths, normed, zero_padding
 
 
 class Rectifier(nn.Module):
     """Images (N, channels, H, W) of any width -> straightened images (N, channels, height, width)."""
+
+    spline: Tensor
 
     def __init__(self, channels: int, height: int, width: int, fiducials: int = 20):
         super().__init__()
@@ -45,9 +47,10 @@ class Rectifier(nn.Module):
         else:
             area = columns.view(-1, 1) * features.shape[2]
             pooled = zero_padding(features, columns).sum(dim=(2, 3)) / area
-        return self.points(self.gather(pooled)).view(-1, self.fiducials, 2)
+        points: Tensor = self.points(self.gather(pooled))
+        return points.view(-1, self.fiducials, 2)
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         """What comes out is as large as the rectifier was made, whatever goes in."""
         made = self.width if axis == WIDTH else self.height
         return torch.full_like(n, made) if isinstance(n, Tensor) else made
@@ -93,7 +96,8 @@ def spline(height: int, width: int, fiducials: int) -> Tensor:
     ones, zeros = torch.ones(fiducials, 1).double(), torch.zeros(3, 3).double()
     affine = torch.cat([ones, anchors], dim=1)
     delta = torch.cat([torch.cat([affine, apart**2 * apart.log()], dim=1), torch.cat([zeros, affine.T], dim=1)])
-    return basis(height, width, anchors) @ torch.linalg.inv(delta)[:, :fiducials]
+    inverse: Tensor = torch.linalg.inv(delta)
+    return basis(height, width, anchors) @ inverse[:, :fiducials]
 
 
 def basis(height: int, width: int, anchors: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,11 +34,12 @@ class Recurrent(nn.Module):
 
     def read(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
-            return self.rnn(x)[0]
+            states: Tensor = self.rnn(x)[0]
+            return states
         packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
         return pad_packed_sequence(self.rnn(packed)[0], total_length=len(x))[0]
 
-    def precision(self, device: str):
+    def precision(self, device: str) -> contextlib.AbstractContextManager[Any]:
         if self.dtype is None or device == "meta":  # there operations are counted, not computed; it has no autocast
             return contextlib.nullcontext()
         low = self.dtype in (torch.float16, torch.bfloat16)
@@ -72,8 +74,9 @@ def sequence(name: str, inputs: int, hidden: int) -> Sequence:
     layers: list[nn.Module] = [nn.Linear(inputs, squeezed)] if squeezed else []
     inputs = squeezed or inputs
     for projected in projections:
-        layers.append(Recurrent(cell, inputs, hidden, hidden if projected else None))
-        inputs = layers[-1].features
+        layer = Recurrent(cell, inputs, hidden, hidden if projected else None)
+        layers.append(layer)
+        inputs = layer.features
     made = Sequence(*layers)
     made.features = inputs
     return made

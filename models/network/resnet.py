@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, Residual, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, N, Residual, Size, Widths, normed
 
 
 def basic_block(inputs: int, outputs: int) -> Residual:
@@ -25,11 +26,11 @@ def resnet(channels: int) -> MaskedSequential:
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
 
-    def convolve(name: str, *shape, **options):
+    def convolve(name: str, *shape: int, **options: Any) -> None:
         layers[f"conv{name}"], layers[f"bn{name}"] = normed(*shape, **options)
         layers[f"relu{name}"] = nn.ReLU(inplace=True)
 
-    def blocks(name: str, number: int, inputs: int, outputs: int):
+    def blocks(name: str, number: int, inputs: int, outputs: int) -> None:
         sizes = [inputs, *[outputs] * number]
         layers[name] = MaskedSequential(*[basic_block(i, o) for i, o in itertools.pairwise(sizes)])
 
@@ -53,7 +54,7 @@ def resnet(channels: int) -> MaskedSequential:
 class PreActivation(nn.Module):
     """Batch norm and ReLU come before each convolution (He et al. 2016, arXiv 1603.05027)."""
 
-    def __init__(self, inputs: int, outputs: int, stride):
+    def __init__(self, inputs: int, outputs: int, stride: Size):
         super().__init__()
         self.norm = nn.BatchNorm2d(inputs)
         self.main = MaskedSequential(
@@ -71,16 +72,16 @@ class PreActivation(nn.Module):
         x, widths = self.main(active, widths)
         return x + added, widths
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         return self.main.output_size(n, axis)
 
 
 def resnet_cifar(channels: int) -> MaskedSequential:
-    """(N, channels, H, W) -> (N, 512, H / 8, W / 4): a pre-activation ResNet-18 for small pictures.
+    """(N, channels, H, W) -> (N, 512, H / 8, W / 4): a pre-activation ResNet-18 for small images.
 
     The last stage halves the height alone. Halving the width too, as the system it comes from did, leaves
     13 columns at width 100: fewer than a word of six letters needs once two of them are the same.
     """
-    stages = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, (2, 1))]
-    blocks = [PreActivation(*shape) for i, o, stride in stages for shape in ((i, o, stride), (o, o, 1))]
+    stages: list[tuple[int, int, Size]] = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, (2, 1))]
+    blocks = [block for i, o, stride in stages for block in (PreActivation(i, o, stride), PreActivation(o, o, 1))]
     return MaskedSequential(nn.Conv2d(channels, 64, 3, 1, 1, bias=False), *blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, N, Size, Widths, normed
 
 FEATURES = 1024
 # channels, units after the first, stride of the first unit; the last halving is of the height alone
@@ -18,7 +18,7 @@ def shuffle(x: Tensor) -> Tensor:
     return torch.stack([first, second], dim=2).flatten(1, 2)
 
 
-def right_side(inputs: int, outputs: int, stride=1) -> MaskedSequential:
+def right_side(inputs: int, outputs: int, stride: Size = 1) -> MaskedSequential:
     filtered = normed(outputs, outputs, 3, stride, groups=outputs)
     before = [*normed(inputs, outputs, 1), nn.ReLU(inplace=True)]
     return MaskedSequential(*before, *filtered, *normed(outputs, outputs, 1), nn.ReLU(inplace=True))
@@ -36,14 +36,14 @@ class Unit(nn.Module):
         worked, widths = self.right(worked, widths)
         return shuffle(torch.cat([by, worked], dim=1)), widths
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         return n
 
 
 class Downsample(nn.Module):
     """Both halves work on all channels and are made smaller."""
 
-    def __init__(self, inputs: int, outputs: int, stride):
+    def __init__(self, inputs: int, outputs: int, stride: Size):
         super().__init__()
         filtered = normed(inputs, inputs, 3, stride, groups=inputs)
         self.left = MaskedSequential(*filtered, *normed(inputs, outputs // 2, 1), nn.ReLU(inplace=True))
@@ -53,7 +53,7 @@ class Downsample(nn.Module):
         right, after = self.right(x, widths)
         return shuffle(torch.cat([self.left(x, widths)[0], right], dim=1)), after
 
-    def output_size(self, n, axis: int = WIDTH):
+    def output_size(self, n: N, axis: int = WIDTH) -> N:
         return self.right.output_size(n, axis)
 
 

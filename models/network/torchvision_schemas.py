@@ -30,18 +30,19 @@ def import_torchvision() -> ModuleType:
             raise ImportError(f"torchvision cannot be imported: {error}") from error
         declare()
         import torchvision
-    return torchvision
+    module: ModuleType = torchvision
+    return module
 
 
-def declare():
+def declare() -> None:
     forget_half_imported()
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch has no annotations here
     for schema in SCHEMAS:
         if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-            library.define(schema)
+            library.define(schema)  # type: ignore[no-untyped-call]  # nor here
     declared.append(library)
 
 
-def forget_half_imported():
+def forget_half_imported() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]

@@ -16,6 +16,7 @@ Rounding differs from the direct sum's by about 1e-6 of the largest value; docs/
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -157,14 +158,14 @@ class WinogradFunction(torch.autograd.Function):
     """F.conv2d(x, weight, bias, padding=1), once differentiable."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         y = convolve(x, weight)
         return y if bias is None else y.add_(bias.view(-1, 1, 1))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         mirrored = weight.transpose(0, 1).flip(2, 3)
@@ -180,7 +181,9 @@ class WinogradConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu" and x.dtype == torch.float32 and pays(x):
-            return WinogradFunction.apply(x, self.weight, self.bias)
+            # torch leaves Function.apply without annotations
+            y: Tensor = WinogradFunction.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            return y
         return super().forward(x)
 
 

@@ -27,8 +27,7 @@ from bench.machine.discovery import DEVICES, best
 from bench.options import check_values
 from models import weights
 from models.data.charset import Charset
-from models.data.image import Shape, resize
-from models.data.opened import MOST_PIXELS, Picture, opened
+from models.data.image import PHOTO_PIXELS, ImageSource, Shape, load_image, resize
 from models.dataset import normalise, pad_batch
 from models.decoding.alignment import align, character_runs
 from models.decoding.beam import search_n_best
@@ -89,7 +88,7 @@ class Recogniser:
     shape: Shape
     source: Path  # of the weights
     batch_size: int = 64
-    most_pixels: int = MOST_PIXELS
+    most_pixels: int = PHOTO_PIXELS
 
     @classmethod
     def load(
@@ -130,9 +129,11 @@ class Recogniser:
         return self.decoder.charset
 
     @overload
-    def __call__(self, images: Picture, alternatives: int = ...) -> Reading: ...
+    def __call__(self, images: ImageSource, alternatives: int = ...) -> Reading: ...
     @overload
-    def __call__(self, images: list[Picture] | tuple[Picture, ...], alternatives: int = ...) -> list[Reading]: ...
+    def __call__(
+        self, images: list[ImageSource] | tuple[ImageSource, ...], alternatives: int = ...
+    ) -> list[Reading]: ...
 
     def __call__(self, images, alternatives=ALTERNATIVES):
         """Read one image, or a list of them in batches. Raises UnreadableError (a UserError) naming what is wrong.
@@ -143,9 +144,9 @@ class Recogniser:
             return self.read([self.prepare(images)], alternatives)[0]
         return self.read([self.prepare(image) for image in images], alternatives)
 
-    def prepare(self, image: Picture) -> np.ndarray:
+    def prepare(self, image: ImageSource) -> np.ndarray:
         """uint8 (height, width, channels), in the shape the network was trained on."""
-        loaded = opened(image, self.shape.channels, self.most_pixels)
+        loaded = load_image(image, self.shape.channels, self.most_pixels)
         width = self.shape.fitted(*loaded.shape[:2])
         return resize(loaded, self.shape.height, width).reshape(self.shape.height, width, -1)
 

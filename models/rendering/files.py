@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Literal, TextIO
 
 from models.data.store import DESCRIPTION
 from models.data.writer import LMDBWriter
@@ -35,7 +35,7 @@ def write_task(task: Task, look: Look, folder: Path) -> list[str]:
     return paths
 
 
-def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: Path, about: dict) -> None:
+def write_index(sample: Sample, done: Iterator[tuple[Task, list[str]]], folder: Path, about: dict[str, Any]) -> None:
     """The text files of the layout, written as the images of `done` come in, and at last the marker."""
     with open_text(folder / "annotation.txt") as annotation, open_text(folder / "imlist.txt") as imlist:
         for task, paths in done:
@@ -57,7 +57,7 @@ def draw_task(task: Task, look: Look) -> list[tuple[bytes, str]]:
 
 
 def write_lines(
-    sample: Sample, done: Iterator[tuple[Task, list[tuple[bytes, str]]]], folder: Path, about: dict
+    sample: Sample, done: Iterator[tuple[Task, list[tuple[bytes, str]]]], folder: Path, about: dict[str, Any]
 ) -> None:
     """An LMDB for each split, whose labels may be any text, and at last the marker."""
     splits, pictures = sample.splits(), (picture for _, drawn in done for picture in drawn)
@@ -75,7 +75,7 @@ def write_lines(
     (folder / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
-def open_text(path: Path, mode: str = "w"):
+def open_text(path: Path, mode: Literal["r", "w"] = "w") -> TextIO:
     return path.open(mode, encoding="utf-8", newline="\n")
 
 

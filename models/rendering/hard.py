@@ -33,7 +33,8 @@ def hard(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarr
     picture = colour(seen, rng)
     picture = soften(picture, rng)
     picture += crop("grain", picture.shape, rng) * rng.exponential(0.65)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    drawn: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def letter(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
@@ -119,7 +120,8 @@ def pick(table: Sequence[float], rng: np.random.Generator) -> float:
 
 
 def backdrop(shape: tuple[int, int], strength: float, rng: np.random.Generator) -> np.ndarray:
-    return crop("scene" if rng.random() < 0.6 else "surface", shape, rng) * np.float32(strength)
+    surface: np.ndarray = crop("scene" if rng.random() < 0.6 else "surface", shape, rng) * np.float32(strength)
+    return surface
 
 
 def away(level: float, distance: float, rng: np.random.Generator) -> float:

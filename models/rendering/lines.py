@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
 from models.rendering.hard import away, dilate, paint
-from models.rendering.street import add_surroundings, crop_sides, turn_back, turn_right
+from models.rendering.street import Shares, add_surroundings, crop_sides, turn_back, turn_right
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
@@ -67,7 +67,7 @@ def add_bar(mask: np.ndarray, rng: np.random.Generator, least: int = 1) -> np.nd
     return np.pad(np.pad(mask, ((0, 0), (0, gap))), ((0, 0), (0, bar)), constant_values=255)
 
 
-def add_neighbours(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, tuple]:
+def add_neighbours(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face) -> tuple[np.ndarray, Shares]:
     """The mask with parts of the lines above and below, of which most is cut off; their text is this one's, mixed."""
 
     def other(word: str, rng: np.random.Generator, face: Face, side: int) -> np.ndarray:
@@ -103,7 +103,7 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     """Grey levels, blur, few pixels and noise."""
     ground, text = line_levels(rng, kind)
     contrast = abs(text - ground)
-    picture = np.full(seen.shape, ground, np.float32)
+    picture: np.ndarray = np.full(seen.shape, ground, np.float32)
     if kind != "page" or rng.random() < 0.2:
         surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
         picture += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
@@ -114,7 +114,8 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     picture += crop("grain", picture.shape, rng) * np.float32(strength)
     if kind == "page" and rng.random() < 0.12:
         picture = fax(picture, ground, text, rng)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    printed: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    return printed
 
 
 def line_levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:
@@ -151,4 +152,5 @@ def fax(picture: np.ndarray, ground: float, text: float, rng: np.random.Generato
     """Black and white alone, with a few specks."""
     black = np.abs(picture - text) < np.abs(picture - ground) * rng.uniform(0.95, 1.6)  # thin strokes stay
     specks = rng.random(picture.shape) < rng.uniform(0, 0.012)
-    return np.where(black ^ specks, np.float32(text), np.float32(ground))
+    sent: np.ndarray = np.where(black ^ specks, np.float32(text), np.float32(ground))
+    return sent

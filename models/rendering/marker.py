@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
 from models.rendering.files import INSIDE, MARKER
@@ -17,7 +18,7 @@ from models.rendering.styles import STYLES
 LIBRARIES = ("numpy", "pillow", "simplejpeg")  # they draw and encode, so another version may give other bytes
 
 
-def describe_sample(sample: Sample) -> dict:
+def describe_sample(sample: Sample) -> dict[str, Any]:
     """What SAMPLE.json says."""
     look = sample.look
     return {
@@ -41,14 +42,14 @@ def files_of(faces: Iterable[Face]) -> dict[str, None]:
     return dict.fromkeys(path for face in faces for path in face.files)
 
 
-def short_sha256(parts) -> str:
+def short_sha256(parts: Iterable[bytes]) -> str:
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part)
     return whole.hexdigest()[:16]
 
 
-def refuse_other_sample(out: Path, about: dict, inside: Path = INSIDE) -> None:
+def refuse_other_sample(out: Path, about: dict[str, Any], inside: Path = INSIDE) -> None:
     """Raises UserError unless the dataset below `out` is the very sample that `about` describes."""
     target = out / inside.parts[0]
     try:

@@ -86,4 +86,5 @@ def encode(picture: np.ndarray, quality: int) -> bytes:
     """JPEG with three components and 4:2:0 as Synth90k's own, so that reading a sample costs the same."""
     # Not encode_jpeg_yuv_planes: of an image 31 high it reads a row past the end, and other bytes come out each time.
     colours = np.repeat(picture[..., None], 3, axis=2)
-    return simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")
+    jpeg: bytes = simplejpeg.encode_jpeg(colours, quality, colorspace="RGB", colorsubsampling="420")
+    return jpeg

@@ -30,7 +30,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
 LOST = (0.4, 0.95)  # least and most of what stands at a side that the image's edge cuts off
-Shares = tuple[float, ...]  # of an image, at its four sides in that order
+Shares = tuple[float, float, float, float]  # of an image, at its four sides in that order
 Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
 
 
@@ -45,7 +45,8 @@ def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.nda
     picture = downsample(out_of_focus(picture, rng), rng)
     strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 10)
     picture += crop("grain", picture.shape, rng) * strength
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    drawn: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def add_marks(word: str, rng: np.random.Generator) -> str:
@@ -86,7 +87,8 @@ def add_surroundings(
             mask, new, gone = attach(mask, (draws or other)(word, rng, face, side), side, rng, lost)
             cut[side ^ 2] *= 1 - new  # the opposite side's share is one of a larger mask now
             cut[side] = gone
-    return mask, tuple(cut)
+    left, top, right, bottom = cut
+    return mask, (left, top, right, bottom)
 
 
 def is_line(side: int) -> bool:
@@ -130,7 +132,8 @@ def clip_margins(margins: Shares, cut: Shares, letter_width: float, rng: np.rand
     """The margins, in pixels, some negative: up to two fifths of a letter are lost, where no neighbour is."""
     most = (0.4 * letter_width, 0.12 * HEIGHT) * 2
     often = np.where(cut, 0, CLIPPED)
-    return tuple(np.where(rng.random(4) < often, -rng.random(4) * most, margins))
+    left, top, right, bottom = np.where(rng.random(4) < often, -rng.random(4) * most, margins)
+    return left, top, right, bottom
 
 
 def crop_sides(seen: np.ndarray, cut: Shares) -> np.ndarray:

@@ -38,7 +38,8 @@ def crop(name: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndar
 
 
 def unit(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / values.std()
+    scaled: np.ndarray = (values - values.mean()) / values.std()
+    return scaled
 
 
 def clouds(rng: np.random.Generator, falling: float) -> np.ndarray:

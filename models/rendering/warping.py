@@ -39,7 +39,8 @@ def corners(size: tuple[int, int], view: View) -> np.ndarray:
     points[:, 1] *= np.where(points[:, 0] > 0, view.near, 1 / view.near) ** 0.5
     points[:, 0] -= view.slant * points[:, 1]
     cos, sin = np.cos(view.turn), np.sin(view.turn)
-    return points @ np.array([[cos, sin], [-sin, cos]])
+    turned: np.ndarray = points @ np.array([[cos, sin], [-sin, cos]])
+    return turned
 
 
 def project(layers: Image.Image, view: View, height: int) -> np.ndarray:
@@ -67,4 +68,5 @@ def homography(points: np.ndarray, size: tuple[int, int]) -> list[float]:
     system[1::2, 3:5], system[1::2, 5] = points, 1
     system[0::2, 6:] = -points * source[:, :1]
     system[1::2, 6:] = -points * source[:, 1:]
-    return np.linalg.solve(system, source.ravel()).tolist()
+    coefficients: list[float] = np.linalg.solve(system, source.ravel()).tolist()
+    return coefficients

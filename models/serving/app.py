@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -58,7 +58,7 @@ class Service:
     open_requests: int = 0
     decoding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "decoding"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.reader.most_pixels = int(self.limits.megapixels * 1e6)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         size = self.reader.batch_size
@@ -92,7 +92,7 @@ class Service:
         try:
             return await loop.run_in_executor(self.decoding, self.reader.prepare, sent.content)
         except UnreadableError as error:
-            raise HTTPException(422, f"{sent.name or 'the picture'}: {error}") from None
+            raise HTTPException(422, f"{sent.name or 'the image'}: {error}") from None
 
     async def readings(self, sent: list[UploadedImage], alternatives: int) -> list[Reading]:
         return await self.batcher([(await self.picture(one), alternatives) for one in sent])
@@ -104,7 +104,7 @@ class Service:
             raise overloaded() from None
 
     @asynccontextmanager
-    async def running(self, app: FastAPI):
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Between start and end: the first call is slow, so one image is read before any request."""
         self.read([(self.reader.prepare(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
         self.task = asyncio.create_task(self.batcher.run())
@@ -113,7 +113,7 @@ class Service:
         with suppress(asyncio.CancelledError):
             await self.task
 
-    def health(self) -> dict:
+    def health(self) -> dict[str, str]:
         if self.task.done():
             raise HTTPException(503, "the recogniser's task has ended: restart the service")
         about = {"weights": self.reader.source.name, "engine": self.reader.network.name}
@@ -140,7 +140,9 @@ def application(reader: Recogniser, limits: Limits, names: Sequence[str] = ("*",
 
 
 def add_recognise(app: FastAPI, service: Service) -> None:
-    problems = {status: {"description": why, "model": Problem} for status, why in PROBLEMS.items() if status != 422}
+    problems: dict[int | str, dict[str, Any]] = {
+        status: {"description": why, "model": Problem} for status, why in PROBLEMS.items() if status != 422
+    }
 
     @app.post("/recognise", responses=problems, openapi_extra={"requestBody": {"required": True, "content": BODY}})
     async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = ALTERNATIVES) -> Answer:
@@ -154,7 +156,7 @@ def add_recognise(app: FastAPI, service: Service) -> None:
 
 def add_rest(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
-    async def healthz() -> dict:
+    async def healthz() -> dict[str, Any]:
         """Whether it reads, and with what."""
         return service.health()
 

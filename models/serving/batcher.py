@@ -29,7 +29,7 @@ class Batcher(Generic[T, U]):
     most: int  # items that may wait or be read
     observed: Callable[[int], object] = lambda size: None  # is told the size of every batch
     waiting: int = 0
-    queue: asyncio.Queue = field(default_factory=asyncio.Queue)
+    queue: asyncio.Queue[tuple[T, asyncio.Future[U]]] = field(default_factory=asyncio.Queue)
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "batches"))
 
     async def __call__(self, items: Sequence[T]) -> list[U]:
@@ -37,14 +37,14 @@ class Batcher(Generic[T, U]):
         if self.waiting + len(items) > self.most:
             raise Busy
         loop = asyncio.get_running_loop()
-        answers = [loop.create_future() for _ in items]
+        answers: list[asyncio.Future[U]] = [loop.create_future() for _ in items]
         self.waiting += len(items)
         for item, one in zip(items, answers, strict=True):
             one.add_done_callback(self.left)
             self.queue.put_nowait((item, one))
         return await asyncio.gather(*answers)
 
-    def left(self, answer: asyncio.Future) -> None:
+    def left(self, answer: asyncio.Future[U]) -> None:
         self.waiting -= 1
 
     async def run(self) -> None:
@@ -58,16 +58,15 @@ class Batcher(Generic[T, U]):
             if batch:
                 await self.answer(batch)
 
-    async def answer(self, batch: list[tuple[T, asyncio.Future]]) -> None:
+    async def answer(self, batch: list[tuple[T, asyncio.Future[U]]]) -> None:
         self.observed(len(batch))
         job = asyncio.get_running_loop().run_in_executor(self.thread, self.read, [item for item, _ in batch])
         await asyncio.wait([job])
-        failure = job.exception()
-        results = [None] * len(batch) if failure else job.result()
-        for (_, answer), result in zip(batch, results, strict=True):
-            if answer.done():
-                continue
-            if failure:
-                answer.set_exception(failure)
-            else:
+        if failure := job.exception():
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(failure)
+            return
+        for (_, answer), result in zip(batch, job.result(), strict=True):
+            if not answer.done():
                 answer.set_result(result)

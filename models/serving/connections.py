@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from models.serving.limits import Limits
 
@@ -21,9 +22,11 @@ class Connection(HttpToolsProtocol):
 
     limits: Limits
     framing = 0  # bytes of the current request that were no body
-    answering = None  # the request whose answer is being made; `cycle` is the newest, which may wait behind it
+    answering: RequestResponseCycle | None = (
+        None  # the request whose answer is being made; `cycle` is the newest, which may wait behind it
+    )
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.patience = self.loop.call_later(self.limits.upload_seconds, self.expire)
         if len(self.connections) > self.limits.connections:
@@ -35,7 +38,7 @@ class Connection(HttpToolsProtocol):
         if self.answering:
             self.answering.disconnected = True  # uvicorn tells the newest only, and the other writes on: a traceback
 
-    def _start_asgi_task(self, cycle, app) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.answering = cycle
         super()._start_asgi_task(cycle, app)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
@@ -29,21 +30,21 @@ class Metrics:
 class RequestCounter:
     """ASGI middleware: counts every request by path and status; a path that nobody serves is 'other'."""
 
-    def __init__(self, app, metrics: Metrics, paths: tuple[str, ...]):
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: tuple[str, ...]):
         self.app, self.metrics, self.paths = app, metrics, paths
 
-    async def __call__(self, scope, receive, send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
         path = scope["path"] if scope["path"] in self.paths else "other"
 
-        async def counted(message) -> None:
+        async def count_answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self.metrics.requests.labels(path, message["status"]).inc()
                 if path == "/recognise":
                     self.metrics.seconds.observe(time.perf_counter() - began)
             await send(message)
 
-        await self.app(scope, receive, counted)
+        await self.app(scope, receive, count_answer)

@@ -8,13 +8,14 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 
 from models.serving.limits import Limits
 
+T = TypeVar("T")
 TYPES = "multipart/form-data, application/json with base64, or one image as image/*"
 
 
@@ -34,7 +35,7 @@ def limit_body(receive: Receive, limits: Limits) -> Receive:
     loop, size = asyncio.get_running_loop(), 0
     deadline = loop.time() + limits.upload_seconds
 
-    async def received() -> MutableMapping[str, Any]:
+    async def receive_in_time() -> MutableMapping[str, Any]:
         nonlocal size
         try:
             message = await asyncio.wait_for(receive(), max(0, deadline - loop.time()))
@@ -46,7 +47,7 @@ def limit_body(receive: Receive, limits: Limits) -> Receive:
             raise HTTPException(413, f"the request is larger than {limits.megabytes:g} MB")
         return message
 
-    return received
+    return receive_in_time
 
 
 async def drain_body(receive: Receive, seconds: float, message: MutableMapping[str, Any] | None = None) -> None:
@@ -70,13 +71,13 @@ async def read_images(request: Request, limits: Limits) -> list[UploadedImage]:
     return refuse_too_many(found, limits)
 
 
-def refuse_too_many(pictures: list, limits: Limits) -> list:
-    if len(pictures) > limits.pictures:
-        raise HTTPException(413, f"{len(pictures)} images are too many: {limits.pictures} at most in a request")
-    return pictures
+def refuse_too_many(images: list[T], limits: Limits) -> list[T]:
+    if len(images) > limits.pictures:
+        raise HTTPException(413, f"{len(images)} images are too many: {limits.pictures} at most in a request")
+    return images
 
 
-def choose_reader(kind: str):
+def choose_reader(kind: str) -> Callable[[Request, Limits], Awaitable[list[UploadedImage]]]:
     readers = {
         "multipart/form-data": images_of_form,
         "application/json": images_of_json,

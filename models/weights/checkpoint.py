@@ -12,12 +12,14 @@ import os
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from bench.errors import UserError
 from bench.files import write_error_reason
+from bench.machine.device import Device
 from bench.records.run_name import RunName
 from models.data.charset import Charset
 from models.network.model import Model
@@ -54,7 +56,7 @@ def claim(folder: Path) -> None:
         partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
 
 
-def write(content: dict, path: Path, before: Path | None = None) -> None:
+def write(content: dict[str, Any], path: Path, before: Path | None = None) -> None:
     """Save atomically: a reader sees the old file or the new one, never half of one.
 
     `before` is a name for the file that is replaced, under which it stays. Raises UserError when the disk is full.
@@ -80,7 +82,7 @@ def write(content: dict, path: Path, before: Path | None = None) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_last(content: dict, folder: Path) -> None:
+def write_last(content: dict[str, Any], folder: Path) -> None:
     """Write `last.pt`, keeping the one it replaces as `previous.pt`."""
     write(content, folder / "last.pt", folder / "previous.pt")
 
@@ -94,7 +96,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def read(path: Path) -> dict:
+def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU, or of converted weights (.safetensors).
 
     Raises UserError when it is damaged or would run code.
@@ -113,12 +115,12 @@ def read(path: Path) -> dict:
     return content
 
 
-def trained(path: Path, *parts: str) -> dict:
+def trained(path: Path, *parts: str) -> dict[str, Any]:
     """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises UserError."""
     return checked(read(path), path, "network", "charset", *parts)
 
 
-def checked(content: dict, path: Path, *parts: str) -> dict:
+def checked(content: dict[str, Any], path: Path, *parts: str) -> dict[str, Any]:
     for part in parts:
         if part not in content:
             raise UserError(f"{path}: not a trained recogniser: it has no '{part}'")
@@ -130,7 +132,7 @@ def checked(content: dict, path: Path, *parts: str) -> dict:
     return content
 
 
-def weights_of(content: dict, path: Path) -> tuple[Weights, Charset]:
+def weights_of(content: dict[str, Any], path: Path) -> tuple[Weights, Charset]:
     """The network of a checkpoint and its alphabet. Raises UserError when parts of it are missing."""
     checked(content, path, *KINDS)
     data, charset = content["data"], Charset(content["charset"])
@@ -142,7 +144,7 @@ def weights_of(content: dict, path: Path) -> tuple[Weights, Charset]:
     return weights, charset
 
 
-def read_last(folder: Path) -> tuple[dict, Path] | None:
+def read_last(folder: Path) -> tuple[dict[str, Any], Path] | None:
     """The newest readable checkpoint of a run, or None when it has none. Says so when it falls back.
 
     A damaged one is set aside, so that it never becomes the previous one. Raises UserError when none can be read.
@@ -194,7 +196,9 @@ def is_run_of(recipe: str, folder: str) -> bool:
         return False
 
 
-def load_network(network: nn.Module, content: dict, path: Path, charset: str, recipe: str | None = None) -> None:
+def load_network(
+    network: nn.Module, content: dict[str, Any], path: Path, charset: str, recipe: str | None = None
+) -> None:
     """Load the weights. Raises UserError when the checkpoint is of another recipe, alphabet or network."""
     checked(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
@@ -214,8 +218,8 @@ def load_network(network: nn.Module, content: dict, path: Path, charset: str, re
         raise UserError(f"{path}: the weights are of another network: {reasons[:300]}") from None
 
 
-def random_state(device) -> dict:
-    """Every generator a run draws from. `device` is a bench.machine.device.Device."""
+def random_state(device: Device) -> dict[str, Any]:
+    """The state of every generator that a run draws from."""
     version, internal, gauss = random.getstate()
     return {
         "python": [version, list(internal), gauss],
@@ -224,7 +228,7 @@ def random_state(device) -> dict:
     }
 
 
-def restore_random_state(state: dict, device) -> None:
+def restore_random_state(state: dict[str, Any], device: Device) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     torch.set_rng_state(state["torch"])

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -77,7 +78,7 @@ def is_weights_file(path: Path) -> bool:
         return False
 
 
-def load_weights(path: Path) -> dict:
+def load_weights(path: Path) -> dict[str, Any]:
     """What `save_weights` wrote, as a checkpoint has it: network, charset, data, model, recipe (None for a peer's).
 
     Raises UserError when it is not such a file.

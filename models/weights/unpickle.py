@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -31,7 +32,7 @@ UNREADABLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.B
 RUBBISH = (AttributeError, TypeError, AssertionError, MemoryError, RecursionError, struct.error, SafetensorError)
 
 
-def unpickle(path: Path):
+def unpickle(path: Path) -> Any:
     """Tensors and plain containers out of a .pt, .pth, .ckpt or .safetensors file, on the CPU.
 
     Raises one of UNREADABLE: pickle.UnpicklingError for what could run code.
@@ -56,12 +57,12 @@ def brief_storages() -> Iterator[None]:
     kinds = torch.storage.TypedStorage, torch.storage._StorageBase
     whole = [(kind, kind.__str__) for kind in kinds]
     for kind in kinds:
-        kind.__str__ = object.__repr__
+        kind.__str__ = object.__repr__  # type: ignore[method-assign]  # while the block runs
     try:
         yield
     finally:
         for kind, original in whole:
-            kind.__str__ = original
+            kind.__str__ = original  # type: ignore[method-assign]
 
 
 def refuse_archive(path: Path) -> None:
@@ -81,7 +82,7 @@ def read_weights(path: Path) -> State:
     return find_tensors(read_file(path), path)
 
 
-def read_file(path: Path):
+def read_file(path: Path) -> Any:
     """What `unpickle` returns. Raises UserError, in one line, where that raises."""
     try:
         return unpickle(path)
@@ -97,7 +98,7 @@ def read_file(path: Path):
         raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
 
 
-def find_tensors(content, path: Path) -> State:
+def find_tensors(content: Any, path: Path) -> State:
     """The first mapping from names to tensors alone: the content itself, or something it holds (`state_dict`, ...)."""
     inside = content.values() if isinstance(content, dict) else ()
     for candidate in (content, *inside):
@@ -106,5 +107,5 @@ def find_tensors(content, path: Path) -> State:
     raise UserError(f"{path}: holds no table of weights")
 
 
-def is_weight(item: tuple) -> bool:
+def is_weight(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)

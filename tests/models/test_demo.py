@@ -81,7 +81,7 @@ def test_converted_weights_are_read_too(picture, tmp_path, capsys):
 def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch):
     path = trained(tmp_path, Model(hidden=8))
     (tmp_path / "text.png").write_text("hello")
-    for image, reason in ((tmp_path / "text.png", "not a picture"), (tmp_path / "none.png", "No such file")):
+    for image, reason in ((tmp_path / "text.png", "not an image"), (tmp_path / "none.png", "No such file")):
         with pytest.raises(UserError, match=reason):
             demo.main([str(image), "--checkpoint", str(path)])
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))

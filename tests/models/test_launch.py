@@ -13,7 +13,7 @@ ASKED = RunName.parse("CRNN_FP32_30E_4MLUs_Train")
 
 
 def test_the_environment_overrides_coordinates():
-    run = launch.overridden(ASKED, {"DEVICE": "cpu", "CARDS": "2", "PRECISION": "AMP", "HOME": "/x"})
+    run = launch.apply_overrides(ASKED, {"DEVICE": "cpu", "CARDS": "2", "PRECISION": "AMP", "HOME": "/x"})
     assert str(run) == "CRNN_AMP_30E_2CPUs_Train"
 
 
@@ -23,18 +23,18 @@ def test_the_environment_overrides_coordinates():
 )
 def test_an_override_that_is_none_is_refused(environment, said):
     with pytest.raises(UserError, match=said):
-        launch.overridden(ASKED, environment)
+        launch.apply_overrides(ASKED, environment)
 
 
 def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
     monkeypatch.setattr(discovery, "present", lambda name: int(name == "CPU"))
     with pytest.raises(UserError, match=r"DEVICE=CPU CARDS=1 bash run_scripts/CRNN_FP32_30E_4MLUs_Train.sh"):
-        launch.checked(ASKED, "CRNN_FP32_30E_4MLUs_Train")
+        launch.choose_device(ASKED, "CRNN_FP32_30E_4MLUs_Train")
 
 
 def test_without_a_device_in_the_name_the_best_one_is_taken(monkeypatch):
     monkeypatch.setattr(discovery, "present", lambda name: int(name != "MLU"))
-    assert launch.checked(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"
+    assert launch.choose_device(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"
 
 
 @pytest.mark.parametrize(("ended", "code"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), 9)", 137)])

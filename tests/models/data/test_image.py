@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.data.files import UnreadableError
-from models.data.image import Shape, decode, resize
+from models.data.image import Shape, decode, load_image, resize
 from tests.support.images import encoded, grey, jpeg
 
 
@@ -43,6 +43,23 @@ def test_every_kind_of_picture_becomes_grey(kind):
         assert np.abs(picture.astype(int) - grey()).mean() < 6
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_ground_is_white_for_data_sets_as_for_the_api(mode, channels):
+    drawn = Image.new("RGBA", (40, 20))  # its ground is black that nobody sees
+    drawn.paste((0, 0, 0, 255), (10, 5, 30, 15))
+    content = encoded(drawn.convert(mode), "PNG")
+    pixels = decode(content, channels)
+    assert (pixels[:4] == 255).all() and (pixels[6:14, 12:28] == 0).all()
+    assert (load_image(content, channels) == pixels).all()
+    assert (load_image(Image.open(io.BytesIO(content)), channels) == pixels).all()
+
+
+def test_an_opaque_alpha_channel_changes_no_pixel():
+    opaque = Image.fromarray(grey()[:, :, 0]).convert("RGBA")
+    assert (decode(encoded(opaque, "PNG")) == grey()).all()
+
+
 def test_16_bit_greys_are_scaled_not_clipped():
     deep = Image.fromarray(grey()[:, :, 0].astype(np.uint16) * 257)
     assert (decode(encoded(deep, "PNG")) == grey()).all()
@@ -67,7 +84,7 @@ def test_a_picture_of_20000_by_20000_is_refused_by_its_header(kind):
     if kind == "PNG":
         crc = zlib.crc32(content[12:29]).to_bytes(4, "big")
         content = content[:29] + crc + content[33:]
-    with pytest.raises(UnreadableError, match=r"20000x20000|400000000 pixels"):
+    with pytest.raises(UnreadableError, match=r"20000 x 20000|400000000 pixels"):
         decode(content)
 
 

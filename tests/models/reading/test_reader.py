@@ -142,15 +142,15 @@ def test_a_phone_turns_and_a_screen_cuts_out(read):
 
 BAD = {
     "empty": (lambda: b"", "the file is empty"),
-    "text": (lambda: b"hello", "not a picture"),
-    "pdf": (lambda: b"%PDF-1.7\n%....\n1 0 obj\n", "not a picture"),
-    "eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
-    "cut off": (lambda: encoded(noise())[:3000], "not a whole picture"),
+    "text": (lambda: b"hello", "not an image"),
+    "pdf": (lambda: b"%PDF-1.7\n%....\n1 0 obj\n", "not an image"),
+    "eps": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    "cut off": (lambda: encoded(noise())[:3000], "not a whole image"),
     "animated": (gif, "animated GIF of 2 frames"),
     "100 megapixels": (wide_png, "10000 x 10000 px are too many"),
     "floats": (lambda: noise().astype(float), "uint8"),
     "five channels": (lambda: noise(channels=5), "uint8"),
-    "a number": (lambda: 5, "int is no picture"),
+    "a number": (lambda: 5, "int is no image"),
     "missing": (lambda: "nowhere.png", "nowhere.png: No such file"),
 }
 

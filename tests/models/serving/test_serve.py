@@ -80,8 +80,8 @@ BAD = {
     "an empty picture": (as_form(b""), 422, "empty"),
     "an empty body": (as_body(b""), 400, "no image"),
     "a page of text": (as_type("text/plain", b"hello"), 415, "cannot read text/plain"),
-    "a PDF": (as_form(b"%PDF-1.7\n1 0 obj"), 422, "0.png: not a picture"),
-    "half a picture": (as_body(encoded(noise())[:2000]), 422, "not a whole picture"),
+    "a PDF": (as_form(b"%PDF-1.7\n1 0 obj"), 422, "0.png: not an image"),
+    "half a picture": (as_body(encoded(noise())[:2000]), 422, "not a whole image"),
     "an animated GIF": (as_body(gif()), 422, "animated GIF of 2 frames"),
     "100 megapixels": (as_body(wide_png()), 422, "10000 x 10000 px are too many"),
     "too large": (as_body(b"x" * 1_100_000), 413, "larger than 1 MB"),
@@ -261,7 +261,7 @@ def test_it_says_what_is_wrong_with_a_file(browser, service, tmp_path):
     browser.get(f"{service}/")
     browser.find_element("id", "files").send_keys(str(tmp_path / "<b>.png"))
     wait_for(browser, "document.querySelector('#words .wrong output')")
-    assert "not a picture" in browser.find_element("css selector", "#words output").text
+    assert "not an image" in browser.find_element("css selector", "#words output").text
     browser.get_log("browser")  # which tells of the 422
 
 
