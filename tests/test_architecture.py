@@ -50,6 +50,7 @@ BREAKS = {
     "a name twice": (rules.one_meaning, "bench/report.py", "", "\n\ndef ctc_loss(): ...\n\n\nclass Charset: ...\n"),
     "a parser of one's own": (rules.one_truth, "models/data/store.py", "", "\nimport argparse\n"),
     "a writer of one's own": (rules.one_truth, "models/data/store.py", "", "\nimport os\nos.replace(1, 2)\n"),
+    "a writer of one's own by Path": (rules.one_truth, "models/data/store.py", "", "\nX.replace(Y)\n"),
     "a digest in the code": (rules.one_truth, "models/data/store.py", "", f"\nDIGEST = '{'0af1' * 16}'\n"),
     "no mypy": (rules.checked_types, "run_scripts/test.sh", "mypy", "true"),
     "an error silenced": (rules.checked_types, "bench/gate.py", "", "\nX: int = ''  # type: ignore\n"),

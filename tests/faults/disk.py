@@ -122,22 +122,13 @@ def tensorboard_full() -> tuple[bool, str]:
 
 def prepare_in(where: Place, between: Callable[[], object] | None = None) -> int:
     """Write the LMDB; `between` happens after its second commit."""
-    words = [
-        "--source",
-        str(where.data),
-        "--out",
-        str(where.folder / "lmdb"),
-        "--workers",
-        "1",
-        "--splits",
-        '["train"]',
-    ]
+    words = ["--source", str(where.data), "--out", str(where.folder / "lmdb"), "--workers", "1", "--splits", "train"]
 
     def work() -> None:
         add, commits = conversion.LMDBWriter.add, []
 
-        def added(self, *content) -> None:
-            add(self, *content)
+        def added(self, *content, **options) -> None:
+            add(self, *content, **options)
             commits.append(1)
             if len(commits) == 2 and between:
                 between()
