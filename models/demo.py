@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from bench.errors import one_line, run_cli
 from bench.options import Bounds, Command, Metavar, Positional
+from models.data.contact_sheet import contact_sheet
 from models.reading.recogniser import Reading, Recogniser, find_trained
 
 
@@ -26,7 +27,7 @@ def format_reading(reading: Reading) -> str:
     return f"{raw}{reading.text}  {reading.confidence:.1%}"
 
 
-def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
+def plot_reading(image: np.ndarray, reading: Reading, path: Path) -> None:
     """Write the image with its text over it and, below, where each character was seen."""
     import matplotlib
 
@@ -34,34 +35,30 @@ def plot_reading(picture: np.ndarray, reading: Reading, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
-    extent = (0, picture.shape[1], picture.shape[0], 0)
-    above.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", extent=extent, aspect="auto")
+    extent = (0, image.shape[1], image.shape[0], 0)
+    above.imshow(image.squeeze(-1) if image.shape[2] == 1 else image, cmap="gray", extent=extent, aspect="auto")
     above.set_title(f"{reading.text!r}  {reading.confidence:.1%}", parse_math=False)
     labels, seen = list(reading.text) or [" "], reading.seen if len(reading.seen) else np.zeros((1, 1))
-    below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, picture.shape[1], len(labels), 0))
+    below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, image.shape[1], len(labels), 0))
     below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
     below.set_xlabel("px")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
 
-COLUMNS, CELL, HEIGHT, TEXT = 6, (158, 58), 32, 14  # of a sheet: pixels of a cell, its image's height, its letters
+COLUMNS, CELL, HEIGHT = 6, (158, 58), 32  # of a sheet: pixels of a cell, and of its image's height
 
 
-def contact_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
-    """Images (H, W, C) and what they were read as, side by side: the text is under each."""
-    from matplotlib.font_manager import findfont
+def draw_reading_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
+    """Images (H, W, C) side by side, and under each the text that it was read as."""
+    return contact_sheet(((fit_cell(array), text) for array, text in read), COLUMNS * CELL[0], CELL[1], cell=CELL[0])
 
-    rows = -(-len(read) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * CELL[0], rows * CELL[1]), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.truetype(findfont("DejaVu Sans"), TEXT)
-    for place, (array, text) in enumerate(read):
-        x, y = place % COLUMNS * CELL[0] + 4, place // COLUMNS * CELL[1] + 4
-        picture = Image.fromarray(array.squeeze(-1) if array.shape[2] == 1 else array)
-        width = min(round(picture.width * HEIGHT / picture.height), CELL[0] - 8)
-        sheet.paste(picture.resize((max(width, 1), HEIGHT), Image.Resampling.BICUBIC), (x, y))
-        pen.text((x, y + HEIGHT + 2), text, "black", font)
-    return sheet
+
+def fit_cell(array: np.ndarray) -> Image.Image:
+    """An image (H, W, C) as RGB, HEIGHT px high, and no wider than a cell."""
+    image = Image.fromarray(array.squeeze(-1) if array.shape[2] == 1 else array)
+    width = min(round(image.width * HEIGHT / image.height), CELL[0] - 8)
+    return image.resize((max(width, 1), HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
 
 
 def drawing_names(images: list[Path]) -> list[str]:
@@ -105,15 +102,15 @@ def main(argv: list[str] | None = None) -> None:
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
     read = []
     for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
-        picture = reader.prepare(image)
-        [reading] = reader.read([picture], alternatives=0)
+        prepared = reader.prepare(image)
+        [reading] = reader.read([prepared], alternatives=0)
         print(one_line(f"{image}: {format_reading(reading)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)
-            plot_reading(picture, reading, options.show / drawing)
-        read.append((picture, reading.text))
+            plot_reading(prepared, reading, options.show / drawing)
+        read.append((prepared, reading.text))
     if options.sheet:
-        contact_sheet(read).save(options.sheet, "PNG")
+        draw_reading_sheet(read).save(options.sheet, "PNG")
 
 
 if __name__ == "__main__":

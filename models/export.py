@@ -57,17 +57,17 @@ COMMAND = Command("models.export", ExportOptions, "--checkpoint best.pt --out cr
 def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     """Batches of normalised images (N, C, H, W), each of one width."""
     if folder is None:
-        yield prepared(comparison_images(reader.shape))
+        yield normalise_images(comparison_images(reader.shape))
         return
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
     if not files:
         raise UserError(f"no images ({', '.join(PICTURES)}) in {folder}")
     rows = [reader.prepare(path) for path in files]
     for width in sorted({row.shape[1] for row in rows}):
-        yield prepared(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
+        yield normalise_images(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
 
 
-def prepared(pictures: np.ndarray) -> Tensor:
+def normalise_images(pictures: np.ndarray) -> Tensor:
     return normalise(torch.from_numpy(pictures), torch.device("cpu"))
 
 
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{export(network, options.out, characters)}: {reader.source} with {reader.charset.classes} classes")
     check_runtimes(options.out.read_bytes(), reader, batches)
     if options.int8:
-        seen = max(batches, key=len) if options.pictures else prepared(calibration_images(reader.shape))
+        seen = max(batches, key=len) if options.pictures else normalise_images(calibration_images(reader.shape))
         options.int8.write_bytes(quantise(network, seen, characters))
         print(f"{options.int8}: convolutions in INT8")
         check_runtimes(options.int8.read_bytes(), reader, batches, exact=False)

@@ -31,7 +31,7 @@ from bench.options import Bounds, Choices, Command, Metavar, Shares
 from models.rendering import files, fonts, lexicon, marker
 from models.rendering.files import INSIDE, LINES, PER_FOLDER
 from models.rendering.sample import Look, Sample, Task
-from models.rendering.sheet import contact_sheet
+from models.rendering.sheet import draw_sample_sheet
 from models.rendering.styles import STYLES
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def render_sample(options: RenderOptions) -> None:
     if options.out:
         make(sample, options.out, options.workers or os.cpu_count() or 1, LINES if options.texts else INSIDE)
     if options.sheet:
-        contact_sheet(sample).save(options.sheet, "PNG")
+        draw_sample_sheet(sample).save(options.sheet, "PNG")
         print(f"contact sheet: {options.sheet}")
 
 

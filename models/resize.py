@@ -156,7 +156,7 @@ def grow(small: Weights, state: State) -> Weights:
 OTHER = {"vgg": shrink, "vgg_separated": grow}  # by the backbone
 
 
-def resize(trained: Weights) -> Weights:
+def change_size(trained: Weights) -> Weights:
     """The other size, all its weights from `trained`. Raises UserError: only `crnn` and `crnn_small` have one."""
     model = trained.model
     if model.backbone not in OTHER or (model.rectifier, model.sequence, model.head) != ("none", "bilstm", "ctc"):
@@ -181,7 +181,7 @@ COMMAND = Command("models.resize", ResizeOptions, "best.pt small.safetensors")
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     trained, charset = checkpoint.weights_of(checkpoint.read(options.trained), options.trained)
-    made = resize(trained)
+    made = change_size(trained)
     save_weights(made, charset, options.out)
     after, before = (sum(p.numel() for p in one.network().parameters()) for one in (made, trained))
     print(f"{options.out}: {after:,} parameters, made of {before:,}; train it: --recipe {made.recipe} --start-from")

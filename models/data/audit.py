@@ -82,7 +82,7 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
 
 def examine_sample(terms: Terms, found: Findings, source: Source, number: int, size: tuple[int, int]) -> None:
     text = source.label(number)
-    width = terms.shape.fitted(*size)
+    width = terms.shape.fit_width(*size)
     found.lengths[len(text)] += 1
     found.out_of_charset.update(terms.charset.out_of_charset(text))
     if kind := label_issue(text, terms.charset, terms.time_steps(width)):
@@ -144,12 +144,12 @@ def report(split: str, found: Findings) -> Iterator[str]:
     for kind, count in found.label_issues.items():
         yield f"  {count:,} {KINDS[kind]}"
     for limit in sorted(found.squeezed):
-        yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + until(limit)
+        yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + next_limit(limit)
     for kind, some in found.examples.items():
         for example in some:
             yield f"    {kind}: {example}"
 
 
-def until(limit: float) -> str:
+def next_limit(limit: float) -> str:
     higher = [other for other in SQUEEZES if other > limit]
     return f", at most {higher[0]}" if higher else ""

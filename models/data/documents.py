@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.errors import HALVES
 from models.data.files import DataError, read_inside
-from models.data.listing import PICTURE, Row, picture_folder
+from models.data.listing import IMAGE, Row, image_folder
 from models.data.source import Source
 
 
@@ -23,7 +23,7 @@ class Table(Source):
         if not rows:
             raise DataError(f"{listed_in}: lists no images")
         self.listed_in, self.entries = listed_in, rows
-        self.folder = folder or picture_folder(listed_in, rows[0][0])
+        self.folder = folder or image_folder(listed_in, rows[0][0])
         self.name = self.folder.name if self.folder.name != "images" else self.folder.parent.name
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ def strings(row: tuple[Any, ...], where: str) -> Row:
 
 def open_named(folder: Path) -> Table:
     """Files named `label_123.jpg`, below a folder, sorted."""
-    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if PICTURE.fullmatch(path.name))
+    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if IMAGE.fullmatch(path.name))
     return Table(folder, [(path, label_of(path)) for path in paths], folder)
 
 

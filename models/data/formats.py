@@ -94,12 +94,12 @@ def first_lines_are(path: Path, shape: Callable[[str], object], options: SourceO
     return bool(lines) and all(shape(line) for line in lines)
 
 
-def picture_and(shape: listing.LineShape) -> Callable[[str], object]:
+def image_and(shape: listing.LineShape) -> Callable[[str], object]:
     """A line of that shape whose path is one of a picture."""
 
     def is_so(line: str) -> bool:
         row = shape(line)
-        return row is not None and listing.PICTURE.fullmatch(row[0]) is not None
+        return row is not None and listing.IMAGE.fullmatch(row[0]) is not None
 
     return is_so
 
@@ -162,7 +162,7 @@ def is_mmocr(content: object) -> bool:
 
 
 def is_doctr(content: object) -> bool:
-    return isinstance(content, dict) and bool(content) and all(listing.PICTURE.fullmatch(name) for name in content)
+    return isinstance(content, dict) and bool(content) and all(listing.IMAGE.fullmatch(name) for name in content)
 
 
 def nested_stores(root: Path, _: SourceOptions) -> Path | None:
@@ -192,10 +192,10 @@ def split_called(folder: Path, other: str = "train") -> str:
     return next((split for split, names in ALSO_CALLED.items() if ending in names), other)
 
 
-def named_pictures(root: Path, _: SourceOptions) -> Path | None:
+def folder_of_named_images(root: Path, _: SourceOptions) -> Path | None:
     if not root.is_dir():
         return None
-    names = list(islice((p.name for p in root.rglob("*") if listing.PICTURE.fullmatch(p.name)), 20))
+    names = list(islice((p.name for p in root.rglob("*") if listing.IMAGE.fullmatch(p.name)), 20))
     return root if names and all(re.fullmatch(r".+_\d+\.\w+", name) for name in names) else None
 
 
@@ -206,12 +206,12 @@ FORMATS = (
     Format("mmocr", json_with(is_mmocr), lambda path, *_: documents.open_mmocr(path)),
     Format("doctr", json_with(is_doctr), lambda path, *_: documents.open_doctr(path)),
     Format("iam", list_file(listing.iam), open_iam),
-    Format("icdar", list_file(picture_and(listing.icdar)), list_opener(listing.icdar)),
-    Format("tab", list_file(picture_and(listing.tab)), list_opener(listing.tab)),
+    Format("icdar", list_file(image_and(listing.icdar)), list_opener(listing.icdar)),
+    Format("tab", list_file(image_and(listing.tab)), list_opener(listing.tab)),
     Format("integers", integer_list, open_integers),
-    Format("space", list_file(picture_and(listing.space)), open_space),
+    Format("space", list_file(image_and(listing.space)), open_space),
     Format("lmdbs", nested_stores, open_nested, has_splits=named_by_split),
-    Format("names", named_pictures, lambda path, *_: documents.open_named(path)),
+    Format("names", folder_of_named_images, lambda path, *_: documents.open_named(path)),
 )  # fmt: skip
 
 
@@ -225,13 +225,13 @@ def open_source(root: Path | str | None, split: str, options: SourceOptions | No
         raise DataError(f"{split!r} is no split; there are {', '.join(SPLITS)}")
     if not root or root == Path():
         raise DataError("no dataset path: set PYTORCH_TRAIN_DATASET to the folder that holds Synth90k/")
-    if shares := mixed(str(root)):
+    if shares := parse_mix(str(root)):
         sources = [open_source(path, split, options) for path in shares]
         return Mix(sources, list(shares.values()) if split == "train" else None)
     return open_one(Path(root), split, options)
 
 
-def mixed(root: str) -> dict[Path, float]:
+def parse_mix(root: str) -> dict[Path, float]:
     """`data/MJ:0.5,ST:0.5` as paths and shares; a later path may be a sibling of the first. Empty: not a mix."""
     found = [re.fullmatch(r"(.+):(\d*\.?\d+)", part.strip()) for part in root.split(",")]
     parts = [part for part in found if part]
@@ -269,14 +269,14 @@ def locate(root: Path, split: str, options: SourceOptions) -> tuple[Format, Path
 
 def has_splits(root: Path | str, options: SourceOptions, split: str = "train") -> bool:
     """Whether a split of a source is something else than the whole of it. Unclear for what cannot be read: True."""
-    if shares := mixed(str(root)):
+    if shares := parse_mix(str(root)):
         return all(has_splits(path, options, split) for path in shares)
     return not root or not Path(root).exists() or locate(Path(root), split, options)[2]
 
 
 def describe_source(root: Path | str, split: str, options: SourceOptions) -> str:
     """How a split was recognised, for a person: the format and the path that gave it away."""
-    if shares := mixed(str(root)):
+    if shares := parse_mix(str(root)):
         parts = (f"{describe_source(path, split, options)} ({share:g})" for path, share in shares.items())
         return f"mix of {', '.join(parts)}"
     row, path, _ = locate(Path(root), split, options)

@@ -66,7 +66,7 @@ class Shape:
                 f"channels are 1 or 3, height at least 1, width at least {NARROWEST}, pixels at most {MAX_PIXELS:,}"
             )
 
-    def fitted(self, height: int, width: int) -> int:
+    def fit_width(self, height: int, width: int) -> int:
         """Width in px that an image of this size gets before padding."""
         if not self.keep_ratio:
             return self.width

@@ -20,7 +20,7 @@ from models.data.source import Source
 
 Row = tuple[str, str]
 LineShape = Callable[[str], Row | None]
-PICTURE = re.compile(r"[^\t]*\.(jpe?g|png|gif|bmp|tiff?|webp|ppm|pgm)", re.IGNORECASE)
+IMAGE = re.compile(r"[^\t]*\.(jpe?g|png|gif|bmp|tiff?|webp|ppm|pgm)", re.IGNORECASE)
 ICDAR = re.compile(r'([^,]+),\s*"(.*)"|([^,]+),\s*([^"].*)')
 SYNTH90K = re.compile(r"(.*/)?\d+_([^_/]*)_(\d+)\.jpe?g (\d+)")
 
@@ -89,7 +89,7 @@ class Listing(Source):
             self.numbers = np.flatnonzero([keep(line) for line in self.lines]).astype(np.uint32)
         if not len(self):
             raise DataError(f"{path}: lists no images")
-        self.folder = picture_folder(path, self.row(0)[0])
+        self.folder = image_folder(path, self.row(0)[0])
 
     def __len__(self) -> int:
         return len(self.lines) if self.numbers is None else len(self.numbers)
@@ -133,7 +133,7 @@ def check_encoding(path: Path, encoding: str) -> None:
             raise DataError(f"{path}: not {encoding} ({error.reason}); say --encoding, gb18030 perhaps") from None
 
 
-def picture_folder(listed_in: Path, first: str) -> Path:
+def image_folder(listed_in: Path, first: str) -> Path:
     """Where a list's paths start: beside the list, in images/ there, or in a folder called as the list."""
     beside = listed_in.parent
     places = [beside, beside / "images", beside / listed_in.stem, beside.parent]

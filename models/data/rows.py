@@ -36,7 +36,7 @@ def stretch(image: np.ndarray, images: np.ndarray, _: np.ndarray, row: int, shap
 
 def pad(image: np.ndarray, images: np.ndarray, widths: np.ndarray, row: int, shape: Shape) -> None:
     """Resize an image to the height of its row, write its width, and pad it on the right."""
-    widths[row] = width = shape.fitted(*image.shape[:2])
+    widths[row] = width = shape.fit_width(*image.shape[:2])
     images[row, :, :width] = resize(image, shape.height, width).reshape(shape.height, width, shape.channels)
     images[row, :, width:] = PADDING
 

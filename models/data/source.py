@@ -57,7 +57,7 @@ class Source:
         widths = np.full(len(numbers), shape.width, np.uint16)
         for i, number in enumerate(numbers.tolist()):
             try:
-                widths[i] = shape.fitted(*image_size(self.encoded(number)))
+                widths[i] = shape.fit_width(*image_size(self.encoded(number)))
             except DataError:
                 continue  # skipped, counted and named when it is read
         return widths

@@ -31,8 +31,8 @@ class Synth90k(Source):
         self.folder, self.split, self.labels = Path(folder), split, labels
         self.is_sample = any((place / "SAMPLE.json").is_file() for place in [self.folder, *self.folder.parents[:4]])
         self.name = "Synth90k-sample" if self.is_sample else "Synth90k"
-        self.lines = Lines(needed(self.folder / f"annotation_{split}.txt", "annotation file"))
-        self.words = Lines(needed(self.folder / "lexicon.txt", "lexicon")) if labels == "lexicon" else None
+        self.lines = Lines(require_file(self.folder / f"annotation_{split}.txt", "annotation file"))
+        self.words = Lines(require_file(self.folder / "lexicon.txt", "lexicon")) if labels == "lexicon" else None
         self._words: list[str] | None = None  # all of them, once many labels are asked for
         if not len(self.lines):
             raise DataError(f"{self.lines.path}: no lines in it")
@@ -77,7 +77,7 @@ class Synth90k(Source):
         return digest.hexdigest()
 
 
-def needed(path: Path, what: str) -> Path:
+def require_file(path: Path, what: str) -> Path:
     if not path.is_file():
         raise DataError(f"{path}: the {what} is missing; Synth90k comes with annotation_*.txt and lexicon.txt")
     return path

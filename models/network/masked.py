@@ -96,7 +96,7 @@ class Residual(nn.Module):
         return self.main.output_size(n, axis)
 
 
-def normed(
+def conv_norm(
     inputs: int, outputs: int, kernel: int = 3, stride: Size = 1, padding: Size | None = None, groups: int = 1
 ) -> list[nn.Module]:
     """A convolution without bias and its batch norm; padded to keep its size unless told otherwise."""

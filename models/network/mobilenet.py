@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.network.masked import MaskedSequential, Size, Widths, normed
+from models.network.masked import MaskedSequential, Size, Widths, conv_norm
 
 FEATURES = 1280
 # Expansion, channels, blocks, stride of the first block. ImageNet's strides are 1 2 2 2 1 2 1 after a stem of 2; here
@@ -30,24 +30,24 @@ class Skip(MaskedSequential):
         return x + made, widths
 
 
-def active(*shape: int, **options: Any) -> MaskedSequential:
-    return MaskedSequential(*normed(*shape, **options), nn.ReLU6(inplace=True))
+def conv_norm_relu(*shape: int, **options: Any) -> MaskedSequential:
+    return MaskedSequential(*conv_norm(*shape, **options), nn.ReLU6(inplace=True))
 
 
 def inverted_residual(inputs: int, outputs: int, stride: Size, expansion: int) -> MaskedSequential:
     """Widen by 1 x 1, filter each channel by 3 x 3, narrow by 1 x 1 without activation."""
     middle = inputs * expansion
-    widen = [active(inputs, middle, 1)] if expansion > 1 else []
-    filtered = active(middle, middle, 3, stride=stride, groups=middle)
+    widen = [conv_norm_relu(inputs, middle, 1)] if expansion > 1 else []
+    filtered = conv_norm_relu(middle, middle, 3, stride=stride, groups=middle)
     kind = Skip if stride == 1 and inputs == outputs else MaskedSequential
-    return kind(*widen, filtered, *normed(middle, outputs, 1))
+    return kind(*widen, filtered, *conv_norm(middle, outputs, 1))
 
 
 def mobilenetv2_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 1280, H / 8, W / 4)"""
-    layers, inputs = [active(channels, 32)], 32
+    layers, inputs = [conv_norm_relu(channels, 32)], 32
     for expansion, outputs, blocks, stride in STAGES:
         for block in range(blocks):
             layers.append(inverted_residual(inputs, outputs, stride if block == 0 else 1, expansion))
             inputs = outputs
-    return MaskedSequential(*layers, active(inputs, FEATURES, 1))
+    return MaskedSequential(*layers, conv_norm_relu(inputs, FEATURES, 1))

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, N, Widths, normed, zero_padding
+from models.network.masked import WIDTH, MaskedSequential, N, Widths, conv_norm, zero_padding
 
 
 class Rectifier(nn.Module):
@@ -60,7 +60,7 @@ def localiser(channels: int) -> MaskedSequential:
     """Four convolutions, 64 to 512 channels, halved between."""
     layers: list[nn.Module] = []
     for inputs, outputs in ((channels, 64), (64, 128), (128, 256), (256, 512)):
-        layers += [*normed(inputs, outputs), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+        layers += [*conv_norm(inputs, outputs), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     return MaskedSequential(*layers[:-1])
 
 

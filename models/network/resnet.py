@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, N, Residual, Size, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, N, Residual, Size, Widths, conv_norm
 
 
 def basic_block(inputs: int, outputs: int) -> Residual:
     """Two 3 x 3 convolutions beside a shortcut, which is 1 x 1 where the number of channels changes."""
-    (conv1, bn1), (conv2, bn2) = normed(inputs, outputs), normed(outputs, outputs)
+    (conv1, bn1), (conv2, bn2) = conv_norm(inputs, outputs), conv_norm(outputs, outputs)
     main = MaskedSequential(OrderedDict(conv1=conv1, bn1=bn1, relu=nn.ReLU(inplace=True), conv2=conv2, bn2=bn2))
-    return Residual(main, None if inputs == outputs else MaskedSequential(*normed(inputs, outputs, 1)))
+    return Residual(main, None if inputs == outputs else MaskedSequential(*conv_norm(inputs, outputs, 1)))
 
 
 def resnet(channels: int) -> MaskedSequential:
@@ -27,7 +27,7 @@ def resnet(channels: int) -> MaskedSequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
 
     def convolve(name: str, *shape: int, **options: Any) -> None:
-        layers[f"conv{name}"], layers[f"bn{name}"] = normed(*shape, **options)
+        layers[f"conv{name}"], layers[f"bn{name}"] = conv_norm(*shape, **options)
         layers[f"relu{name}"] = nn.ReLU(inplace=True)
 
     def blocks(name: str, number: int, inputs: int, outputs: int) -> None:

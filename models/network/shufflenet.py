@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.network.masked import WIDTH, MaskedSequential, N, Size, Widths, normed
+from models.network.masked import WIDTH, MaskedSequential, N, Size, Widths, conv_norm
 
 FEATURES = 1024
 # channels, units after the first, stride of the first unit; the last halving is of the height alone
@@ -19,9 +19,9 @@ def shuffle(x: Tensor) -> Tensor:
 
 
 def right_side(inputs: int, outputs: int, stride: Size = 1) -> MaskedSequential:
-    filtered = normed(outputs, outputs, 3, stride, groups=outputs)
-    before = [*normed(inputs, outputs, 1), nn.ReLU(inplace=True)]
-    return MaskedSequential(*before, *filtered, *normed(outputs, outputs, 1), nn.ReLU(inplace=True))
+    filtered = conv_norm(outputs, outputs, 3, stride, groups=outputs)
+    before = [*conv_norm(inputs, outputs, 1), nn.ReLU(inplace=True)]
+    return MaskedSequential(*before, *filtered, *conv_norm(outputs, outputs, 1), nn.ReLU(inplace=True))
 
 
 class Unit(nn.Module):
@@ -45,8 +45,8 @@ class Downsample(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: Size):
         super().__init__()
-        filtered = normed(inputs, inputs, 3, stride, groups=inputs)
-        self.left = MaskedSequential(*filtered, *normed(inputs, outputs // 2, 1), nn.ReLU(inplace=True))
+        filtered = conv_norm(inputs, inputs, 3, stride, groups=inputs)
+        self.left = MaskedSequential(*filtered, *conv_norm(inputs, outputs // 2, 1), nn.ReLU(inplace=True))
         self.right = right_side(inputs, outputs // 2, stride)
 
     def forward(self, x: Tensor, widths: Widths = None) -> tuple[Tensor, Widths]:
@@ -59,8 +59,8 @@ class Downsample(nn.Module):
 
 def shufflenetv2_cifar(channels: int) -> MaskedSequential:
     """(N, channels, H, W) -> (N, 1024, H / 8, W / 4)"""
-    layers, inputs = [*normed(channels, 24), nn.ReLU(inplace=True)], 24
+    layers, inputs = [*conv_norm(channels, 24), nn.ReLU(inplace=True)], 24
     for outputs, units, stride in STAGES:
         layers += [Downsample(inputs, outputs, stride), *[Unit(outputs) for _ in range(units)]]
         inputs = outputs
-    return MaskedSequential(*layers, *normed(inputs, FEATURES, 1), nn.ReLU(inplace=True))
+    return MaskedSequential(*layers, *conv_norm(inputs, FEATURES, 1), nn.ReLU(inplace=True))

@@ -43,7 +43,7 @@ OUTPUTS: Matrix = (
 )  # fmt: skip
 
 
-def transposed(matrix: Matrix) -> Matrix:
+def transpose(matrix: Matrix) -> Matrix:
     return tuple(zip(*matrix, strict=True))
 
 
@@ -87,10 +87,10 @@ def transform_output_gradient(y: Tensor) -> Tensor:
     """The transpose of `transform_output`: (N, TILE * H', TILE * W', K) -> (PATCH, PATCH, N, H', W', K)."""
     n, height, width, channels = y.shape
     rows = y.new_empty(PATCH, n, height // TILE, width, channels)
-    combine(transposed(OUTPUTS), [y[:, i::TILE] for i in range(TILE)], rows)
+    combine(transpose(OUTPUTS), [y[:, i::TILE] for i in range(TILE)], rows)
     tiles = y.new_empty(PATCH, PATCH, n, height // TILE, width // TILE, channels)
     columns = [rows[..., j::TILE, :] for j in range(TILE)]
-    combine(transposed(OUTPUTS), columns, [tiles[:, j] for j in range(PATCH)])
+    combine(transpose(OUTPUTS), columns, [tiles[:, j] for j in range(PATCH)])
     return tiles
 
 
@@ -108,9 +108,9 @@ def transform_filters(weight: Tensor) -> Tensor:
 def transform_filters_gradient(tiles: Tensor) -> Tensor:
     """The transpose of `transform_filters`: (PATCH, PATCH, C, K) -> (K, C, 3, 3)."""
     rows = tiles.new_empty(3, *tiles.shape[1:])
-    combine(transposed(FILTERS), tiles.unbind(0), rows)
+    combine(transpose(FILTERS), tiles.unbind(0), rows)
     whole = tiles.new_empty(3, 3, *tiles.shape[2:])
-    combine(transposed(FILTERS), rows.unbind(1), whole.unbind(1))
+    combine(transpose(FILTERS), rows.unbind(1), whole.unbind(1))
     return whole.permute(3, 2, 0, 1)
 
 

@@ -113,7 +113,7 @@ class Recogniser:
         check_choice("device", device or "CPU", tuple(DEVICES))
         check_values(Infer, batch_size=batch_size, beam=beam)
         path = find_weights(source)
-        content = checkpoint.trained(path, "data", "model")
+        content = checkpoint.read_trained(path, "data", "model")
         try:
             charset, shape = Charset(content["charset"]), shape_from_checkpoint(content["data"])
             model = Model(**{**content["model"], "pretrained": ""})
@@ -147,7 +147,7 @@ class Recogniser:
     def prepare(self, image: ImageSource) -> np.ndarray:
         """uint8 (height, width, channels), in the shape the network was trained on."""
         loaded = load_image(image, self.shape.channels, self.most_pixels)
-        width = self.shape.fitted(*loaded.shape[:2])
+        width = self.shape.fit_width(*loaded.shape[:2])
         return resize(loaded, self.shape.height, width).reshape(self.shape.height, width, -1)
 
     def read(self, images: Sequence[np.ndarray], alternatives: int = ALTERNATIVES) -> list[Reading]:
@@ -271,7 +271,7 @@ def load_network(content: dict, path: Path, model: Model, charset: Charset, shap
     """The network with its weights, on the device, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):  # the weights it begins with must not change what the caller draws
         network = build(model, charset.classes, shape.height, shape.channels)
-    checkpoint.load_network(network, content, path, charset.characters)
+    checkpoint.restore_weights(network, content, path, charset.characters)
     network.recur_in(device.recurrent_dtype)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     return network.to(device.torch).eval()

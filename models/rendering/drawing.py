@@ -25,7 +25,7 @@ class Glyph(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def freetype(face: Face) -> ImageFont.FreeTypeFont:
+def load_font(face: Face) -> ImageFont.FreeTypeFont:
     try:
         # The basic layout engine is in every Pillow; Raqm is not, and would place glyphs differently.
         return ImageFont.truetype(face.path, EM, index=face.index, layout_engine=ImageFont.Layout.BASIC)
@@ -35,7 +35,7 @@ def freetype(face: Face) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=200_000)  # 2,000 faces times 62 letters is 124,000, more than a Chinese set's 5,990; 1 KB each
 def glyph(face: Face, character: str) -> Glyph:
-    font = freetype(face)
+    font = load_font(face)
     mask, (left, top) = font.getmask2(character, mode="L", anchor="ls")
     shape = mask.size[::-1]
     ink = np.frombuffer(bytes(mask), np.uint8).reshape(shape) if all(shape) else np.zeros(shape, np.uint8)

@@ -85,7 +85,7 @@ class Face:
 
     def of(self, character: str) -> Face:
         """The face that draws this character."""
-        return holder(self, character) if self.others else self
+        return face_with(self, character) if self.others else self
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +95,7 @@ def coverage(face: Face) -> frozenset[str]:
 
 
 @lru_cache(maxsize=200_000)
-def holder(face: Face, character: str) -> Face:
+def face_with(face: Face, character: str) -> Face:
     first = replace(face, others=())
     return next((one.of(character) for one in (first, *face.others) if character in coverage(one)), first)
 
@@ -137,12 +137,12 @@ def weighted_faces(sources: str | Sequence[str]) -> dict[Face, float]:
     """The faces of `sources`, sorted by file name, and how often each is drawn: SOURCE=2 twice as often as others."""
     weights: dict[Face, float] = {}
     for name in source_names(sources):
-        source, weight = weighted(name)
-        weights |= dict.fromkeys(joined(source), weight)
+        source, weight = parse_weight(name)
+        weights |= dict.fromkeys(combine_faces(source), weight)
     return {face: weights[face] for face in sorted(weights, key=lambda face: (Path(face.path).name, face.files))}
 
 
-def weighted(name: str) -> tuple[str, float]:
+def parse_weight(name: str) -> tuple[str, float]:
     source, sign, weight = name.rpartition("=")
     if not sign or Path(name).exists():
         return name, 1.0
@@ -155,16 +155,16 @@ def weighted(name: str) -> tuple[str, float]:
     return source, value
 
 
-def joined(source: str) -> list[Face]:
+def combine_faces(source: str) -> list[Face]:
     """The faces of a source; of several joined by +, every face of the first with every choice of the others."""
     parts = [source] if Path(source).exists() else source.split("+")
     choices = []
-    for part, index in map(indexed, parts):
+    for part, index in map(parse_index, parts):
         choices.append([face_of(path, index) for path in sorted(font_files(part))])
     return [replace(first, others=tuple(others)) for first, *others in itertools.product(*choices)]
 
 
-def indexed(source: str) -> tuple[str, int]:
+def parse_index(source: str) -> tuple[str, int]:
     """A source and the face of its collection that it names, `FILE.ttc#2`; 0 where it names none."""
     path, sign, index = source.rpartition("#")
     return (path, int(index)) if sign and index.isdecimal() and not Path(source).exists() else (source, 0)
@@ -173,7 +173,7 @@ def indexed(source: str) -> tuple[str, int]:
 def font_files(source: str) -> list[Path]:
     """The font files one source names."""
     if source == "bundled":
-        return [path for folder, patterns in BUNDLED.values() for path in packaged(folder, patterns)]
+        return [path for folder, patterns in BUNDLED.values() for path in package_fonts(folder, patterns)]
     if source == "system":
         return [path for folder in SYSTEM_FOLDERS for path in fonts_under(Path(folder).expanduser())]
     path = Path(source).expanduser()
@@ -194,7 +194,7 @@ def fonts_under(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES]
 
 
-def packaged(folder: str, patterns: Sequence[str]) -> list[Path]:
+def package_fonts(folder: str, patterns: Sequence[str]) -> list[Path]:
     package, _, inside = folder.partition("/")
     root = package_folder(package)
     return [path for pattern in patterns for path in (root / inside).glob(pattern)] if root else []

@@ -1,34 +1,26 @@
-"""A contact sheet: the first images of a sample side by side, for a person to look at."""
+"""The first images of a sample side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import simplejpeg
 from PIL import Image
 
+from models.data.contact_sheet import contact_sheet
 from models.rendering.sample import Sample
 
-WIDTH, ROWS, ROW, GAP = 1560, 24, 34, 4  # pixels
+WIDTH, ROWS, ROW = 1560, 24, 34  # pixels, rows, pixels from one to the next
 
 
-def contact_sheet(sample: Sample) -> Image.Image:
-    """Rows of images as they are after JPEG, like words on a page: (816, 1560) grey."""
-    sheet = Image.new("L", (WIDTH, ROWS * ROW), 255)
-    x, y = 0, 0
-    for picture in pictures(sample):
-        if x + picture.shape[1] > WIDTH:
-            x, y = 0, y + ROW
-        if y >= sheet.height:
-            break
-        sheet.paste(Image.fromarray(picture), (x, y))
-        x += picture.shape[1] + GAP
-    return sheet
+def draw_sample_sheet(sample: Sample) -> Image.Image:
+    """Images as they are after JPEG, without captions: (816, 1560) grey."""
+    return contact_sheet(((image, "") for image in decode_sample(sample)), WIDTH, ROW, ROWS)
 
 
-def pictures(sample: Sample) -> Iterator[np.ndarray]:
-    """The decoded images of a sample in their order, (H, W) uint8."""
+def decode_sample(sample: Sample) -> Iterator[Image.Image]:
+    """The images of a sample in their order, grey."""
     for task in sample.tasks(100):
         for place, word in enumerate(task.words):
-            yield simplejpeg.decode_jpeg(sample.look.jpeg(word, task.first + place)[1], "GRAY")[..., 0]
+            jpeg = sample.look.jpeg(word, task.first + place)[1]
+            yield Image.fromarray(simplejpeg.decode_jpeg(jpeg, "GRAY")[..., 0])

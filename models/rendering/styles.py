@@ -16,7 +16,7 @@ from models.rendering.lines import lines
 from models.rendering.street import MARKS, street
 
 
-def plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
+def draw_plain(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """Dark text on a light ground, a little stretched: what a few hundred training steps can learn."""
     mask = draw(word, faces[int(rng.integers(len(faces)))])
     height = int(rng.integers(22, 28))
@@ -44,7 +44,7 @@ class Style:
 
 
 STYLES = {
-    "plain": Style(plain, "lower", plain_faces),
+    "plain": Style(draw_plain, "lower", plain_faces),
     "hard": Style(hard, "mixed"),  # as Synth90k itself
     "street": Style(street, "mixed", marks=MARKS, version=2),
     "lines": Style(lines, "mixed"),
@@ -52,7 +52,7 @@ STYLES = {
 
 
 @lru_cache(maxsize=len(STYLES))
-def bundled(style: str) -> tuple[Face, ...]:
+def bundled_faces(style: str) -> tuple[Face, ...]:
     return STYLES[style].faces(find_faces())
 
 
@@ -62,4 +62,4 @@ def render(word: str, rng: np.random.Generator, style: str = "hard", faces: Sequ
     The same state of `rng` gives the same bytes. `faces` come from find_faces; None: those of the style.
     Raises FontError when they cannot draw the word.
     """
-    return STYLES[style].draw(word, rng, bundled(style) if faces is None else faces)
+    return STYLES[style].draw(word, rng, bundled_faces(style) if faces is None else faces)

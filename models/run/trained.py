@@ -18,7 +18,7 @@ def load_trained(network: Network, options: Infer, context: Context, charset: Ch
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
     path = path or find_shipped(options, charset)
     if path:
-        checkpoint.load_network(network, checkpoint.read(path), path, charset.characters, options.recipe)
+        checkpoint.restore_weights(network, checkpoint.read(path), path, charset.characters, options.recipe)
         shipped = ", which come with the repository" if path.parent == weights.FOLDER else ""
         context.say(f"  weights: {path}{shipped}")
     else:

@@ -85,7 +85,7 @@ class Service:
 
     async def busy(self, request: Request) -> HTTPException:
         await drain_body(request.receive, self.limits.upload_seconds)
-        return overloaded()
+        return busy_error()
 
     async def picture(self, sent: UploadedImage) -> np.ndarray:
         loop = asyncio.get_running_loop()
@@ -101,7 +101,7 @@ class Service:
         try:
             return await asyncio.wait_for(readings, self.limits.answer_seconds)
         except (Busy, asyncio.TimeoutError):
-            raise overloaded() from None
+            raise busy_error() from None
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
@@ -120,7 +120,7 @@ class Service:
         return {"status": "ok", **about, "device": self.reader.device.kind.name}
 
 
-def overloaded() -> HTTPException:
+def busy_error() -> HTTPException:
     return HTTPException(503, "busy: try again in a second", {"Retry-After": "1"})
 
 

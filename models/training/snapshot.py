@@ -76,7 +76,7 @@ class Snapshots:
             self.resume(content, path, samples)
 
     def load_pretrained(self, path: Path) -> None:
-        content = checkpoint.trained(path)
+        content = checkpoint.read_trained(path)
         try:
             theirs = content["network"], content["charset"]
             message = load_pretrained(self.network, *theirs, self.charset, content.get("model"))
@@ -86,7 +86,7 @@ class Snapshots:
 
     def resume(self, content: dict, path: Path, samples: int) -> None:
         world, options, optimizer, position = self.context.world, self.options, self.optimizer, self.position
-        checkpoint.load_network(self.network, content, path, self.charset.characters, options.recipe)
+        checkpoint.restore_weights(self.network, content, path, self.charset.characters, options.recipe)
         optimizer.load_state_dict(content["stepper"])
         for name, value in content["position"].items():
             setattr(position, name, value)

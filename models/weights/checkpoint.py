@@ -94,12 +94,12 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def trained(path: Path, *parts: str) -> dict[str, Any]:
+def read_trained(path: Path, *parts: str) -> dict[str, Any]:
     """The content of a checkpoint that holds these parts besides a network and its alphabet. Raises UserError."""
-    return checked(read(path), path, "network", "charset", *parts)
+    return check_parts(read(path), path, "network", "charset", *parts)
 
 
-def checked(content: dict[str, Any], path: Path, *parts: str) -> dict[str, Any]:
+def check_parts(content: dict[str, Any], path: Path, *parts: str) -> dict[str, Any]:
     for part in parts:
         if part not in content:
             raise UserError(f"{path}: not a trained recogniser: it has no '{part}'")
@@ -113,7 +113,7 @@ def checked(content: dict[str, Any], path: Path, *parts: str) -> dict[str, Any]:
 
 def weights_of(content: dict[str, Any], path: Path) -> tuple[Weights, Charset]:
     """The network of a checkpoint and its alphabet. Raises UserError when parts of it are missing."""
-    checked(content, path, *KINDS)
+    check_parts(content, path, *KINDS)
     data, charset = content["data"], Charset(content["charset"])
     model = Model(**{**content["model"], "pretrained": ""})
     shape = {name: data[name] for name in ("channels", "height", "width")}
@@ -148,12 +148,12 @@ def read_last(folder: Path) -> tuple[dict[str, Any], Path] | None:
 
 def newest_folder(name: RunName, own: Path) -> Path:
     """Of the folders of this run, on whatever number of cards, the one that was written to last."""
-    alike = [folder for folder in own.parent.glob("*") if is_like(name, folder.name)]
+    alike = [folder for folder in own.parent.glob("*") if is_same_run(name, folder.name)]
     written = {file.stat().st_mtime: folder for folder in alike for file in folder.glob("[lp]*.pt")}
     return written[max(written)] if written else own
 
 
-def is_like(name: RunName, folder: str) -> bool:
+def is_same_run(name: RunName, folder: str) -> bool:
     try:
         return replace(RunName.parse(folder), cards=name.cards) == name
     except UserError:
@@ -175,11 +175,11 @@ def is_run_of(recipe: str, folder: str) -> bool:
         return False
 
 
-def load_network(
+def restore_weights(
     network: nn.Module, content: dict[str, Any], path: Path, charset: str, recipe: str | None = None
 ) -> None:
     """Load the weights. Raises UserError when the checkpoint is of another recipe, alphabet or network."""
-    checked(content, path, "network", "charset")
+    check_parts(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
         raise UserError(
             f"{path}: trained with the recipe {content['recipe']!r}, not '{recipe}': pass the matching --recipe"

@@ -101,5 +101,5 @@ def test_a_sheet_shows_every_picture_with_its_text_under_it(picture, tmp_path):
 
 def test_the_text_is_drawn_on_a_sheet():
     blank = np.full((32, 100, 1), 255, np.uint8)
-    with_text, without = (np.asarray(demo.contact_sheet([(blank, text)])) for text in ("word", ""))
+    with_text, without = (np.asarray(demo.draw_reading_sheet([(blank, text)])) for text in ("word", ""))
     assert (without == 255).all() and (with_text != 255).any()

@@ -193,7 +193,7 @@ class TestWholeOrNothing:
         def fail(sample):
             raise problem
 
-        monkeypatch.setattr(render, "contact_sheet", fail)
+        monkeypatch.setattr(render, "draw_sample_sheet", fail)
         with pytest.raises((UserError, SystemExit)) as ended:
             made(tmp_path, "--count", "5", "--sheet", str(tmp_path / "sheet.png"))
         assert "left behind" not in f"{ended.value} {capsys.readouterr().err}"

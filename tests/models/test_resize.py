@@ -55,7 +55,7 @@ def with_much_that_does_nothing():
 
 def test_what_does_nothing_is_what_goes():
     big = with_much_that_does_nothing()
-    small = resize.resize(converted(big)).network().eval()
+    small = resize.change_size(converted(big)).network().eval()
     pictures = torch.randn(3, 1, 32, 100)
     with torch.inference_mode():
         assert torch.allclose(small(pictures), big(pictures), atol=1e-3)
@@ -63,7 +63,7 @@ def test_what_does_nothing_is_what_goes():
 
 def test_a_large_one_reads_as_the_small_one_and_has_room_to_learn():
     small = build(Model(backbone="vgg_separated", hidden=KEPT)).eval()
-    grown = resize.resize(converted(small, "crnn_small"))
+    grown = resize.change_size(converted(small, "crnn_small"))
     assert grown.recipe == "crnn"
     large, pictures = grown.network().eval(), torch.randn(3, 1, 32, 100)
     with torch.inference_mode():
@@ -74,7 +74,7 @@ def test_a_large_one_reads_as_the_small_one_and_has_room_to_learn():
 
 def test_other_recognisers_are_refused():
     with pytest.raises(UserError, match="only recipes crnn and crnn_small"):
-        resize.resize(converted(build(Model(sequence="gru"))))
+        resize.change_size(converted(build(Model(sequence="gru"))))
 
 
 def test_training_goes_on_from_the_small_file(sample, tmp_path, capsys):

@@ -110,8 +110,8 @@ def test_a_shape_that_cannot_be_is_refused(options):
 
 def test_kept_ratio_stays_between_the_narrowest_and_the_shapes_width():
     shape = Shape(width=200, keep_ratio=True)
-    assert [shape.fitted(31, w) for w in (1, 31, 93, 900)] == [16, 32, 96, 200]
-    assert Shape().fitted(31, 93) == 100
+    assert [shape.fit_width(31, w) for w in (1, 31, 93, 900)] == [16, 32, 96, 200]
+    assert Shape().fit_width(31, 93) == 100
 
 
 @pytest.mark.parametrize("width", [150, 190, 260, 380, 500])

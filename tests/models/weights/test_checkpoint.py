@@ -103,13 +103,13 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path, monkeypatch):
 def test_another_alphabet_and_another_network_are_refused(tmp_path):
     network = CRNN(classes=11)
     content = {"network": network.state_dict(), "charset": "0123456789", "recipe": "crnn"}
-    checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "crnn")
+    checkpoint.restore_weights(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "crnn")
     with pytest.raises(UserError, match="trained with the recipe 'crnn', not 'rare'"):
-        checkpoint.load_network(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "rare")
+        checkpoint.restore_weights(CRNN(classes=11), content, tmp_path / "x.pt", "0123456789", "rare")
     with pytest.raises(UserError, match="trained for another alphabet"):
-        checkpoint.load_network(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz", "crnn")
+        checkpoint.restore_weights(CRNN(), content, tmp_path / "x.pt", "0123456789abcdefghijklmnopqrstuvwxyz", "crnn")
     with pytest.raises(UserError, match=r"of another network.*rnn\.0"):
-        checkpoint.load_network(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789", "crnn")
+        checkpoint.restore_weights(CRNN(classes=11, hidden=8), content, tmp_path / "x.pt", "0123456789", "crnn")
 
 
 def test_generators_go_on_where_they_were():
