@@ -103,8 +103,8 @@ class WordDataset(Dataset):
         return len(self.source) if self.kept is None else len(self.kept)
 
     @property
-    def manifest_hash(self) -> str:
-        """sha256 over the sample list and its labels; reads all labels."""
+    def manifest_hash(self) -> str | None:
+        """sha256 over the sample list and its labels, all of which it reads; None for synthetic images."""
         return self.source.manifest()
 
     def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
