@@ -219,9 +219,7 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
         else:
             return
     if reasons:
-        raise DataError(
-            f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}"
-        )
+        raise DataError(f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}")
 
 
 class Loader(DataLoader):

@@ -266,7 +266,9 @@ def shape_from_checkpoint(data: dict) -> Shape:
     return Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
 
 
-def network_from_checkpoint(content: dict, path: Path, model: Model, charset: Charset, shape: Shape, device: Device) -> Network:
+def network_from_checkpoint(
+    content: dict, path: Path, model: Model, charset: Charset, shape: Shape, device: Device
+) -> Network:
     """The network with its weights, on the device, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):  # the weights it begins with must not change what the caller draws
         network = build(model, charset.classes, shape.height, shape.channels)
