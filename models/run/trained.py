@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from models import weights
 from models.data.charset import Charset
+from models.network.model import Model
 from models.network.network import Network
 from models.run.context import Context
 from models.run.options import Infer, checkpoint_root
@@ -37,5 +37,6 @@ def find_shipped(options: Infer, charset: Charset) -> Path | None:
     path = weights.path(name)
     content = checkpoint.read(path)
     data = {key: getattr(options.data, key) for key in content["data"]}
-    wanted = (charset.characters, asdict(options.model), data)
-    return path if wanted == (content["charset"], content["model"], content["data"]) else None
+    model = Model(**content["model"])  # an option younger than the weights is at its default
+    wanted = (charset.characters, options.model, data)
+    return path if wanted == (content["charset"], model, content["data"]) else None

@@ -210,7 +210,7 @@ def test_an_lmdb_whose_count_is_wrong_is_refused(tmp_path, count, message):
 
 
 def test_a_data_set_with_no_readable_picture_at_its_start_is_refused(tmp_path):
-    with broken("none of its first 8 pictures can be read; the last: .*image-000000008"):
+    with broken("none of its first 8 images can be read; the last: .*image-000000008"):
         opened(make_store(tmp_path, images=[b"rubbish"] * 8))
 
 

@@ -23,9 +23,7 @@ LOOP = {"step", "train_step", "set_lr", "count_step", "after_step", "meter"}  # 
 RECOGNISE = ("normalise", "features|network", "decode|decoder")
 
 # Rule 4. Public names that two modules define and that mean the same: {name: reason}.
-SAME_NAME: dict[str, str] = {
-    "time_batch": "seconds of one batch, the least of some rounds: of an engine, and of a data set with its network",
-}
+SAME_NAME: dict[str, str] = {}
 MOST_SAME = 0.015  # of all public names
 
 # Rule 7. Functions over 40 lines: {module.function: why it is one piece}.
