@@ -21,7 +21,7 @@ COPY requirements*.txt env.sh ./
 COPY run_scripts/setup.sh run_scripts/
 RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.sh'
 
-# /data, /checkpoints and results/runs are where a run reads and writes; mount them. 1000 is whoever mounts nothing.
+# /data, /checkpoints and results/runs are where a run reads and writes; mount them. 1000 is the user when nothing is mounted.
 RUN mkdir -p /data /checkpoints results/runs && chown -R 1000:1000 /data /checkpoints results
 COPY . .
 RUN python3 -m compileall -q bench models crnn_bench

@@ -15,7 +15,7 @@ export IMAGE_NAME=${IMAGE_NAME:-crnn-bench}
 export CRNN_SAMPLE=${CRNN_SAMPLE:-$ROOT/data/sample}
 # The virtual environment that set-up makes; CRNN_PYTHON names a Python that needs no set-up.
 export CRNN_VENV=${CRNN_VENV:-$ROOT/.venv}
-# Paths and labels are UTF-8, whatever the locale: under LC_ALL=C Python would not read them.
+# Paths and labels are UTF-8 in every locale: under LC_ALL=C Python would not read them.
 export PYTHONUTF8=1
 # Programs are started as `python -m models.X` from anywhere.
 case ":${PYTHONPATH:-}:" in

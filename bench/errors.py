@@ -61,7 +61,7 @@ def run_cli(main: Callable[[], object], program: str) -> None:
 
 
 def is_gone(stream: TextIO) -> bool:
-    """Nobody reads this stream any more."""
+    """The reader of this stream is gone."""
     try:
         stream.flush()
     except OSError:

@@ -22,20 +22,40 @@ def format_bytes(bytes_: int) -> str:
     return f"{bytes_:,} bytes"
 
 
-def write_file(path: Path, content: str | bytes) -> Path:
-    """Write a file so that a reader sees all of it or none; folders are made. Text is UTF-8. Raises OSError."""
+def write_file(path: Path, content: str | bytes | memoryview, previous: Path | None = None, sync: bool = False) -> Path:
+    """Write a file so that a reader sees all of it or none; folders are made. Text is UTF-8. Raises OSError.
+
+    `previous` is a name for the file that is replaced, under which it stays; `sync` makes it outlive a power cut.
+    """
     data = content.encode("utf8") if isinstance(content, str) else content
     if path.exists() and not path.is_file():  # /dev/stdout, a pipe
         path.write_bytes(data)
         return path
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".partial{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            file.write(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        if previous and path.exists():
+            os.replace(path, previous)
         os.replace(partial, path)
+        if sync:
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_error_reason(error: OSError, needed: int, folder: Path) -> str:

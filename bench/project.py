@@ -65,7 +65,7 @@ class Work:
         return max(self.compute_s, free)
 
     def efficiency(self, cards: int, link: Link) -> float:
-        """Of the images/s of so many cards that need not talk."""
+        """Of the images/s of the same cards without communication."""
         return self.compute_s / self.step_s(cards, link)
 
 

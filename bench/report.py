@@ -1,7 +1,7 @@
 """Records to tables and a page: `python -m bench.report [FOLDER|FILE...] [--html FILE] [--markdown FILE] ...`.
 
 A pure function of the records. A record whose arithmetic does not close is refused, by name, and leaves no row; so is
-one that a stand-in for a card made. A cell nobody measured is empty. No torch here.
+one that a stand-in for a card made. A cell that was not measured is empty. No torch here.
 """
 
 from __future__ import annotations

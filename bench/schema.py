@@ -13,7 +13,7 @@ PREFACE = """# Results
 made by `python -m bench.schema > results/README.md` from the declarations in `bench/records/sections.py` and
 `record.py`; a test checks that it is current.
 
-Units are in the names: `_s`, `_ms`, `_j`, `_w`, `_bytes`; a `_share` is 0..1. What nobody measured is null, never 0.
+Units are in the names: `_s`, `_ms`, `_j`, `_w`, `_bytes`; a `_share` is 0..1. What was not measured is null, never 0.
 Lists of numbers longer than 63 are packed without loss: `{"packed": ..., "as": "int64", "scale": 10000000, "n": 900}`
 is base64 of zlib of byte planes; `bench.records.packing.unpack` reads it. `python -m bench.verify FILE...` derives
 every field marked (derived) again, checks names and kinds, and compares the seal. A star: the names are data.

@@ -1,7 +1,7 @@
 """A matrix of runs: `python -m bench.sweep 'CRNN_{FP32,AMP}_{1,2}CPU_Train' [-- OPTIONS OF THE RUNS]`.
 
 Each run is a fresh process. One that fails becomes a row of the report with its reason (oom, nan, timeout, crash), and
-the rest goes on; started again, a sweep goes on where it stopped. `--auto-batch` finds the largest batch that fits.
+the rest runs; started again, a sweep resumes where it stopped. `--auto-batch` finds the largest batch that fits.
 No torch here.
 """
 
@@ -139,7 +139,7 @@ def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
 
 
 def note_failure(run: str, ended: Ended, results: Path) -> Ended:
-    """Beside the records, the note of a run that left none; a success takes an older note away."""
+    """Next to the records, the note of a run that left none; a success takes an older note away."""
     path = results / f"{run}.failure"
     path.unlink(missing_ok=True)
     if ended.status != "ok" and not ended.record:

@@ -1,7 +1,7 @@
-"""Time to decode one picture of a batch: `python -m benchmarks.decoding [lexicon.txt]`.
+"""Time to decode one image of a batch: `python -m benchmarks.decoding [lexicon.txt]`.
 
 26 steps, 37 classes, batch 256, one thread. The peer is GitYCC/crnn-pytorch, whose README gives 0.444 ms for greedy,
-6.912 ms for beam search and 42.598 ms for prefix beam search, both of width 10, in Python, one picture at a time.
+6.912 ms for beam search and 42.598 ms for prefix beam search, both of width 10, in Python, one image at a time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def made_up_words(number: int) -> list[str]:
 
 
 def milliseconds(decoder: Decoder, logits: torch.Tensor) -> float:
-    """Median time a picture."""
+    """Median time an image."""
     times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, decoder in runs.items():
         ours, peer = milliseconds(decoder, logits), PEER_MS.get(name)
         rows.append((name, f"{ours:.3f}", peer and f"{peer:.3f}", peer and f"{peer / ours:.0f}x"))
-    print(tabulate(rows, ("decoder", "ms a picture", "peer", "peer / ours"), "github", disable_numparse=True))
+    print(tabulate(rows, ("decoder", "ms an image", "peer", "peer / ours"), "github", disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from bench.options import Bounds, Command
 from models.data.charset import Charset
 from models.dataset import EpochSampler, Shape, open_dataset
 
-PICTURE = b"P5 1 1 255 \x80"  # one grey pixel, the smallest picture there is
+IMAGE = b"P5 1 1 255 \x80"  # one grey pixel, the smallest image there is
 
 
 @dataclass
@@ -67,7 +67,7 @@ def make(folder: Path, records: int) -> None:
     with lmdb.open(str(folder), map_size=size, sync=False) as environment, environment.begin(write=True) as writing:
         with writing.cursor() as cursor:
             numbers = range(1, records + 1)
-            cursor.putmulti(((b"image-%09d" % n, PICTURE) for n in numbers), append=True)
+            cursor.putmulti(((b"image-%09d" % n, IMAGE) for n in numbers), append=True)
             cursor.putmulti(((b"label-%09d" % n, b"w%x" % n) for n in numbers), append=True)
         writing.put(b"num-samples", b"%d" % records)
 

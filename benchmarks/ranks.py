@@ -65,7 +65,7 @@ def trained(
 
 
 def step_of(network, batch: int) -> Callable[[bool], None]:
-    """step(exchange) trains on the same random pictures again; without `exchange` gradients stay where they are."""
+    """step(exchange) trains on the same random images again; without `exchange` gradients stay where they are."""
     import torch
 
     from bench.machine.device import Device

@@ -1,7 +1,7 @@
 """Every recipe side by side, the table of docs/recognisers.md: `python -m benchmarks.recipes --out DIR`.
 
 `--what learn` gives each recipe the same short training on plainly rendered words and reads words it never saw;
-`--what speed` times training and testing on pictures in memory, one recipe after the other, again and again;
+`--what speed` times training and testing on images in memory, one recipe after the other, again and again;
 `--what table` prints what the records below DIR say. Without it all three, which takes about 70 minutes of one core.
 `--recipes a,b` does some of them, and what is there already is not learned again.
 """
@@ -27,7 +27,7 @@ from models.run.options import RECIPES
 from models.scoring.metrics import wilson
 
 LENGTHS = range(3, 6)  # characters of the words
-PICTURES = "10000,600,64"  # to learn from, to be judged by, to be timed with; no word is in two of them
+IMAGES = "10000,600,64"  # to learn from, to be judged by, to be timed with; no word is in two of them
 BATCH, STEPS = 32, 200
 # One schedule for all, so that they differ in nothing but the recogniser. The recipes' own are for weeks of a card.
 SCHEDULE = [
@@ -71,8 +71,8 @@ def short_words(out: Path) -> Path:
 
 def draw_words(out: Path) -> str:
     """A data set of short words below `out`, rendered when it is not there yet."""
-    count = sum(int(part) for part in PICTURES.split("/"))
-    render.main(["--out", str(out), "--lexicon", str(short_words(out)), "--count", str(count), "--split", PICTURES])
+    count = sum(int(part) for part in IMAGES.split("/"))
+    render.main(["--out", str(out), "--lexicon", str(short_words(out)), "--count", str(count), "--split", IMAGES])
     return str(out)
 
 

@@ -10,7 +10,7 @@ import time
 
 from trdg.generators import GeneratorFromDict
 
-ROUNDS, PICTURES = 3, 100
+ROUNDS, IMAGES = 3, 100
 
 random.seed(1)
 words = GeneratorFromDict(
@@ -21,10 +21,10 @@ words = GeneratorFromDict(
 
 def rate() -> float:
     started = time.process_time()
-    for _ in range(PICTURES):
+    for _ in range(IMAGES):
         next(words)[0].convert("RGB").save(io.BytesIO(), "JPEG", quality=79)
-    return PICTURES / (time.process_time() - started)
+    return IMAGES / (time.process_time() - started)
 
 
-rate()  # the first pictures load the fonts
+rate()  # the first images load the fonts
 print(json.dumps([rate() for _ in range(ROUNDS)]))

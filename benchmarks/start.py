@@ -1,6 +1,6 @@
 """What the start of the weights is worth, as docs/recognisers.md shows it: `python -m benchmarks.start --out DIR`.
 
-A recipe learns 64 plainly rendered words by heart, from torch's own start and from ours, with the same pictures in the
+A recipe learns 64 plainly rendered words by heart, from torch's own start and from ours, with the same images in the
 same order, for several seeds. About 30 s a run on one core.
 """
 

@@ -52,10 +52,10 @@ def cost_s(sensor) -> tuple[float, float]:
 def step(device: Device) -> Callable[[], None]:
     """A training step of the paper's network, drained by whoever times it."""
     network = CRNN().to(device.torch)
-    pictures = torch.zeros(BATCH, 1, 32, 100, device=device.torch)
+    images = torch.zeros(BATCH, 1, 32, 100, device=device.torch)
 
     def work() -> None:
-        network(pictures).sum().backward()
+        network(images).sum().backward()
 
     return work
 

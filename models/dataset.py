@@ -1,4 +1,4 @@
-"""Word pictures and their texts, in batches: the raw Synth90k tree or the field's LMDB, whichever a path holds.
+"""Images of words and their texts, in batches: the raw Synth90k tree or the field's LMDB, whichever a path holds.
 
 data = open_dataset(Path("data"), "train", Shape(), Charset())
 for batch in make_loader(data, EpochSampler(len(data), 32), workers=2, device_type="cuda"):
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 
 
 class TooManyMissing(DataError):
-    """More pictures cannot be used than the run tolerates."""
+    """More images cannot be used than the run tolerates."""
 
     status = "crash"
 
 
 @dataclass
 class Batch:
-    """What one step reads. N pictures; `labels` are CTC targets, concatenated."""
+    """What one step reads. N images; `labels` are CTC targets, concatenated."""
 
     images: torch.Tensor  # uint8 (N, C, H, W)
     widths: torch.Tensor  # int32 (N,) px before padding
@@ -73,8 +73,8 @@ def normalise(images: torch.Tensor, device: torch.device) -> torch.Tensor:
 class WordDataset(Dataset):
     """A source seen through a shape and a charset; whole batches at a time through `__getitems__`.
 
-    A sample whose picture cannot be read or whose label cannot be spelled is left out of its batch, named once in the
-    log and counted in `skipped`. A batch with nothing left becomes one grey picture of weight 0, so that on many cards
+    A sample whose image cannot be read or whose label cannot be spelled is left out of its batch, named once in the
+    log and counted in `skipped`. A batch with nothing left becomes one grey image of weight 0, so that on many cards
     every rank still makes the same number of steps.
 
     Args:
@@ -103,14 +103,14 @@ class WordDataset(Dataset):
         return len(self.source) if self.kept is None else len(self.kept)
 
     @property
-    def manifest_hash(self) -> str:
-        """sha256 over the sample list and its labels; reads all labels."""
+    def manifest_hash(self) -> str | None:
+        """sha256 over the sample list and its labels, all of which it reads; None for synthetic images."""
         return self.source.manifest()
 
     def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
 
-        With kept ratio every picture has its own: pass (N,) of them, made from `widths()`.
+        With kept ratio every image has its own: pass (N,) of them, made from `widths()`.
         """
         return find_label_issues(self.source, self.charset, time_steps)
 
@@ -178,12 +178,12 @@ class WordDataset(Dataset):
         found.count(len(batch.skipped), len(batch.skipped) + len(batch.numbers))
         if found.exceeded:
             raise TooManyMissing(
-                f"{self.name}: {found.missing:,} of the last {found.asked:,} pictures could not be used, more than"
+                f"{self.name}: {found.missing:,} of the last {found.asked:,} images could not be used, more than"
                 f" --tolerate {found.share:g} of {found.window:,}; the last: {list(self.reasons.values())[-1]}"
             )
 
     def widths(self) -> np.ndarray:
-        """Width in px of every picture before padding, from its header: (N,) uint16. For batches of like widths."""
+        """Width in px of every image before padding, from its header: (N,) uint16. For batches of like widths."""
         numbers, _ = self.numbers(range(len(self)))
         return self.source.widths(numbers, self.shape)
 
@@ -209,7 +209,7 @@ def open_dataset(
 
 
 def refuse_rubbish(source: Source, looks: int = 8) -> None:
-    """A data set whose first pictures are all unreadable is a wrong path or a broken copy: say so before training."""
+    """A data set whose first images are all unreadable is a wrong path or a broken copy: say so before training."""
     reasons = []
     for index in range(min(looks, len(source))):
         try:
@@ -219,9 +219,7 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
         else:
             return
     if reasons:
-        raise DataError(
-            f"{source.name}: none of its first {len(reasons)} pictures can be read; the last: {reasons[-1]}"
-        )
+        raise DataError(f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}")
 
 
 class Loader(DataLoader):

@@ -13,6 +13,7 @@ import torch
 
 from bench.errors import run_cli
 from bench.machine.device import Device
+from bench.records.sections import TrainingResult
 from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, normalise
 from models.decoding.ctc import Decoded
@@ -70,10 +71,11 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
 
 
 def main(argv: list[str] | None = None) -> None:
-    run(COMMAND.parse(argv))
+    run_test(COMMAND.parse(argv))
 
 
-def run(options: Infer) -> None:
+def run_test(options: Infer) -> None:
+    """Read the split once for its accuracy, more of it until enough is timed, measure latency, and write the record."""
     with open_context(options) as context:
         device, world = context.device, context.world
         instruments = Instruments.open(context)
@@ -93,24 +95,23 @@ def run(options: Infer) -> None:
                 engine = try_engine_on(dataset, network, context, options)
             measured.engine = engine.name
             recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
+            predict_timed = partial(predict, recognise_batch, device=device, engine=engine.name, meter=meter)
 
-            if options.input not in FAKE_INPUTS:
-                predictions = predict(recognise_batch, batches, device, engine.name, meter)
-                _, predictions = gather_score(predictions, world, options.mode)
+            if options.input in FAKE_INPUTS:
+                predict_timed(islice(batches, steps))
+            else:
+                _, predictions = gather_score(predict_timed(batches), world, options.mode)
                 if weights:
                     accuracy = accuracy_section(
                         predictions, dataset.source, options.split, decoder.method, options.mode
                     )
                     report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
-            else:
-                predict(recognise_batch, islice(batches, steps), device, engine.name, meter)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
-                predict(recognise_batch, islice(batches, steps), device, engine.name, meter)  # for the clock alone
+                predict_timed(islice(batches, steps))
             with meter.phase("latency_s"):
                 latency = measure_latency(recognise_batch, dataset, device, options) if options.latency_runs else []
-
-            checkpoint = {"checkpoint": str(weights) if weights else None}
-            record = measured.record(latency=latency, accuracy=accuracy, training=checkpoint)
+            tested: TrainingResult = {"checkpoint": str(weights) if weights else None}
+            record = measured.record(latency=latency, accuracy=accuracy, training=tested)
         if world.leads:
             context.say(f"record: {record.save(options.results)}")
 

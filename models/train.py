@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from bench.errors import run_cli
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
-from bench.records.record import Record
+from bench.records.sections import Accuracy, Breakdown, TrainingResult
 from models import test
 from models.data.charset import Charset
 from models.dataset import Batch
@@ -49,6 +50,7 @@ from models.training.exchange import exchange_gradients
 from models.training.memory import try_batch
 from models.training.optimizer import GuardedOptimizer, scale_lr
 from models.training.progress import ProgressBar
+from models.training.result import LossHistory, gather_result, training_progress
 from models.training.snapshot import Position, Snapshots, batches_left
 from models.weights import checkpoint
 
@@ -87,8 +89,8 @@ class Training:
             context, options, self.name, folder, self.network, self.optimizer, self.position, charset,
             self.train_set.name,
         )  # fmt: skip
-        self.losses: list[float | Tensor] = []  # of each step, on the device until they are read
-        self.validation: dict | None = None
+        self.losses = LossHistory(world.size)
+        self.accuracy: Accuracy | None = None  # of the last validation
         self.monitor, self.stop_request, self.vote = AnomalyMonitor(), StopRequest(), Vote(world)
         self.progress = ProgressBar(self.total_steps, folder, world.leads)
         self.meter = make_meter(device, min(options.warmup_steps, max(1, self.total_steps // 4)))
@@ -126,7 +128,10 @@ class Training:
             self.after_step(loss)
 
     def after_step(self, loss: Tensor | None) -> None:
-        """Now and then: log, stop when a signal asks for it, write a checkpoint."""
+        """Count the images; now and then log, stop after a signal, write a checkpoint.
+
+        The meter times it with the step, as every trainer pays for it, but for checkpoints: they are a phase.
+        """
         options, step = self.options, self.optimizer.step
         if loss is not None:
             self.losses.append(loss)
@@ -142,7 +147,7 @@ class Training:
         if step % options.save_every == 0:
             self.save()
 
-    def run(self) -> dict | None:
+    def run(self) -> Breakdown | None:
         """Train to the end, validating after each epoch. Shares of a profile, where one was asked for."""
         if self.context.world.leads:
             checkpoint.claim(self.snapshots.folder)
@@ -172,7 +177,7 @@ class Training:
             score, predictions = gather_score(
                 predict(recognise, batches, self.device), self.context.world, self.options.mode
             )
-        self.validation = asdict(score)
+        self.accuracy = cast(Accuracy, {"split": "val", **asdict(score)})  # Score names its fields as the record does
         self.progress.log_validation(self.optimizer.step, self.position.epoch + 1, score)
         self.warn(self.monitor.check_texts([one.text for one in predictions]))
         if score.word_accuracy > self.position.best:
@@ -187,54 +192,26 @@ class Training:
 
     def log(self) -> None:
         """Read the losses, look for anomalies, show loss and learning rate."""
-        losses = self.read_losses()
+        losses = self.losses.read()
         self.warn(self.monitor.check_losses(losses, self.optimizer.skipped))
         if self.optimizer.skipped:
             self.warn(self.monitor.reset_statistics(self.network))
         self.progress.log(self.optimizer.step, loss=losses[-1], lr=self.optimizer.lr)
 
-    def read_losses(self) -> list[float]:
-        """All losses so far as numbers; those still on the device are copied to the host at once."""
-        pending = [(i, loss) for i, loss in enumerate(self.losses) if isinstance(loss, Tensor)]
-        values = torch.stack([loss for _, loss in pending]).tolist() if pending else []
-        for (i, _), value in zip(pending, values, strict=True):
-            self.losses[i] = value * self.ranks
-        return [float(loss) for loss in self.losses]
-
     def warn(self, message: str | None) -> None:
         if message:
             self.context.say(f"  warning: step {self.optimizer.step:,}: {message}")
 
-    def profile(self) -> dict:
+    def profile(self) -> Breakdown:
         """Which kinds of operation a step is made of. A replayed graph does not say which launched a kernel."""
         batches = iter(RepeatBatches(self.batches))
         next(batches)
         return profile_shares(lambda: self.train_step(next(batches)), self.options.profile_steps, self.device, KINDS)
 
-    def evidence(self) -> dict:
-        """How far training came, as far as this rank alone knows: others of a failed run may be gone."""
-        return {
-            "training": {
-                "epochs": self.position.epoch,
-                "steps": self.optimizer.step,
-                "total_steps": self.total_steps,
-                "skipped_steps": self.optimizer.skipped,
-                "noticed": list(self.monitor.noticed.values()),
-                "resumed_from_step": self.snapshots.resumed_step,
-                "restarts": self.context.world.restarts,
-            }
-        }
-
-    def record(self, measured: MeasuredRun, breakdown: dict | None) -> Record:
-        world = self.context.world
-        losses = world.gather(self.read_losses())
-        evidence = self.evidence()
-        evidence["training"] |= {
-            "loss": [sum(step) / len(step) for step in zip(*losses, strict=True)],
-            "restarts": max(world.gather(world.restarts)),
-        }
-        accuracy = self.validation and {"split": "val", **self.validation}
-        return measured.record(breakdown=breakdown, accuracy=accuracy, **evidence)
+    def progress_section(self) -> TrainingResult:
+        """How far training came, for the record of a run that failed too."""
+        restarts = self.context.world.restarts
+        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts)
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
@@ -248,18 +225,20 @@ def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     if options.test_only:
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
-        test.run(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
+        test.run_test(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
         return
     with open_context(options) as context:
         instruments = Instruments.open(context)
         training = Training(context, options)
         measured = MeasuredRun(
             context, instruments, training.name, training.meter, training.train_set, "train", training.network,
-            evidence=training.evidence,
+            evidence=lambda: {"training": training.progress_section()},
             try_batch=partial(try_batch, training.network, training.device, training.train_set),
         )  # fmt: skip
         with record_failure(measured):
-            record = training.record(measured, training.run())
+            breakdown = training.run()
+            result = gather_result(training.progress_section(), training.losses, context.world)
+            record = measured.record(breakdown=breakdown, accuracy=training.accuracy, training=result)
         if context.world.leads:
             context.say(f"record: {record.save(options.results)}")
 

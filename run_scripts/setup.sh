@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sourced: sets ROOT and PYTHON, and makes the virtual environment when it is missing or its requirements have changed.
 # usage: SETUP=dev source setup.sh      (dev: what the tests need, too)
-# Where the Python at hand already has a torch (a vendor's image), that torch is kept and only the rest is installed.
+# Where the Python that is found already has a torch (a vendor's image), that torch is kept and only the rest is installed.
 # CRNN_LOCKED=1: everything but torch by the hashes of requirements.lock; only where no vendor's torch wants its own numpy.
 set -euo pipefail
 
@@ -28,7 +28,7 @@ find_python() {
   fail "no Python 3.10 or newer found; install one, or set CRNN_PYTHON"
 }
 
-run_module() { # <module> <options...>: of this checkout, whatever the working folder holds
+run_module() { # <module> <options...>: of this checkout, not of the working folder
   "$PYTHON" "$ROOT/run_scripts/module.py" "$@"
 }
 

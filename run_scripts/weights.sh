@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The shipped weights from nothing: a thousand families of faces, drawn words, and stages of training, of which the long
-# one is the small recogniser's: it learns from 2.4 times the pictures in the same time. Hours of a CPU.
+# one is the small recogniser's: it learns from 2.4 times the images in the same time. Hours of a CPU.
 # usage: bash run_scripts/weights.sh DIR LEXICON [OPTIONS OF THE LAST STAGES]      LEXICON: Synth90k's lexicon.txt
 # What is in DIR already is not made again. The faces come with npm, from Fontsource's packages of Google Fonts.
 set -euo pipefail
@@ -27,7 +27,7 @@ drawn() { # <name> <options of models.render...>
   run_module models.render --out "$work/$1" "${@:2}" >&2
 }
 
-cased() { # <name>: with the labels of the pictures' names, whose capitals those of the lexicon do not have
+cased() { # <name>: with the labels of the images' names, whose capitals those of the lexicon do not have
   run_module models.prepare --source "$work/$1" --labels name --out "$work/$1.cased" >&2
 }
 

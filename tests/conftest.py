@@ -21,7 +21,7 @@ torch.set_num_threads(1)  # small work on a shared machine: threads that wait fo
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
-    """The folder above a rendered Synth90k/ of 200 pictures: 120 to train on, 40 to validate, 40 to test."""
+    """The folder above a rendered Synth90k/ of 200 images: 120 to train on, 40 to validate, 40 to test."""
     from models import render
 
     out = tmp_path_factory.mktemp("sample")

@@ -32,5 +32,5 @@ def record_fallbacks(names: list[str]) -> None:
             names.append(found[1])
         show(message, category, filename, lineno, file, line)
 
-    warnings.filterwarnings("always", message=SENTENCE)  # whatever PYTHONWARNINGS says
+    warnings.filterwarnings("always", message=SENTENCE)  # even if PYTHONWARNINGS hides it
     warnings.showwarning = listen

@@ -158,7 +158,7 @@ class Meeting:
 
     @property
     def interface(self) -> str | None:
-        """The network interface with that address; None when it is nobody's (NAT)."""
+        """The network interface with that address; None when no interface has it (NAT)."""
         found = psutil.net_if_addrs().items()
         return next((name for name, all_ in found if any(one.address == self.address for one in all_)), None)
 
@@ -194,8 +194,8 @@ def meet(place: Place, facts: SignIn) -> Meeting:
 
 
 def is_marked(store: TCPStore, key: str) -> bool:
-    """Whether somebody added 1 to a key. torch 2.1's store answers no other question without waiting (no `check`; its
-    `compare_set` crashes beside other threads)."""
+    """Whether any host added 1 to a key. torch 2.1's store answers no other question without waiting (no `check`; its
+    `compare_set` crashes with other threads)."""
     return store.add(key, 0) > 0
 
 
@@ -216,7 +216,7 @@ def await_all(place: Place, store: TCPStore) -> None:
 
 
 def leave_together(place: Place, store: TCPStore) -> None:
-    """Host 0 goes on when all have read what all have signed: it might end, and the store with it."""
+    """Host 0 continues when all have read what all have signed: it might end, and the store with it."""
     store.add(f"crnn/read/{place.rank}", 1)
     everyone = [f"crnn/read/{rank}" for rank in range(place.hosts)]
     deadline = time.monotonic() + PROBE_S

@@ -81,7 +81,7 @@ def set_environment(environment: MutableMapping[str, str], meeting: Meeting | No
 
 
 def give_up(sentence: str) -> None:
-    """End this host's part from any thread, whatever the main thread is waiting for."""
+    """End this host's part from any thread, even while the main thread waits."""
     print(f"{sentence}; {GO_ON}", file=sys.stderr, flush=True)
     for child in psutil.Process().children(recursive=True):
         child.kill()

@@ -33,8 +33,8 @@ NETWORK = {
     "gpfs",
     "beegfs",
 }
-BUSY_PERCENT = 5  # use of a card that nobody should use
-BUSY_BYTES = 1 << 30  # memory of a card that nobody should use: a driver alone takes some hundred MiB
+BUSY_PERCENT = 5  # use of an idle card
+BUSY_BYTES = 1 << 30  # memory of an idle card: a driver alone takes some hundred MiB
 Verdict = tuple[str, str]
 
 
@@ -57,7 +57,7 @@ class Surroundings:
 
 
 def check_others(at: Surroundings) -> Verdict:
-    """Somebody else on the card."""
+    """Other processes on the card."""
     if at.shared:
         return UNKNOWN, "a host is shared; see load"
     if at.users is not None:

@@ -25,7 +25,7 @@ OUT_OF_MEMORY = (
 )
 NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
 RUN_SCRIPT = ROOT / "run_scripts" / "run.sh"  # runs any run name
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nobody else here sends it
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # by the kernel's out-of-memory killer: nothing else here sends it
 
 
 def this_python() -> dict[str, str]:

@@ -45,7 +45,7 @@ class World:
 
     @property
     def job(self) -> str | None:
-        """The name of the launch, the same after a restart; None for a process nobody launched."""
+        """The name of the launch, the same after a restart; None for a process without a launcher."""
         return os.environ.get("TORCHELASTIC_RUN_ID")
 
     @property
@@ -103,7 +103,7 @@ class World:
 class Vote:
     """Whether any rank has said yes, told to all of them at the same step.
 
-    The answer is that of the call before: the exchange runs beside the work of a step, and nobody waits for it. It goes
+    The answer is that of the call before: the exchange overlaps a step, and no rank waits for it. It goes
     through gloo on every device, which also notices at once when a rank is gone. Make it on all ranks together.
     """
 

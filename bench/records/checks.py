@@ -93,7 +93,7 @@ def is_same(stored: Any, recomputed: Any) -> bool:
 
 
 def inconsistent_rates(record: Record) -> Iterator[str]:
-    """What must hold between fields, whatever the raw series are."""
+    """What must hold between fields, independent of the raw series."""
     rates, cell = record.throughput, record.cell
     images_per_s, step_ms = rates.get("images_per_s"), rates.get("step_mean_ms")
     if images_per_s is None or step_ms is None:

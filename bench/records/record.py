@@ -1,6 +1,6 @@
 """One run, one JSON file: what was run, on what, what was measured, and whether it can be believed. No torch here.
 
-Units are in the names. A value nobody measured is null. Every field is declared here or in sections.py;
+Units are in the names. A value that was not measured is null. Every field is declared here or in sections.py;
 `results/README.md` is made from the declarations. What people read is derived from raw series in the same file, long
 series are packed, the whole is sealed (derive.py, packing.py, seal.py).
 """
@@ -92,7 +92,7 @@ class Record:
     altered: list[str] = field(default_factory=list, compare=False)
 
     def save(self, folder: Path = RUNS) -> Path:
-        """Write the record whole or not at all; names never collide, whoever else writes to the folder.
+        """Write the record whole or not at all; names never collide with those of other processes.
 
         Raises UserError where that cannot be done; hours of measuring are then not lost but in the folder it names.
         """

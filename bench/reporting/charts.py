@@ -89,7 +89,7 @@ def latency_curves(row: Row) -> dict[int, list[tuple[float, float]]]:
 
 
 def accuracy_by_throughput(rows: list[Row]) -> Markup | None:
-    """Up and to the right is better. The whisker is the interval that so many words leave; hollow is not FP32."""
+    """Up and to the right is better. The whisker is the interval, given the number of words; hollow is not FP32."""
     known = [(row, interval) for row in rows if row.rate and (interval := accuracy_and_interval(row))]
     if not known:
         return None

@@ -154,7 +154,7 @@ def skew_percent(row: Row) -> float | None:
 
 
 def accuracy_interval(row: Row) -> str | None:
-    """Wilson's interval of the first repeat: what so many words can tell."""
+    """Wilson's interval of the first repeat: what this many words can tell."""
     accuracy = row.first.accuracy or {}
     low, high = accuracy.get("word_accuracy_low"), accuracy.get("word_accuracy_high")
     return None if low is None or high is None else f"{low * 100:.2f} to {high * 100:.2f}"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.files import write_file
 from models.data.files import DataError
 from models.data.image import Shape
 from models.data.rows import DecodedBatch, padded_width
@@ -218,7 +218,4 @@ def npy_header(kind: str, shape: tuple[int, ...]) -> bytes:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace a file in one step: whoever is killed leaves the old one or the new one."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_file(path, json.dumps(content, indent=2) + "\n")

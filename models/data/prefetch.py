@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from queue import Full, Queue
-from typing import Generic, TypeAlias, TypeVar, cast
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Entry: TypeAlias = "tuple[T | None, BaseException | None, bool]"  # item, failure, whether it was the last
 DEPTH = 2  # batches: one being handed over, one to cover for a slow one
 POLL_S = 0.1  # how often a thread with a full queue looks whether the iteration has ended
+
+
+class SizedIterable(Protocol[T_co]):
+    """What may be iterated again and knows how many items that gives."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
 
 
 class Prefetcher(Generic[T]):
@@ -19,7 +28,7 @@ class Prefetcher(Generic[T]):
     A failure in the thread is raised where its item would have come. Leaving an iteration early ends its thread.
     """
 
-    def __init__(self, items: Collection[T], depth: int = DEPTH):
+    def __init__(self, items: SizedIterable[T], depth: int = DEPTH):
         self.items, self.depth = items, depth
 
     def __len__(self) -> int:

@@ -19,10 +19,13 @@ LSTM = 2  # as ATen numbers recurrent cells
 class PackedConv2d(nn.Conv2d):
     """A Conv2d with its weights packed."""
 
+    geometry: tuple[str | tuple[int, ...], tuple[int, ...], tuple[int, ...], int]  # padding, stride, dilation, groups
+    laid_out: Tensor
+
     @classmethod
     def of(cls, made: nn.Conv2d) -> PackedConv2d:
-        packed = copy.copy(made)
-        packed.__class__ = cls
+        packed = cls.__new__(cls)
+        packed.__dict__ = made.__dict__.copy()
         packed.geometry = (made.padding, made.stride, made.dilation, made.groups)
         packed.laid_out = torch.ops.mkldnn._reorder_convolution_weight(made.weight.detach(), *packed.geometry, None)
         return packed
@@ -35,9 +38,12 @@ class PackedConv2d(nn.Conv2d):
 class BothWays(nn.Module):
     """A bidirectional LSTM of one layer, (T, N, inputs) -> (T, N, 2 * hidden); all images are of one width."""
 
+    hidden: int
+    dtype: torch.dtype
+
     def __init__(self, made: nn.LSTM):
         super().__init__()
-        self.hidden, self.dtype = made.hidden_size, made.weight_ih_l0.dtype
+        self.hidden, self.dtype = made.hidden_size, next(made.parameters()).dtype
         self.directions = [self.packed(made, suffix, bool(suffix)) for suffix in ("", "_reverse")]
 
     def packed(self, made: nn.LSTM, suffix: str, reverse: bool) -> tuple:

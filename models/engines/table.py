@@ -209,7 +209,7 @@ def choose_engine(
     """
     if name == "auto":
         tried = (try_engine(row, network, device, charset, images, say) for row in ENGINES if row not in LOSSY)
-        return min((engine for engine in tried if engine), key=lambda engine: time_batch(engine, device, images))
+        return min((engine for engine in tried if engine), key=lambda engine: time_engine(engine, device, images))
     engine = make_engine(name, network, device, charset, images)
     if engine.forward is network or name in LOSSY:
         return engine
@@ -245,7 +245,7 @@ def disagreement(engine: Engine, network: Network, device: Device, charset: Char
     return ""
 
 
-def time_batch(engine: Engine, device: Device, images: Tensor) -> float:
+def time_engine(engine: Engine, device: Device, images: Tensor) -> float:
     """Seconds of a batch: the least of ROUNDS."""
     times = []
     for _ in range(ROUNDS):

@@ -5,7 +5,7 @@
     r = Recogniser.load()  # the weights that come with the repository; or a file: load("best.pt")
     r("word.png").text
 
-One picture gives a Reading, a list of them a list. A picture is a path, its bytes, a uint8 array or a Pillow image,
+One image gives a Reading, a list of them a list. An image is a path, its bytes, a uint8 array or a Pillow image,
 and shows one word or one line of text.
 """
 
@@ -121,7 +121,7 @@ class Recogniser:
             raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
         decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
         place = Device.open(device or best(), precision)
-        network = load_network(content, path, model, charset, shape, place)
+        network = network_from_checkpoint(content, path, model, charset, shape, place)
         return cls(make_engine_for(engine, network, place, charset, shape), decoder, place, shape, path, batch_size)
 
     @property
@@ -267,7 +267,9 @@ def shape_from_checkpoint(data: dict) -> Shape:
     return Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
 
 
-def load_network(content: dict, path: Path, model: Model, charset: Charset, shape: Shape, device: Device) -> Network:
+def network_from_checkpoint(
+    content: dict, path: Path, model: Model, charset: Charset, shape: Shape, device: Device
+) -> Network:
     """The network with its weights, on the device, in evaluation mode."""
     with torch.random.fork_rng(devices=[]):  # the weights it begins with must not change what the caller draws
         network = build(model, charset.classes, shape.height, shape.channels)

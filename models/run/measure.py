@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -16,12 +17,14 @@ from bench.files import refuse_unwritable, say, warn
 from bench.machine import ceilings, preflight, telemetry
 from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
+from bench.machine.telemetry import Sensor
 from bench.machine.world import World
 from bench.records import provenance
 from bench.records.derive import with_derived
 from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
+from bench.records.sections import Ceilings, Cell, Dataset, Phases, PreflightCheck, Provenance, Samples
 from models.dataset import DataError, WordDataset
 from models.network.network import Network
 from models.run.context import Context, count_workers
@@ -29,14 +32,16 @@ from models.run.failures import failure_message, failure_status
 from models.run.options import recipe_path
 from models.run.signals import Interrupted, handle_signals, raise_interrupted
 
+Gather = Callable[[Any], list[Any]]  # a value of this rank -> those of all ranks
+
 
 @dataclasses.dataclass
 class Instruments:
     """What watches a run: its card's sensors, and the results of the checks before it."""
 
     sampler: telemetry.Sampler
-    card: dict  # facts of it
-    preflight: list[dict]
+    card: dict[str, Any]  # facts of it
+    preflight: list[PreflightCheck]
 
     @classmethod
     def open(cls, context: Context) -> Instruments:
@@ -52,7 +57,7 @@ class Instruments:
         return cls(telemetry.Sampler(sensor).start(), {"name": context.device.card_name(), **facts}, everything)
 
 
-def own_sensor(context: Context):
+def own_sensor(context: Context) -> Sensor | None:
     """The sensors that this rank reads: its own card's, or on a CPU the host's, which one rank reads for all."""
     device = context.device
     if device.kind.name == "CPU" and context.world.local_rank:
@@ -62,7 +67,7 @@ def own_sensor(context: Context):
     return telemetry.open_sensor(device.kind.name, card)
 
 
-def run_checks(context: Context, sensor) -> list[dict]:
+def run_checks(context: Context, sensor: Sensor | None) -> list[PreflightCheck]:
     """Results of the checks of this rank's card, and on local rank 0 of those of the host."""
     world, device, options = context.world, context.device, context.options
     per_card = torch.get_num_threads() + count_workers(context)
@@ -77,7 +82,7 @@ def run_checks(context: Context, sensor) -> list[dict]:
     return preflight.check_machine(at, host=world.local_rank == 0)
 
 
-def benchmark_key(context: Context, classes: int, engine: str) -> dict:
+def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
     """What must agree before two numbers may be compared: the record's `cell`."""
     options, world = context.options, context.world
     return {
@@ -104,7 +109,7 @@ def benchmark_key(context: Context, classes: int, engine: str) -> dict:
     }
 
 
-def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
+def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset:
     """What was read. An image that several ranks could not read counts once."""
     skipped = set().union(*gather(set(dataset.reasons)))
     try:
@@ -123,15 +128,17 @@ def dataset_section(dataset: WordDataset, split: str, gather: Callable) -> dict:
     }
 
 
-def provenance_section(context: Context, instruments: Instruments, gather: Callable) -> dict:
+def provenance_section(context: Context, instruments: Instruments, gather: Gather) -> Provenance:
     """Where the number comes from; with several hosts also that of each, the leader's first."""
-    mine = {**provenance.collect(), "device_versions": context.device.versions()}
-    hosts = gather(mine)[:: context.world.local_size]
-    several = {"hosts": hosts} if len(hosts) > 1 else {}
-    return {**mine, "cards": gather(instruments.card), **several}
+    section: Provenance = {**provenance.collect(), "device_versions": context.device.versions()}
+    hosts = gather({**section})[:: context.world.local_size]
+    section["cards"] = gather(instruments.card)
+    if len(hosts) > 1:
+        section["hosts"] = hosts
+    return section
 
 
-def gather_alone(value) -> list:
+def gather_alone(value: Any) -> list[Any]:
     """In place of World.gather for a failed run, whose other ranks may be gone."""
     return [value]
 
@@ -148,10 +155,10 @@ class MeasuredRun:
     split: str
     network: Network
     engine: str = "eager"  # what computes the network, a row of models/engines/table.py
-    evidence: Callable[[], dict] = dict  # sections that a failed run has too
+    evidence: Callable[[], dict[str, Any]] = dict  # sections that a failed run has too
     try_batch: Callable[[int], object] | None = None  # needs as much memory as a step of this many images
 
-    def record(self, **sections) -> Record:
+    def record(self, **sections: Any) -> Record:
         """Collect every rank's series and put the record together. All ranks call it; the leader saves what it gets."""
         gather, total_s = self.context.world.gather, self.total_s
         memory = {"peak_bytes": gather(self.context.device.peak_memory_bytes())}
@@ -169,11 +176,16 @@ class MeasuredRun:
         sections = {"status": status, "status_reasons": [reason[:500]], **self.evidence()}
         return with_derived(self.make_record(gather_alone, self.total_s, **sections))
 
-    def make_record(self, gather: Callable, total_s: float, **sections) -> Record:
+    def make_record(self, gather: Gather, total_s: float, **sections: Any) -> Record:
         context, options, instruments = self.context, self.context.options, self.instruments
         instruments.sampler.stop()
         sampled = instruments.sampler.sampled(context.world.rank, self.meter.windows, context.started_s)
         first_s = self.meter.first_s
+        phases = {
+            "init_s": None if first_s is None else ticks(first_s - context.started_s),
+            **{name: ticks(seconds) for name, seconds in self.meter.phases_s.items()},
+            "total_s": total_s,
+        }
         return Record(
             run=str(self.name),
             task=self.name.task,
@@ -186,11 +198,7 @@ class MeasuredRun:
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},
             samples=[one for one in gather(sampled) if has_samples(one, context)],
-            phases_s={
-                "init_s": None if first_s is None else ticks(first_s - context.started_s),
-                **{name: ticks(seconds) for name, seconds in self.meter.phases_s.items()},
-                "total_s": total_s,
-            },
+            phases_s=cast(Phases, phases),
             preflight=instruments.preflight,
             fallbacks=sorted(set().union(*gather(context.device.fallbacks))),
             precision_evidence=context.device.switches,
@@ -202,7 +210,7 @@ class MeasuredRun:
     def total_s(self) -> float:
         return time.perf_counter() - self.context.started_s
 
-    def measure_ceilings(self) -> dict:
+    def measure_ceilings(self) -> Ceilings:
         """The ceilings of this rank's device, and what one image costs."""
         data = self.context.options.data
         images = (1, data.channels, data.height, data.width)
@@ -210,7 +218,7 @@ class MeasuredRun:
         return {"forward_flops_per_image": flops, **ceilings.measure_ceilings(self.context.device)}
 
 
-def has_samples(sampled: dict, context: Context) -> bool:
+def has_samples(sampled: Samples, context: Context) -> bool:
     """On a CPU one rank per host has samples."""
     return sampled["sensor"] is not None or context.device.kind.name != "CPU"
 

@@ -20,7 +20,7 @@ RECIPES = ROOT / "models" / "recipes"
 
 @dataclass
 class Data:
-    """How a picture becomes an array and a text becomes classes."""
+    """How an image becomes an array and a text becomes classes."""
 
     height: Annotated[int, Bounds(1, 4096)] = 32
     """Px"""
@@ -85,7 +85,7 @@ class Common:
     """Refuse to run where a check before the run warns"""
     input: Literal["real", "resident", "memory", "synthetic"] = "real"
     """resident: a packed data set whole in the device's memory; memory: the same few batches again and again;
-    synthetic: random pictures, no data set (training/twins.py)"""
+    synthetic: random images, no data set (models/data/synthetic.py)"""
     min_steps: Annotated[int, Bounds(0)] = 20
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
     min_seconds: Annotated[float, Bounds(0)] = 10.0
@@ -110,9 +110,9 @@ class Train(Common):
     compile: bool = False
     """torch.compile the network: kernels of its own, after a minute of making them"""
     graph: bool = False
-    """Replay the whole step as one CUDA graph: GPU, one card, pictures of one width"""
+    """Replay the whole step as one CUDA graph: GPU, one card, images of one width"""
     augment: bool = False
-    """Distort training pictures on the device: geometry, blur, noise, light (models/data/augment.py)"""
+    """Distort training images on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
     """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept, of another
     network its convolutions"""
@@ -121,7 +121,7 @@ class Train(Common):
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     without: Literal["validation", "compute", "sync"] | None = None
-    """Leave out validation and checkpoints, all work but loading, or the exchange of gradients (training/twins.py)"""
+    """Leave out validation and checkpoints, all work but loading, or gradient exchange (training/ablation.py)"""
     profile_steps: Annotated[int, Bounds(0)] = 0
     """After training, profile this many steps: which kinds of operation take the time"""
     warmup_steps: Annotated[int, Bounds(0)] = 20
@@ -150,7 +150,7 @@ class Infer(Common):
     lexicon: Path | None = None
     """A UTF-8 file of words, one of which each text is"""
     mistakes: Path | None = None
-    """Write an HTML page of the worst mistakes, with their pictures"""
+    """Write an HTML page of the worst mistakes, with their images"""
     warmup_steps: Annotated[int, Bounds(0)] = 2
     """Batches left out of throughput"""
     engine: Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] = (

@@ -37,6 +37,6 @@ def find_shipped(options: Infer, charset: Charset) -> Path | None:
     path = weights.path(name)
     content = checkpoint.read(path)
     data = {key: getattr(options.data, key) for key in content["data"]}
+    model = Model(**content["model"])  # an option younger than the weights is at its default
     wanted = (charset.characters, options.model, data)
-    model = Model(**content["model"])  # an option that is newer than the file has its default there
     return path if wanted == (content["charset"], model, content["data"]) else None

@@ -19,18 +19,18 @@ def load_pretrained(
 ) -> str:
     """Load `weights`, trained for the alphabet `theirs`, and say in one line what was kept.
 
-    With another alphabet the last layer, whose rows are characters, starts anew and all else is kept. Of another
+    With another alphabet the last layer, whose rows are characters, is initialised and all else is kept. Of another
     network the backbone is kept, and what is the same up to where the networks part. Raises UserError when not even the
     backbone fits, or when the checkpoint says that its network, `model`, is this one.
     """
     weights = rename_crnn_weights(weights)
     fresh = set() if theirs == charset.characters else set(network.last_layer)
     own = network.state_dict()
-    reasons = misfits(without(weights, fresh), without(own, fresh))
-    if reasons and model is not None and is_like(model, network.model):
-        raise UserError(f"the weights are not those of its network: {shortened(reasons)}")
+    reasons = weight_differences(without(weights, fresh), without(own, fresh))
+    if reasons and model is not None and same_options(model, network.model):
+        raise UserError(f"the weights are not those of its network: {shorten(reasons)}")
     if reasons:
-        return keep_trunk(network, weights, theirs == charset.characters, shortened(reasons))
+        return keep_trunk(network, weights, theirs == charset.characters, shorten(reasons))
     network.load_state_dict({**weights, **{key: own[key] for key in fresh}})
     if not fresh:
         return f"all {len(own)} weights kept"
@@ -40,7 +40,7 @@ def load_pretrained(
     )
 
 
-def is_like(model: dict, own: Model) -> bool:
+def same_options(model: dict, own: Model) -> bool:
     """Whether a checkpoint's options are those of the same network. What an older one lacks is at its default."""
     defaults = asdict(Model())
     return all(model.get(name, defaults[name]) == value for name, value in asdict(own).items() if name != "pretrained")
@@ -53,10 +53,10 @@ def without(weights: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
 def keep_trunk(network: Network, weights: dict[str, Tensor], same_alphabet: bool, difference: str) -> str:
     """Load the backbone, and the parts around it that fit whole, from the weights of another network.
 
-    What comes after a part that does not fit starts anew too: it was trained to read other features.
+    What comes after a part that does not fit is initialised too: it was trained to read other features.
     """
     own = network.state_dict()
-    fits = {part: not misfits(of_part(weights, part), of_part(own, part)) for part in PARTS}
+    fits = {part: not weight_differences(of_part(weights, part), of_part(own, part)) for part in PARTS}
     if not fits["backbone"]:
         raise UserError(f"the weights are of another network: {difference}")
     fits["head"] = fits["head"] and fits["sequence"] and same_alphabet
@@ -75,7 +75,7 @@ def of_part(weights: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if name.startswith(f"{part}.")}
 
 
-def misfits(weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+def weight_differences(weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
     """What is missing, too much or of another shape."""
     reasons = [f"{key} is missing" for key in own.keys() - weights.keys()]
     reasons += [f"{key} is of no use" for key in weights.keys() - own.keys()]
@@ -87,6 +87,6 @@ def misfits(weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
     return sorted(reasons)
 
 
-def shortened(reasons: list[str]) -> str:
+def shorten(reasons: list[str]) -> str:
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return f"{'; '.join(reasons[:3])}{more}"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files import write_file
 
 FOLDER = Path(__file__).resolve().parent
 MANIFEST = FOLDER / "manifest.json"
@@ -41,9 +41,7 @@ def add_to_manifest(name: str, entry: ShippedWeights, path: Path) -> None:
     """Add an entry, or replace the one of that name."""
     entries = {**(read_manifest(path) if path.exists() else {}), name: entry}
     content = {name: asdict(entry) for name, entry in entries.items()}
-    partial = path.with_suffix(f".partial{os.getpid()}")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
-    partial.replace(path)
+    write_file(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 SHIPPED = read_manifest(MANIFEST)

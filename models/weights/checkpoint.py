@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from bench.errors import UserError
-from bench.files import write_error_reason
+from bench.files import write_error_reason, write_file
 from bench.machine.device import Device
 from bench.records.run_name import RunName
 from models.data.charset import Charset
@@ -63,37 +63,16 @@ def write(content: dict[str, Any], path: Path, before: Path | None = None) -> No
     """
     serialized = io.BytesIO()
     torch.save({"format": FORMAT, **content}, serialized)
-    partial = path.with_suffix(f".partial{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(serialized.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        if before and path.exists():
-            os.replace(path, before)
-        os.replace(partial, path)
-        sync_folder(path.parent)
+        write_file(path, serialized.getbuffer(), before, sync=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         reason = write_error_reason(error, len(serialized.getbuffer()), path.parent)
         raise UserError(f"cannot write {path}: {reason}; the checkpoint before it is untouched") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_last(content: dict[str, Any], folder: Path) -> None:
     """Write `last.pt`, keeping the one it replaces as `previous.pt`."""
     write(content, folder / "last.pt", folder / "previous.pt")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def run(source: str, names: dict) -> object:
 
 @pytest.fixture
 def cells_run(tmp_path, monkeypatch, capsys):
-    """Everything that the cells defined and showed, without a checkpoint at hand."""
+    """Everything that the cells defined and showed, without a trained checkpoint."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "none"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -36,7 +36,7 @@ def cells_run(tmp_path, monkeypatch, capsys):
 
 def test_it_runs_from_top_to_bottom(cells_run):
     names, shown, said = cells_run
-    assert len(names["readings"]) == len(names["pictures"]) == 6
+    assert len(names["readings"]) == len(names["images"]) == 6
     assert all(isinstance(reading, Reading) for reading in names["readings"])
     assert set(names["texts"]["lexicon"]) <= set(names["truths"])
     assert sum(isinstance(value, Image.Image) for value in shown) == 2

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, followed command by command, with fewer pictures and steps."""
+"""docs/tutorial.md, followed command by command, with fewer images and steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEWER = {
 
 
 def photos(folder: Path, words: list[str]) -> None:
-    """Drawn words that stand for somebody's photos."""
+    """Drawn words in place of a user's photos."""
     folder.mkdir()
     rng = np.random.default_rng(5)
     for number, word in enumerate(words, 1):

@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests/fake_mlu:. python tests/fake_mlu/recipes.py FOLDER [OPTION of models.train...]
 
-Random pictures, two a batch: what is asked is whether every layer, loss and optimiser finds its operators on the card.
+Random images, two a batch: what is asked is whether every layer, loss and optimiser finds its operators on the card.
 """
 
 import sys

@@ -49,12 +49,12 @@ def network_on(device: torch.device) -> nn.Module:
 
 
 def batches(steps: int, device: torch.device):
-    """Noise pictures (N, 1, 32, W) and labels (N * L,), the same on every device, different on every rank."""
+    """Noise images (N, 1, 32, W) and labels (N * L,), the same on every device, different on every rank."""
     generator = torch.Generator().manual_seed(SEED + RANK)
     for _ in range(steps):
-        pictures = torch.randn(BATCH, 1, 32, WIDTH, generator=generator)
+        images = torch.randn(BATCH, 1, 32, WIDTH, generator=generator)
         labels = torch.randint(1, 37, (BATCH * LABEL_LENGTH,), generator=generator)
-        yield pictures.to(device), labels.to(device)
+        yield images.to(device), labels.to(device)
 
 
 def train(network: nn.Module, device: torch.device, half: bool, steps: int) -> list[float]:
@@ -63,9 +63,9 @@ def train(network: nn.Module, device: torch.device, half: bool, steps: int) -> l
     scaler = torch.amp.GradScaler(device.type, enabled=half)
     times, lengths = (torch.full((BATCH,), n) for n in (int(CRNN.time_steps(WIDTH)), LABEL_LENGTH))
     losses = []
-    for pictures, labels in batches(steps, device):
+    for images, labels in batches(steps, device):
         with torch.autocast(device.type, torch.float16, enabled=half):
-            logits = network(pictures)
+            logits = network(images)
         loss = ctc_loss(log_softmax(logits.float(), 2), labels, times, lengths, zero_infinity=True)
         optimizer.zero_grad()
         scaler.scale(loss).backward()

@@ -95,7 +95,7 @@ def results_read_only() -> tuple[bool, str]:
 
 
 def log_full() -> tuple[bool, str]:
-    """stdout and stderr lead to a full disk, and TensorBoard's file, too: training goes on."""
+    """stdout and stderr lead to a full disk, and TensorBoard's file, too: training continues."""
 
     def to_full_disk() -> None:
         os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
@@ -122,22 +122,13 @@ def tensorboard_full() -> tuple[bool, str]:
 
 def prepare_in(where: Place, between: Callable[[], object] | None = None) -> int:
     """Write the LMDB; `between` happens after its second commit."""
-    words = [
-        "--source",
-        str(where.data),
-        "--out",
-        str(where.folder / "lmdb"),
-        "--workers",
-        "1",
-        "--splits",
-        '["train"]',
-    ]
+    words = ["--source", str(where.data), "--out", str(where.folder / "lmdb"), "--workers", "1", "--splits", "train"]
 
     def work() -> None:
         add, commits = conversion.LMDBWriter.add, []
 
-        def added(self, *content) -> None:
-            add(self, *content)
+        def added(self, *content, **options) -> None:
+            add(self, *content, **options)
             commits.append(1)
             if len(commits) == 2 and between:
                 between()
@@ -157,7 +148,7 @@ def lmdb_full_at_start() -> tuple[bool, str]:
 
 
 def lmdb_full_midway() -> tuple[bool, str]:
-    """The disk fills while prepare writes: what is committed stays, and the same command goes on."""
+    """The disk fills while prepare writes: what is committed stays, and the same command resumes."""
     parallel.CHUNK = 50
     with place(400) as where:
         assert prepare_in(where) == 0, where.said()

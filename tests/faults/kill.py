@@ -1,7 +1,7 @@
 """kill -9 at random moments: `python -m tests.faults.kill --times 100`.
 
 A training (or with --what prepare the writing of an LMDB) is killed, started again by the same command, killed again,
-until it ends by itself. What it leaves must then be, to the last bit, what a run leaves that nobody killed.
+until it ends by itself. What it leaves must then be, to the last bit, what an undisturbed run leaves.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> Tally:
     options = parser.parse_args(argv)
     with place() as where:
         if options.what == "prepare":
-            parallel.CHUNK = 2  # samples a commit, so that 40 pictures are many of them
+            parallel.CHUNK = 2  # samples a commit, so that 40 images are many of them
             marks = Marked(conversion.LMDBWriter, {"commit": ["add"], "finish": ["finish"]})
             return campaign("prepare", options.times, prepare_small, stored, marks, where, options.seed)
         if not options.full:

@@ -64,7 +64,7 @@ def gradient(value: float):
 
 
 def data(value: float):
-    """One batch of pictures that is not finite, as a defective card or a wrong decoder may make it, at step 4."""
+    """One batch of images that is not finite, as a defective card or a wrong decoder may make it, at step 4."""
 
     def wrap(train_step):
         def spoiled(self, batch):

@@ -23,8 +23,9 @@ from tests.support import ROOT
 
 TIMEOUT_S = 8  # of a rank that is silent
 LAUNCH = (
-    "import sys; from bench import together; from bench.machine.hosts import Place; from bench.errors import run_cli;"
-    " run_cli(lambda: together.run('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
+    "import sys; from bench.errors import run_cli; from bench.machine.hosts import Place;"
+    " from bench.machine.launcher import launch;"
+    " run_cli(lambda: launch('tests.faults.rank', int(sys.argv[1]), sys.argv[2:], Place()), 'launch')"
 )
 ALONE = "import runpy, sys; sys.argv[1:2] = []; runpy.run_module('tests.faults.rank', run_name='__main__')"
 
@@ -122,13 +123,13 @@ def out_of_memory(whom: str) -> Callable[[], tuple[bool, str]]:
 
 
 def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]]:
-    """Somebody asks the run to end; it writes a checkpoint and goes on from it to the same bits."""
+    """A signal asks the run to end; it writes a checkpoint and resumes from it to the same bits."""
 
     def case() -> tuple[bool, str]:
         with place() as where:
             process = begin(where, cards, {"FAULT": "slow:0:0"}, save_every=1000)
             time.sleep(0.5)
-            while "pictures of" not in where.said():
+            while "images of" not in where.said():
                 time.sleep(0.05)
             time.sleep(2)
             (os.kill if whom == "launcher" else os.killpg)(process.pid, number)
@@ -143,7 +144,7 @@ def stopped(cards: int, number: int, whom: str) -> Callable[[], tuple[bool, str]
 
 
 def other_cards(first: int, second: int) -> Callable[[], tuple[bool, str]]:
-    """A run of two epochs goes on with another number of cards: every sample of each epoch is seen once."""
+    """A run of two epochs resumes with another number of cards: every sample of each epoch is seen once."""
 
     def case() -> tuple[bool, str]:
         with place(100) as where, tempfile.TemporaryDirectory() as seen:

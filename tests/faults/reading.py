@@ -14,11 +14,11 @@ from models import prepare, train
 from models.train import Training
 from tests.faults.runs import Place, ended, last_line, narrow, place, quiet, run_cases, start
 
-PICTURES = 1200  # of which three fifths are to train on
+IMAGES = 1200  # of which three fifths are to train on
 MANY = {"batch_size": 16, "epochs": 2, "save_every": 1000, "data.width": 100}
 
 
-def pictures_of(where: Place, split: str = "train") -> list[Path]:
+def images_of(where: Place, split: str = "train") -> list[Path]:
     folder = next(where.data.glob("**/90kDICT32px"))
     return [folder / line.split()[0] for line in (folder / f"annotation_{split}.txt").read_text().splitlines()]
 
@@ -47,14 +47,14 @@ def skipped(where: Place) -> int:
 
 
 def unreadable(share: float, **options) -> Callable[[], tuple[bool, str]]:
-    """A share of the pictures to train on is no picture at all."""
+    """A share of the images to train on is no image at all."""
 
     def case() -> tuple[bool, str]:
-        with place(PICTURES) as where:
-            every = pictures_of(where)
+        with place(IMAGES) as where:
+            every = images_of(where)
             bad = random.Random(1).sample(every, max(1, round(share * len(every))))
             for path in bad:
-                path.write_bytes(b"\xff\xd8 no picture")
+                path.write_bytes(b"\xff\xd8 no image")
             code, said = run(where, **options)
             if options or share < 0.01:
                 return code == 0 and skipped(where) == len(
@@ -95,7 +95,7 @@ def store_spoiled(spoil: Callable[[Path], object], codes: tuple[int, ...], telli
     """Something happens to data.mdb under the run, which must end by itself and say why."""
 
     def case() -> tuple[bool, str]:
-        with place(PICTURES) as where:
+        with place(IMAGES) as where:
             path = stored_in(where)
             code, said = run(where, lambda: spoil(path), dataset=where.folder / "lmdb", **options)
             told = next((line.strip() for line in reversed(where.said().splitlines()) if telling in line), None)
@@ -105,22 +105,24 @@ def store_spoiled(spoil: Callable[[Path], object], codes: tuple[int, ...], telli
 
 
 def tree_gone() -> tuple[bool, str]:
-    with place(PICTURES) as where:
+    with place(IMAGES) as where:
         code, said = run(where, lambda: shutil.rmtree(where.data))
         return code == 2 and "could not be used" in said, f"exit code {code}: {said}"
 
 
-# Noise in a page of a picture is a skipped picture; in a page of the tree LMDB may say so, or touch what is not there.
+# Noise in a page of an image is a skipped image; in a page of the tree LMDB may say so, or touch what is not there.
 ENDS = (0, 2, -signal.SIGBUS, -signal.SIGSEGV)
 
 CASES = {
-    "0.1 % of pictures unreadable": unreadable(0.001),
-    "10 % of pictures unreadable": unreadable(0.1),
+    "0.1 % of images unreadable": unreadable(0.001),
+    "10 % of images unreadable": unreadable(0.1),
     "10 % unreadable, --tolerate 0.2": unreadable(0.1, tolerate=0.2),
-    "all pictures unreadable": unreadable(1.0),
+    "all images unreadable": unreadable(1.0),
     "LMDB cut short under the run": store_spoiled(cut, (2,), "cut short"),
     "LMDB cut short, read by 2 workers": store_spoiled(cut, (2,), "cut short", workers=2),
-    "LMDB removed under the run (goes on)": store_spoiled(lambda path: shutil.rmtree(path.parent), (0,), "record:"),
+    "LMDB removed under the run (it continues)": store_spoiled(
+        lambda path: shutil.rmtree(path.parent), (0,), "record:"
+    ),
     **{f"LMDB altered under the run, noise {i}": store_spoiled(altered(i), ENDS, ":") for i in range(5)},
     "raw tree removed under the run": tree_gone,
 }

@@ -71,14 +71,14 @@ class Place:
 
 
 @contextmanager
-def place(pictures: int = 40):
-    """A Place in a temporary folder; three fifths of its pictures are to train on."""
+def place(images: int = 40):
+    """A Place in a temporary folder; three fifths of its images are to train on."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         made = Place(Path(folder))
         shares = ["--seed", "7", "--split", "0.6/0.2/0.2", "--workers", "1", "--style", "plain"]
         with quiet():
-            render.main(["--out", str(made.data), "--count", str(pictures), *shares])
+            render.main(["--out", str(made.data), "--count", str(images), *shares])
         yield made
 
 

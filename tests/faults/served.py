@@ -22,7 +22,7 @@ from tests.support.images import encoded, noise
 
 UPLOAD_S, ANSWER_S, DRAIN_S = 2, 3, 5
 LIMITS = {"upload-seconds": UPLOAD_S, "answer-seconds": ANSWER_S, "drain-seconds": DRAIN_S, "megabytes": 4}
-PICTURE = encoded(noise())
+IMAGE = encoded(noise())
 FILE = 'Content-Disposition: form-data; name="images"; filename="a.png"'
 FORM = "multipart/form-data; boundary=x"
 
@@ -53,7 +53,7 @@ class Service:
         return status_of(self.ask(content))
 
     def reads(self) -> bool:
-        answer = self.ask(post(PICTURE))
+        answer = self.ask(post(IMAGE))
         return status_of(answer) == 200 and b'"results"' in answer
 
     def files(self) -> int:

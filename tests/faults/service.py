@@ -24,7 +24,7 @@ from tests.faults.served import (
     DRAIN_S,
     FILE,
     FORM,
-    PICTURE,
+    IMAGE,
     UPLOAD_S,
     Service,
     form,
@@ -74,7 +74,7 @@ def flood(first: bytes, each: bytes, megabytes: int) -> Iterator[bytes]:
 
 
 def crowd(found: Service, content: Callable[[], bytes | Iterator[bytes]], size: int) -> Counter:
-    """The statuses that so many clients get at once."""
+    """The statuses that this many clients get at once."""
     statuses: Counter = Counter()
     threads = [threading.Thread(target=lambda: statuses.update([found.status(content())])) for _ in range(size)]
     for thread in threads:
@@ -148,7 +148,7 @@ def idle(size: int, limit: int):
         for _ in range(size):
             with suppress(OSError):
                 held.append(found.connect())
-        statuses = Counter(found.status(post(PICTURE)) for _ in range(10))
+        statuses = Counter(found.status(post(IMAGE)) for _ in range(10))
         most = found.files()
         time.sleep(UPLOAD_S + 1)
         after = found.reads()
@@ -178,7 +178,7 @@ def not_taken(found: Service) -> tuple[bool, str]:
 def cut_off(found: Service) -> tuple[bool, str]:
     for number in range(2000):
         with found.connect() as connection:
-            connection.sendall(post(PICTURE)[: number % 400])
+            connection.sendall(post(IMAGE)[: number % 400])
     return True, "2,000 connections cut off at every place"
 
 
@@ -188,9 +188,9 @@ def told_to_end() -> tuple[bool, str]:
         held = [found.connect() for _ in range(100)]
         half = [found.connect() for _ in range(20)]
         for connection in half:
-            connection.sendall(post(PICTURE)[:300])
+            connection.sendall(post(IMAGE)[:300])
         statuses: Counter = Counter()
-        crowds = threading.Thread(target=lambda: statuses.update(crowd(found, lambda: post(PICTURE), 40)))
+        crowds = threading.Thread(target=lambda: statuses.update(crowd(found, lambda: post(IMAGE), 40)))
         crowds.start()
         time.sleep(0.1)
         began = time.monotonic()
@@ -206,8 +206,8 @@ def told_to_end() -> tuple[bool, str]:
         return code == 0 and took < DRAIN_S + 3 and answered and not printed, said
 
 
-def heavy_pictures() -> bytes:
-    """A form of 64 pictures of 30 megapixels: 2 MB that take a while to decode."""
+def heavy_images() -> bytes:
+    """A form of 64 images of 30 megapixels: 2 MB that take a while to decode."""
     return post(form(*[(FILE, encoded(np.full((5000, 6000), 255, np.uint8), compress_level=9))] * 64), kind=FORM)
 
 
@@ -218,7 +218,7 @@ CASES = {
     "headers a byte at a time": slow(lambda: drip(b"GET / HTTP/1.1\r\nX: ", b"x"), {0, 408}),
     "connections that send line feeds": slow(lambda: drip(b"\r\n", b"\r\n"), {0, 408}),
     "bodies a byte at a time": slow(lambda: drip(head("Content-Length: 100000"), b"x"), {408, 503}),
-    "bodies that nobody reads, a byte at a time": slow(lambda: drip(UNREAD, b"x"), {404, 405}),
+    "bodies that are not read, a byte at a time": slow(lambda: drip(UNREAD, b"x"), {404, 405}),
     "chunks a byte at a time": slow(lambda: drip(head(CHUNKED), b"1\r\nx\r\n"), {408, 503}),
     "a body of 10 GB": one(lambda: flood(head("Content-Length: 10000000000"), bytes(65_536), 3000), 413),
     "chunks without end": one(lambda: flood(head(CHUNKED), b"10000\r\n" + bytes(65_536) + b"\r\n", 3000), 413),
@@ -227,13 +227,13 @@ CASES = {
     "headers without end": one(lambda: flood(b"GET / HTTP/1.1\r\n", b"X: y\r\n" * 10_000, 1000), 431),
     "a path without end": one(lambda: flood(b"GET /", b"x" * 65_536, 1000), 431),
     "trailers without end": one(lambda: flood(head(CHUNKED) + b"0\r\n", b"X: y\r\n" * 10_000, 1000), 431),
-    "a million pictures": one(lambda: post(MILLION, kind="application/json"), 413, most_mb=300),
-    "64 x 30 megapixels": one(heavy_pictures, 503, 413, 422, most_mb=250),
-    "64 x 30 megapixels, by 20 clients": slow(lambda: iter([heavy_pictures()]), {503, 413, 422}, 20),
+    "a million images": one(lambda: post(MILLION, kind="application/json"), 413, most_mb=300),
+    "64 x 30 megapixels": one(heavy_images, 503, 413, 422, most_mb=250),
+    "64 x 30 megapixels, by 20 clients": slow(lambda: iter([heavy_images()]), {503, 413, 422}, 20),
     "doubtful requests": attacked(doubtful),
     **{f"mutated requests, seed {seed}": fuzz(1000, seed) for seed in (1, 2)},
     "3,000 idle connections": idle(3000, 800),
-    "answers that nobody takes": attacked(not_taken),
+    "answers that are not taken": attacked(not_taken),
     "2,000 requests cut off": attacked(cut_off),
     "SIGTERM under load": told_to_end,
 }  # fmt: skip

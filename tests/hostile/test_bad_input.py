@@ -148,7 +148,7 @@ SENSELESS = {
     "no such alphabet": (["--data.charset", "klingon"], "no charset 'klingon'"),
     "no such recipe": (["--recipe", "crn"], r"no recipe 'crn'.*crnn"),
     "words for numbers": (["--batch-size", "many"], "--batch-size wants a whole number, not 'many'"),
-    "no pictures": (["--batch-size", "0"], "--batch-size is 1 to 1048576, not 0"),
+    "no images": (["--batch-size", "0"], "--batch-size is 1 to 1048576, not 0"),
 }
 
 

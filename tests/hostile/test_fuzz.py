@@ -106,14 +106,14 @@ def test_every_format_with_bytes_changed_or_cut(name, data):
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]))
-def test_spoiled_pictures_are_read_or_unreadable(data, kind):
+def test_spoiled_images_are_read_or_unreadable(data, kind):
     buffer = io.BytesIO()
     Image.new("L", (40, 20), 99).save(buffer, kind)
     content = bytearray(buffer.getvalue())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
-        picture = decode(bytes(content[: data.draw(st.integers(1, len(content)))]))
-        assert picture.ndim == 3 and picture.shape[2] == 1
+        image = decode(bytes(content[: data.draw(st.integers(1, len(content)))]))
+        assert image.ndim == 3 and image.shape[2] == 1
     except UnreadableError as refusal:
         assert "\n" not in str(refusal)

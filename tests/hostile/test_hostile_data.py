@@ -1,4 +1,4 @@
-"""Data sets of strangers: nothing outside of them is read, nothing waits for ever, nothing forges a line of a log."""
+"""Data sets of strangers: nothing outside them is read, nothing waits without end, nothing forges a line of a log."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_link_cannot_lead_out_unless_it_is_allowed(path, tmp_path, secret, mon
 
 
 def test_links_as_clusters_have_them_work(tmp_path):
-    """The root, a split and an LMDB may be links, and so may a image whose link stays inside."""
+    """The root, a split and an LMDB may be links, and so may an image whose link stays inside."""
     make_tree(tmp_path / "far")
     (tmp_path / "root").symlink_to(tmp_path / "far")
     assert len(read(tmp_path / "root")[0]) == 8
@@ -95,7 +95,7 @@ def test_links_as_clusters_have_them_work(tmp_path):
 
 
 def test_nothing_waits_or_fills_the_memory(tmp_path):
-    """A FIFO, an endless device and a terabyte of holes among the pictures, a FIFO among the lists."""
+    """A FIFO, an endless device and a terabyte of holes among the images, a FIFO among the lists."""
     root = listed(tmp_path / "data", "fifo.jpg\tx", "zero.jpg\tx", "huge.jpg\tx", "folder.jpg\tx")
     os.mkfifo(root / "fifo.jpg")
     os.mkfifo(root / "other.txt")
@@ -116,7 +116,7 @@ def test_a_fifo_is_not_waited_for_where_links_are_allowed(tmp_path, monkeypatch)
 
 
 def test_names_and_labels_forge_no_line_of_a_log(tmp_path, capsys, caplog):
-    make_store(tmp_path / "db" / "train", [FORGED, "good", FORGED], [b"\x1b[31mno picture", jpeg(), jpeg()])
+    make_store(tmp_path / "db" / "train", [FORGED, "good", FORGED], [b"\x1b[31mno image", jpeg(), jpeg()])
     (tmp_path / "db" / "dataset.json").write_text(json.dumps({"name": FORGED, "sample": "yes"}))
     listed(tmp_path / "list", f"\x1b[31mb{FORGED[:3]}.jpg\tx", "b\u202e.jpg\ty\x1b[0m")
     with caplog.at_level(logging.WARNING):

@@ -162,7 +162,7 @@ LIES = {
     "a rectifier as wide as the sea": model(rectifier="tps", rectified_width=10**7),
     "no size": content(data={}),
     "a size of words": content(data={"height": "x", "width": 100, "channels": 1}),
-    "pictures of terabytes": content(data={"height": 10**6, "width": 10**6, "channels": 1}),
+    "images of terabytes": content(data={"height": 10**6, "width": 10**6, "channels": 1}),
     "weights without names": content(network={1: torch.ones(1)}),
     "weights that are words": content(network={"head.bias": "x"}),
     "a weight larger than it is": content(network={"head.bias": torch.zeros(1).expand(10**10)}),

@@ -115,7 +115,7 @@ class Cable:
             subprocess.run(["tc", "-n", name, "qdisc", "replace", "dev", f"cable{i}", "root", *bucket], check=True)
 
     def start(self, host: int, command: list[str], environment: dict[str, str]) -> Running:
-        """Run a command on a host that calls itself node<host>, a name nobody resolves."""
+        """Run a command on a host that calls itself node<host>, a name that does not resolve."""
         output = self.folder / f"host{host}.{len(self.running)}.log"
         named = ["unshare", "-u", "sh", "-c", f'hostname node{host}; exec "$@"', "sh", *command]
         with output.open("w") as file:

@@ -1,6 +1,6 @@
 """One job on two hosts (once on four) that only share a network: the real scripts, torchrun, gloo. See run.sh.
 
-Batch norm sees the pictures of its own rank, so two hosts with one process each are compared with one host with two.
+Batch norm sees the images of its own rank, so two hosts with one process each are compared with one host with two.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_four_hosts_train_what_one_host_trains(env, tmp_path, script):
     assert four.accuracy["n"] == one.accuracy["n"] == 40
 
 
-def test_throughput_counts_the_pictures_of_all_hosts(cable, env, tmp_path):
+def test_throughput_counts_the_images_of_all_hosts(cable, env, tmp_path):
     finish(cable.run(RUN, *options(tmp_path / "runs", 4), **env))
     [record] = records(tmp_path / "runs")
     assert [rank["images"] for rank in record.series] == [[4] * 4] * 2

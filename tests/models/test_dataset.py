@@ -210,13 +210,13 @@ def test_an_lmdb_whose_count_is_wrong_is_refused(tmp_path, count, message):
 
 
 def test_a_data_set_with_no_readable_picture_at_its_start_is_refused(tmp_path):
-    with broken("none of its first 8 pictures can be read; the last: .*image-000000008"):
-        opened(make_store(tmp_path, pictures=[b"rubbish"] * 8))
+    with broken("none of its first 8 images can be read; the last: .*image-000000008"):
+        opened(make_store(tmp_path, images=[b"rubbish"] * 8))
 
 
 def test_pictures_in_a_batch_are_the_ones_of_their_labels(tmp_path):
     pictures = [jpeg(seed=i) for i in range(8)]
-    dataset = opened(make_store(tmp_path, pictures=pictures))
+    dataset = opened(make_store(tmp_path, images=pictures))
     alone = np.concatenate([dataset[i].images.numpy() for i in (5, 1)])
     assert (dataset.__getitems__([5, 1]).images.numpy() == alone).all()
     assert not (alone[0] == alone[1]).all()

@@ -204,7 +204,7 @@ def check_run(name: str, words: list[str]) -> list[str]:
 
 
 def check_program(program: str, words: list[str]) -> list[str]:
-    """Raises CommandError if the program does not take the words, in whatever its placeholders stand for."""
+    """Raises CommandError if the program takes the words with no stand-in for their placeholders."""
     if program.endswith(".NAME"):
         return []
     if not words:

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def grey(height: int = 31, width: int = 90, seed: int = 0) -> np.ndarray:
-    """A smooth random picture (h, w, 1), so that JPEG and resizing change it little."""
+    """A smooth random image (h, w, 1), so that JPEG and resizing change it little."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 8), np.uint8)
     smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(smooth)[:, :, None].copy()

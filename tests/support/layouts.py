@@ -10,39 +10,39 @@ from tests.support.images import jpeg
 TEXTS = ["Alpha", "two words", 'quo"te', "comma, too"]
 
 
-def pictures(folder, names):
+def write_images(folder, names):
     for seed, name in enumerate(names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(jpeg(seed=seed))
 
 
 def make_tab(root):
-    pictures(root, [f"images/{i}.jpg" for i in range(4)])
+    write_images(root, [f"images/{i}.jpg" for i in range(4)])
     (root / "labels.tsv").write_bytes("\r\n".join(f"images/{i}.jpg\t{t}" for i, t in enumerate(TEXTS)).encode())
     return TEXTS
 
 
 def make_space(root):
-    pictures(root, ["a_b.jpg", "c.jpg"])
+    write_images(root, ["a_b.jpg", "c.jpg"])
     (root / "gt.txt").write_text("\ufeffa_b.jpg Alpha\nc.jpg 42\n", encoding="utf-8")
     return ["Alpha", "42"]
 
 
 def make_icdar(root):
-    pictures(root, [f"word_{i}.png" for i in range(4)])
+    write_images(root, [f"word_{i}.png" for i in range(4)])
     lines = [f'word_{i}.png, "{t}"' for i, t in enumerate(text.replace('"', '\\"') for text in TEXTS)]
     (root / "gt.txt").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     return TEXTS
 
 
 def make_bare_icdar(root):
-    pictures(root, ["word_1.png", "word_2.png"])
+    write_images(root, ["word_1.png", "word_2.png"])
     (root / "gt.txt").write_text("word_1.png, JOINT\nword_2.png, a,b\n")
     return ["JOINT", "a,b"]
 
 
 def make_integers(root):
-    pictures(root / "images", ["1.jpg", "2.jpg"])
+    write_images(root / "images", ["1.jpg", "2.jpg"])
     (root / "train.txt").write_text("1.jpg 1 2 2\n2.jpg 4\n")
     (root / "alphabet.txt").write_text("ab# \n")
     return ["abb", " "]
@@ -50,14 +50,14 @@ def make_integers(root):
 
 def make_iam(root):
     rows = [("a01-000u-00-00", "ok", "A"), ("a01-000u-00-01", "err", "MOVE"), ("b02-011-01-02", "ok", "to stop")]
-    pictures(root, [f"words/{i[:3]}/{i.rsplit('-', 2)[0]}/{i}.png" for i, _, _ in rows])
+    write_images(root, [f"words/{i[:3]}/{i.rsplit('-', 2)[0]}/{i}.png" for i, _, _ in rows])
     lines = [f"{i} {verdict} 154 408 768 27 51 AT {text}" for i, verdict, text in rows]
     (root / "words.txt").write_text("#--- words.txt ---#\n#\n# format: ...\n" + "\n".join(lines) + "\n")
     return ["A", "to stop"]
 
 
 def make_mmocr(root):
-    pictures(root, ["imgs/a.jpg", "imgs/b.jpg"])
+    write_images(root, ["imgs/a.jpg", "imgs/b.jpg"])
     entries = [{"img_path": f"imgs/{n}.jpg", "instances": [{"text": t}]} for n, t in (("a", "x"), ("b", "yé"))]
     meta = {"dataset_type": "TextRecogDataset", "task_name": "textrecog"}
     (root / "train.json").write_text(json.dumps({"metainfo": meta, "data_list": entries}))
@@ -65,13 +65,13 @@ def make_mmocr(root):
 
 
 def make_doctr(root):
-    pictures(root / "images", ["a.jpg", "b.png"])
+    write_images(root / "images", ["a.jpg", "b.png"])
     (root / "labels.json").write_text(json.dumps({"a.jpg": "x", "b.png": "two words"}))
     return ["x", "two words"]
 
 
 def make_names(root):
-    pictures(root, ["Alpha_1.jpg", "deep/two_words_22.jpg"])
+    write_images(root, ["Alpha_1.jpg", "deep/two_words_22.jpg"])
     return ["Alpha", "two_words"]
 
 

@@ -28,20 +28,20 @@ KINDS = {
 }  # fmt: skip
 
 
-def saved(picture: Image.Image, kind: str, colours: bool = False, **options) -> bytes:
+def saved(image: Image.Image, kind: str, colours: bool = False, **options) -> bytes:
     file = io.BytesIO()
-    (picture.convert("RGBA") if colours else picture).save(file, kind.split()[0], **options)
+    (image.convert("RGBA") if colours else image).save(file, kind.split()[0], **options)
     return file.getvalue()
 
 
 def originals() -> list[bytes]:
     grey = np.random.default_rng(0).integers(0, 256, (8, 24), np.uint8)
-    picture = Image.fromarray(grey).resize((90, 31), Image.Resampling.BICUBIC)
-    return [saved(picture, kind, **options) for kind, options in KINDS.items()]
+    image = Image.fromarray(grey).resize((90, 31), Image.Resampling.BICUBIC)
+    return [saved(image, kind, **options) for kind, options in KINDS.items()]
 
 
 def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG that says it is so large, whatever is in it."""
+    """A PNG whose header claims this size."""
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), (b"IDAT", pixels), (b"IEND", b""))
     body = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
@@ -55,7 +55,7 @@ def scans(count: int, side: int = 2048) -> bytes:
 
 
 def tiles(count: int) -> bytes:
-    """A TIFF of 2048 x 2048 px in so many tiles, all of them the same 256 bytes."""
+    """A TIFF of 2048 x 2048 px in `count` tiles, all of them the same 256 bytes."""
     tags = ((256, 4, 1, 2048), (257, 4, 1, 2048), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1),
             (322, 3, 1, 16), (323, 3, 1, 16), (324, 4, count, 134), (325, 4, count, 134 + 4 * count))  # fmt: skip
     directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
@@ -83,7 +83,7 @@ def with_size(content: bytes, place: int) -> bytes:
 
 
 def mutated(count: int, seed: int) -> Iterator[bytes]:
-    """Pictures with bits turned, bytes replaced, stretches copied, cut or grown."""
+    """Images with bits turned, bytes replaced, stretches copied, cut or grown."""
     draw, whole = random.Random(seed), originals()
     for number in range(count):
         content = bytearray(whole[number % len(whole)])
@@ -108,7 +108,7 @@ def damage(content: bytearray, draw: random.Random) -> None:
 
 
 def outcome(content: bytes) -> str:
-    """What became of a picture. Anything that is raised but UnreadableError is a bug."""
+    """What became of an image. Anything that is raised but UnreadableError is a bug."""
     try:
         height, width, _ = decode(content).shape
         assert height * width <= MAX_PIXELS
@@ -119,10 +119,10 @@ def outcome(content: bytes) -> str:
     return "read"
 
 
-def tried(pictures: Iterator[bytes]) -> tuple[Counter, float]:
+def tried(images: Iterator[bytes]) -> tuple[Counter, float]:
     """How many were read and refused, and the longest that one took in seconds."""
     counts, slowest = Counter(), 0.0
-    for content in pictures:
+    for content in images:
         began = time.perf_counter()
         counts[outcome(content)] += 1
         slowest = max(slowest, time.perf_counter() - began)
@@ -136,9 +136,7 @@ def peak_mib() -> float:
 def main(count: int = 5_000, seed: int = 1) -> None:
     before = peak_mib()
     counts, slowest = tried(mutated(count, seed))
-    print(
-        f"{count:,} mutated pictures (seed {seed}): {counts['read']:,} read, {counts['refused']:,} refused, 0 crashed"
-    )
+    print(f"{count:,} mutated images (seed {seed}): {counts['read']:,} read, {counts['refused']:,} refused, 0 crashed")
     print(f"the slowest took {slowest * 1e3:.0f} ms; {peak_mib() - before:.0f} MiB more at the peak")
     for name, make in BOMBS.items():
         content = make()

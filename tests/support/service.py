@@ -33,17 +33,17 @@ def post(service, **request) -> requests.Response:
     return requests.post(f"{service}/recognise", timeout=20, **request)
 
 
-def as_form(*pictures: bytes) -> dict:
-    return {"files": [("images", (f"{n}.png", picture)) for n, picture in enumerate(pictures)]}
+def as_form(*images: bytes) -> dict:
+    return {"files": [("images", (f"{n}.png", image)) for n, image in enumerate(images)]}
 
 
-def as_json(*pictures: bytes) -> dict:
-    return {"json": {"images": [base64.b64encode(picture).decode() for picture in pictures]}}
+def as_json(*images: bytes) -> dict:
+    return {"json": {"images": [base64.b64encode(image).decode() for image in images]}}
 
 
 def as_type(kind: str, content: bytes) -> dict:
     return {"data": content, "headers": {"Content-Type": kind}}
 
 
-def as_body(picture: bytes) -> dict:
-    return as_type("image/png", picture)
+def as_body(image: bytes) -> dict:
+    return as_type("image/png", image)

@@ -62,7 +62,7 @@ def test_only_this_host_reaches_the_service():
 
 
 def pods(manifest: Path) -> list[dict]:
-    """Every pod's specification in a manifest, whatever wraps it."""
+    """Every pod's specification in a manifest, of any kind."""
     found = []
     for document in yaml.safe_load_all(manifest.read_text()):
         replicas = document["spec"].get("pytorchReplicaSpecs", {})

@@ -74,7 +74,7 @@ def test_two_processes_begin_as_one_does(script, tmp_path):
         )
         assert done.returncode == 0, done.stderr
         losses.append(records(place)[0].training["loss"])
-    # Batch norm sees the rank's own pictures, so the networks drift apart slowly.
+    # Batch norm sees the rank's own images, so the networks drift apart slowly.
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05)
 
 

@@ -25,7 +25,7 @@ def status_quantities(reading: CardStatus) -> dict[str, float | None]:
 
 @dataclass
 class MluSensor:
-    """Card `card` of whatever `read` reads."""
+    """Card `card` of what `read` returns."""
 
     read: Callable[[], CardStatus | None]
     name: str

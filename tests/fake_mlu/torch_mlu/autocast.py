@@ -1,6 +1,6 @@
 """Autocast on `mlu`: which operators run in the lower precision, which in float32.
 
-The LSTM goes to float16 whatever the autocast type is, as the real library's autocast_rnn.cpp does.
+The LSTM goes to float16 under any autocast type, as the real library's autocast_rnn.cpp does.
 """
 
 import torch

@@ -30,7 +30,7 @@ class Properties(NamedTuple):
     supports_linear_memory: bool
 
 
-# Names and memory come from published `cnmon` tables; the core counts are placeholders nobody may quote.
+# Names and memory come from published `cnmon` tables; the core counts are placeholders, not to be quoted.
 PERSONALITIES = {
     "MLU370-X8": Properties("MLU370-X8", 3, 7, 372, 8, 8, 4, 23374 * MIB, True),
     "MLU590-M9": Properties("MLU590-M9", 5, 0, 592, 12, 12, 4, 98304 * MIB, True),

@@ -83,7 +83,7 @@ def is_fp8_supported() -> bool:
 
 
 def get_amp_supported_dtype() -> list[torch.dtype]:
-    return [torch.float16, torch.bfloat16]  # whatever the card is, as in r2.4_develop
+    return [torch.float16, torch.bfloat16]  # on every card, as in r2.4_develop
 
 
 class Event:

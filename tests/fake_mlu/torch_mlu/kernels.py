@@ -24,7 +24,7 @@ _library = Library("aten", "IMPL")
 _everything = Library("_", "IMPL")
 _CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
-# Operators that real kernels let read a host tensor beside device tensors (indices, CTC's lengths).
+# Operators that real kernels let read a host tensor along with device tensors (indices, CTC's lengths).
 HOST_ARGUMENTS_ALLOWED = ("index", "_index", "_ctc_loss", "_copy_from", "_pad_packed", "_embedding_bag")
 
 VIEWS = (

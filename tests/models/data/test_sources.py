@@ -9,7 +9,7 @@ from models.data.combined import Part
 from models.data.files import DataError, Lines, UnreadableError
 from models.data.formats import FORMATS, SourceOptions, detect, has_splits, open_source
 from tests.support.data_samples import WORDS, make_store
-from tests.support.layouts import MAKERS, TEXTS, make_bare_icdar, make_integers, make_tab, pictures
+from tests.support.layouts import MAKERS, TEXTS, make_bare_icdar, make_integers, make_tab, write_images
 
 
 def texts(source):
@@ -41,7 +41,7 @@ def test_a_list_can_be_named_instead_of_its_folder(tmp_path):
 
 
 def test_splits_have_their_own_lists_and_folders_by_any_usual_name(tmp_path):
-    pictures(tmp_path, ["a.jpg", "b.jpg"])
+    write_images(tmp_path, ["a.jpg", "b.jpg"])
     (tmp_path / "train.txt").write_text("a.jpg\tx\n")
     (tmp_path / "dev.txt").write_text("b.jpg\ty\n")
     make_store(tmp_path / "testing", ["z"])
@@ -50,7 +50,7 @@ def test_splits_have_their_own_lists_and_folders_by_any_usual_name(tmp_path):
 
 
 def test_a_split_is_asked_for_by_name_where_only_another_has_its_own_list(tmp_path):
-    pictures(tmp_path, ["a.jpg"])
+    write_images(tmp_path, ["a.jpg"])
     (tmp_path / "train.txt").write_text("a.jpg\tx\n")
     assert texts(open_source(tmp_path, "val")) == ["x"]
     assert has_splits(tmp_path, SourceOptions()) and not has_splits(tmp_path, SourceOptions(), "val")
@@ -58,7 +58,7 @@ def test_a_split_is_asked_for_by_name_where_only_another_has_its_own_list(tmp_pa
 
 
 def test_two_lists_without_splits_are_a_question(tmp_path):
-    pictures(tmp_path, ["a.jpg"])
+    write_images(tmp_path, ["a.jpg"])
     for name in ("first.txt", "second.txt"):
         (tmp_path / name).write_text("a.jpg\tx\n")
     with pytest.raises(DataError, match=r"several lists \(first.txt, second.txt\)"):
@@ -104,7 +104,7 @@ def test_a_split_by_ratio_is_a_partition_and_follows_its_seed(tmp_path):
 
 def test_synth90ks_annotations_without_the_lexicon_are_not_taken_for_labels(tmp_path):
     """Learning the lexicon's line numbers instead of its words is what one peer does."""
-    pictures(tmp_path, ["2697/6/466_MONIKER_49537.jpg"])
+    write_images(tmp_path, ["2697/6/466_MONIKER_49537.jpg"])
     (tmp_path / "annotation.txt").write_text("./2697/6/466_MONIKER_49537.jpg 49537\n")
     with pytest.raises(DataError, match=r"put lexicon.txt beside it"):
         open_source(tmp_path, "train")
@@ -113,8 +113,8 @@ def test_synth90ks_annotations_without_the_lexicon_are_not_taken_for_labels(tmp_
 @pytest.mark.parametrize("path", ["/etc/hostname.jpg", "../outside.jpg", "a/../../outside.jpg"])
 def test_paths_that_leave_the_root_are_refused(tmp_path, path):
     inside = tmp_path / "in"
-    pictures(inside, ["a.jpg"])
-    pictures(tmp_path, ["outside.jpg"])
+    write_images(inside, ["a.jpg"])
+    write_images(tmp_path, ["outside.jpg"])
     (inside / "gt.txt").write_text(f"a.jpg\tx\n{path}\ty\n")
     source = open_source(inside, "train")
     with pytest.raises(UnreadableError, match="leads out of the data set"):
@@ -122,7 +122,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path, path):
 
 
 def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
-    pictures(tmp_path, ["a.jpg"])
+    write_images(tmp_path, ["a.jpg"])
     (tmp_path / "gt.txt").write_bytes("a.jpg\t中文\n".encode("gb18030"))
     with pytest.raises(DataError, match=r"not utf-8 .*; say --encoding"):
         open_source(tmp_path, "train")

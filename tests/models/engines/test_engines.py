@@ -88,7 +88,7 @@ def test_auto_takes_the_fastest_of_those_that_agree(network, images, monkeypatch
         "fast": lambda network, device, charset, images: network,
     }
     monkeypatch.setattr(engines, "ENGINES", rows)
-    monkeypatch.setattr(engines, "time_batch", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
+    monkeypatch.setattr(engines, "time_engine", lambda engine, *_: {"eager": 2, "wrong": 0, "fast": 1}[engine.name])
     assert choose("auto", network, images).name == "fast"
 
 

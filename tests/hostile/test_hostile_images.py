@@ -1,4 +1,4 @@
-"""Pictures of strangers, in files and in LMDB: bounded in time and memory. More: `python -m tests.support.mutated`."""
+"""Images of strangers, in files and in LMDB: bounded in time and memory. More: `python -m tests.support.mutated`."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ def test_the_size_alone_is_asked_for_safely(bombs):
             assert str(error)
 
 
-def test_two_thousand_mutated_pictures():
+def test_two_thousand_mutated_images():
     counts, slowest = mutated.tried(mutated.mutated(2_000, seed=2))
     assert counts["read"] + counts["refused"] == 2_000
     assert min(counts.values()) > 200
     assert slowest < 5
 
 
-def test_mutated_pictures_in_an_lmdb_are_skipped_and_counted(tmp_path):
-    pictures = [jpeg(), *mutated.mutated(300, seed=3), mutated.BOMBS["JPEG of 20,000 scans"]()]
-    make_store(tmp_path / "db", [f"w{i}" for i in range(len(pictures))], pictures)
+def test_mutated_images_in_an_lmdb_are_skipped_and_counted(tmp_path):
+    images = [jpeg(), *mutated.mutated(300, seed=3), mutated.BOMBS["JPEG of 20,000 scans"]()]
+    make_store(tmp_path / "db", [f"w{i}" for i in range(len(images))], images)
     data = open_dataset(tmp_path / "db", "train", Shape(keep_ratio=True), Charset())
     assert len(data.widths()) == len(data)
     batch = data.__getitems__(list(range(len(data))))
-    assert len(batch.texts) + len(batch.skipped) == len(pictures)
+    assert len(batch.texts) + len(batch.skipped) == len(images)
     assert len(batch.texts) > 30 < len(batch.skipped)
-    assert "scans" in batch.skipped[len(pictures) - 1]
+    assert "scans" in batch.skipped[len(images) - 1]
 
 
-def test_no_program_is_started_for_a_picture(monkeypatch):
+def test_no_program_is_started_for_an_image(monkeypatch):
     def started(*_, **__):
-        raise AssertionError("a picture started a program")
+        raise AssertionError("an image started a program")
 
     monkeypatch.setattr(subprocess, "Popen", started)
     monkeypatch.setattr(subprocess, "check_call", started)
@@ -79,7 +79,7 @@ def test_no_program_is_started_for_a_picture(monkeypatch):
         decode(mutated.BOMBS["PostScript, which Pillow gives to Ghostscript"]() + b"\n%%EndComments\nshowpage\n%%EOF\n")
 
 
-def test_ordinary_progressive_pictures_stay_readable():
+def test_ordinary_progressive_images_stay_readable():
     noise = Image.effect_noise((400, 300), 60)
     content = mutated.saved(noise.convert("RGB"), "JPEG", progressive=True, quality=95)
     assert len(content) > 1 << 14
