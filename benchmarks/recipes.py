@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -147,4 +146,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(main, "benchmarks.recipes"))
+    run_cli(main, "benchmarks.recipes")

@@ -6,7 +6,6 @@ same order, for several seeds. About 30 s a run on one core.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -71,4 +70,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_cli(main, "benchmarks.start"))
+    run_cli(main, "benchmarks.start")

@@ -121,7 +121,7 @@ class Train(Common):
     resume: bool = False
     """Go on from the last checkpoint of this run"""
     without: Literal["validation", "compute", "sync"] | None = None
-    """Leave out validation and checkpoints, all work but loading, or gradient exchange (training/ablation.py)"""
+    """Leave out validation and checkpoints, all but loading, or the exchange of gradients (training/ablation.py)"""
     profile_steps: Annotated[int, Bounds(0)] = 0
     """After training, profile this many steps: which kinds of operation take the time"""
     warmup_steps: Annotated[int, Bounds(0)] = 20

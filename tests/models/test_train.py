@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.errors import UserError
-from models import prepare, train
+from models import prepare, test, train
 from models.network.heads import CTC
 from models.run.context import open_context
 from models.run.options import Train, parse
@@ -212,6 +212,34 @@ def test_test_only_tests_what_was_trained_and_trains_nothing(places, tmp_path, c
     assert tested["training"]["checkpoint"].endswith("CRNN_FP32_1S_1CPU_Train/best.pt")
     assert (tested["accuracy"]["n"], tested["latency"]) == (40, [])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")} == before
+
+
+def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path):
+    """As commit 6cbeed7 wrote them, whose networks had no head_rank: no section has lost or renamed a name since."""
+    small = [*places, *QUICK, "--recipe", "crnn_small", "--steps", "3", "--save-every", "2"]
+    train.main(small)
+    folder = tmp_path / "ck" / "CRNN_SMALL_FP32_3S_1CPU_Train"
+    content = checkpoint.read(folder / "previous.pt")
+    first = {
+        "network": content["network"],
+        "stepper": {name: content["stepper"][name] for name in ("optimizer", "scaler", "step", "skipped")},
+        "position": {name: content["position"][name] for name in ("epoch", "consumed", "best")},
+        "data": {name: content["data"][name] for name in ("height", "width", "channels", "keep_ratio", "charset")},
+        "model": {name: value for name, value in content["model"].items() if name != "head_rank"},
+        **{name: content[name] for name in ("random", "charset", "recipe", "run", "job", "dataset", "global_batch")},
+    }
+    expected = checkpoint.read(folder / "last.pt")["network"]
+    checkpoint.write(first, folder / "last.pt")
+    train.main([*small, "--resume"])
+    resumed = checkpoint.read(folder / "last.pt")["network"]
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    assert {record["training"]["resumed_from_step"] for record in records(tmp_path)} == {None, 2}
+
+    checkpoint.write(first, tmp_path / "first.pt")
+    quick = ["--device", "CPU", "--min-steps", "1", "--min-seconds", "0", "--latency-runs", "0"]
+    test.main([*places, *quick, "--recipe", "crnn_small", "--checkpoint", str(tmp_path / "first.pt")])
+    [tested] = [record for record in records(tmp_path) if record["task"] == "Infer"]
+    assert tested["training"]["checkpoint"] == str(tmp_path / "first.pt") and tested["accuracy"]["n"] == 40
 
 
 def test_labels_that_cannot_fit_are_left_out_and_said(places, tmp_path, capsys):
