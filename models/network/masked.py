@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 Widths = Tensor | None  # (N,) own columns of each image; None when all are as wide as the batch
 
-N = TypeVar("N", int, Tensor)  # columns of one image, or of each
+N = TypeVar("N", int, Tensor, np.ndarray)  # columns of one image, or of each
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 Size: TypeAlias = "int | tuple[int, int]"
 HEIGHT, WIDTH = 0, 1  # axes of a layer's kernel_size, stride and padding

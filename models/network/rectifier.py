@@ -53,7 +53,7 @@ class Rectifier(nn.Module):
     def output_size(self, n: N, axis: int = WIDTH) -> N:
         """What comes out is as large as the rectifier was made, whatever goes in."""
         made = self.width if axis == WIDTH else self.height
-        return torch.full_like(n, made) if isinstance(n, Tensor) else made
+        return n * 0 + made  # of n's own type
 
 
 def localiser(channels: int) -> MaskedSequential:

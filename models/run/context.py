@@ -129,10 +129,11 @@ def make_train_set(context: Context, charset: Charset, network: Network) -> tupl
     """The training split without labels that the head cannot learn, and those labels."""
     dataset = make_dataset(context, charset, "train")
     if network.model.head == "attention":
-        time_steps = UNLIMITED
+        issues = dataset.label_issues(UNLIMITED)
+    elif dataset.shape.keep_ratio:
+        issues = dataset.label_issues(network.time_steps(dataset.widths()))
     else:
-        time_steps = network.time_steps(dataset.widths() if dataset.shape.keep_ratio else dataset.shape.width)
-    issues = dataset.label_issues(time_steps)
+        issues = dataset.label_issues(network.time_steps(dataset.shape.width))
     return (dataset.without(issues) if len(issues) else dataset), issues
 
 

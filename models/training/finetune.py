@@ -23,7 +23,7 @@ def load_pretrained(
     network the backbone is kept, and what is the same up to where the networks part. Raises UserError when not even the
     backbone fits, or when the checkpoint says that its network, `model`, is this one.
     """
-    weights = rename_crnn_weights(weights)
+    weights = dict(rename_crnn_weights(weights))
     fresh = set() if theirs == charset.characters else set(network.last_layer)
     own = network.state_dict()
     reasons = weight_differences(without(weights, fresh), without(own, fresh))

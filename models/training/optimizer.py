@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +122,8 @@ class GuardedOptimizer:
             self.scaler.step(self.optimizer)
             self.scaler.update()
         elif not self.waits:
-            self.optimizer.grad_scale, self.optimizer.found_inf = None, bad.float()  # read by the fused kernel
+            fused: Any = self.optimizer  # whose kernel reads two attributes that torch does not declare
+            fused.grad_scale, fused.found_inf = None, bad.float()
             self.optimizer.step()
         elif not bad:
             self.optimizer.step()

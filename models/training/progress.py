@@ -34,7 +34,7 @@ class ScalarWriter:
         if self.folder is None:
             return
         try:
-            self.events = self.events or self.open_file()
+            self.events = self.events or self.open_file(self.folder)
             for name, value in values.items():
                 event = {"summary": self.summary.scalar(name, value), "wall_time": time.time(), "step": step}
                 self.events.write_event(self.writer.event_pb2.Event(**event))
@@ -43,10 +43,10 @@ class ScalarWriter:
             warn(f"no more TensorBoard from step {step} on: {self.folder}: {error.strerror}")
             self.folder = None
 
-    def open_file(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def open_file(self, folder: Path) -> Any:
+        folder.mkdir(parents=True, exist_ok=True)
         # The name has seconds in it: two runs that start in the same one are told apart by their process.
-        return self.writer.EventsWriter(str(self.folder / "events"), f".{os.getpid()}")
+        return self.writer.EventsWriter(str(folder / "events"), f".{os.getpid()}")
 
 
 class ProgressBar:
