@@ -30,7 +30,7 @@ from bench.options import Command
 from models.render import RenderOptions, plan
 from models.rendering.files import INSIDE, MARKER
 from models.rendering.sample import Sample
-from models.rendering.sheet import pictures
+from models.rendering.sheet import decode_sample
 
 ROUNDS, PICTURES = 5, 1000
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -112,7 +112,7 @@ MEASURES: dict[str, Callable[[np.ndarray], float]] = {
 def compare(root: Path) -> str:
     """Percentiles, over pictures, of what a picture's grey levels are: the genuine ones and ours of the hard style."""
     ours = plan(RenderOptions(style="hard", sheet=Path("-"), lexicon=root / INSIDE / "lexicon.txt"))
-    both = {"Synth90k": list(genuine(root)), "ours": list(islice(pictures(ours), 2000))}
+    both = {"Synth90k": list(genuine(root)), "ours": list(islice(decode_sample(ours), 2000))}
     rows = [
         [name, whose, *np.percentile([measure(picture) for picture in seen], PERCENTILES)]
         for name, measure in MEASURES.items()
