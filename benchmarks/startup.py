@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Annotated
 
 from bench.options import Bounds, Command
@@ -73,7 +74,8 @@ def child(words: list[str]) -> None:
     from models.training.optimizer import GuardedOptimizer
 
     stages.note("import the rest")
-    stages.after(train, "parse", "read options")
+    train.COMMAND = SimpleNamespace(parse=train.COMMAND.parse)  # type: ignore[assignment]  # a Command is frozen
+    stages.after(train.COMMAND, "parse", "read options")
     stages.after(World, "join", "device")
     stages.after(Instruments, "open", "sensors and checks")
     stages.after(train, "make_network", "network")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from models.data.image import PADDING, Shape, resize
+
+if TYPE_CHECKING:  # rendering and preparing data do not wait for torch's import
+    import torch
 
 
 @dataclass

@@ -21,8 +21,8 @@ def test_names_of_cases_differ():
 
 
 def test_without_a_card_it_says_what_torch_sees(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu.device, "inventory", lambda: {"GPU": 0, "CPU": 1})
-    monkeypatch.setattr(gpu.device, "present", lambda name: 0)
+    monkeypatch.setattr(gpu.discovery, "inventory", lambda: {"GPU": 0, "CPU": 1})
+    monkeypatch.setattr(gpu.discovery, "present", lambda name: 0)
     with pytest.raises(UserError, match=r"no GPU here: torch .* sees \{'GPU': 0"):
         gpu.main(["--out", str(tmp_path)])
 

@@ -44,7 +44,12 @@ def test_the_command_prints_a_table_and_draws_it(monkeypatch, tmp_path, capsys):
     assert len(drawn) < 40_000
 
 
-@pytest.mark.parametrize("words", [[], ["hight"], ["--rounds", "3"]])
-def test_an_axis_that_is_none_is_refused_with_those_there_are(words):
-    with pytest.raises(UserError, match="there are batch, threads, width, classes, processes, buckets, dataset"):
+def test_an_unknown_axis_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match="batch, threads, width, classes, processes, buckets, dataset, not 'hight'"):
+        growth.main(["hight"])
+
+
+@pytest.mark.parametrize("words", [[], ["--rounds", "3"]])
+def test_without_an_axis_it_says_how_to_name_one(words):
+    with pytest.raises(UserError, match="want AXIS, as in: python -m"):
         growth.main(words)

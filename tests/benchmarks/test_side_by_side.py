@@ -41,7 +41,7 @@ def test_a_row_is_the_median_of_its_good_records_and_the_accuracy_with_its_inter
 
 
 def test_all_recipes_unless_some_are_named():
-    assert len(RecipesOptions().names) == 11
+    assert len(RecipesOptions().names) == 12
     assert RecipesOptions(recipes="rare,crnn").names == ["rare", "crnn"]
 
 

@@ -29,7 +29,7 @@ PHASES = {
     "step": ["train_step"],
     "checkpoint": ["save"],
     "evaluation": ["validate"],
-    "record": ["record"],
+    "record": ["progress_section"],
 }
 MOST = 30  # kills of one training; then it may end
 

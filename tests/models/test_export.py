@@ -172,6 +172,6 @@ def test_without_a_checkpoint_or_pictures_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="no trained checkpoint"):
         exporting.main(["--checkpoints", str(tmp_path), "--recipe", "rare", "--out", str(tmp_path / "net.onnx")])
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         exporting.main(["--checkpoint", str(saved(tmp_path)), "--pictures", str(tmp_path / "none")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "none"]
