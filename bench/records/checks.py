@@ -142,7 +142,7 @@ def wrong_accuracy(record: Record) -> Iterator[str]:
     if not 0 <= accuracy["correct"] <= accuracy["n"]:
         yield f"accuracy.correct is {accuracy['correct']}, of {accuracy['n']}"
     share, low, high = accuracy["word_accuracy"], accuracy.get("word_accuracy_low"), accuracy.get("word_accuracy_high")
-    if low is not None and (share is None or high is None or not low <= share <= high):
+    if low is not None and (share is None or high is None or not low - SAME <= share <= high + SAME):
         yield f"accuracy.word_accuracy is {share}, outside its own interval {low}..{high}"
     if accuracy["split"] == data["split"] and accuracy["n"] + data["skipped"] != data["n"]:
         yield (

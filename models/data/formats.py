@@ -95,7 +95,7 @@ def first_lines_are(path: Path, shape: Callable[[str], object], options: SourceO
 
 
 def image_and(shape: listing.LineShape) -> Callable[[str], object]:
-    """A line of that shape whose path is one of a image."""
+    """A line of that shape whose path is one of an image."""
 
     def is_so(line: str) -> bool:
         row = shape(line)

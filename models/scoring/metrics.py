@@ -106,7 +106,8 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     share, spread = correct / n, z * z / n
     middle = share + spread / 2
     half = math.sqrt(spread * (share * (1 - share) + spread / 4))
-    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+    # It holds the share, also where rounding would leave a share of 1 a last bit above it.
+    return max(0.0, min(share, (middle - half) / (1 + spread))), min(1.0, max(share, (middle + half) / (1 + spread)))
 
 
 def breakdown(
