@@ -85,7 +85,8 @@ def run_test(options: Infer) -> None:
         network = make_network(context, charset).eval()
         batches = select_input(make_test_batches(context, dataset), options)
         steps = -(-len(dataset) // (options.batch_size * world.size))  # of one pass over the split
-        meter, name = make_meter(device, min(options.warmup_steps, steps - 1)), make_run_name(context, "Infer")
+        meter = make_meter(device, min(options.warmup_steps, steps - 1), events=False)  # texts end a step, not kernels
+        name = make_run_name(context, "Infer")
         measured = MeasuredRun(context, instruments, name, meter, dataset, options.split, network)
 
         with record_failure(measured):
