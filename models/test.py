@@ -34,7 +34,7 @@ from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
 from models.run.trained import load_trained
-from models.scoring.evaluate import gather_score, predict
+from models.scoring.evaluate import InFlight, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
@@ -70,6 +70,15 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
     return choose_engine(options.engine, network, context.device, dataset.charset, images, context.say)
 
 
+def warm_card(recognise_batch: Recognise, dataset: WordDataset, device: Device, engine: str, size: int) -> None:
+    """A card chooses its kernels for each size of a batch: a whole one, and the rest of the split."""
+    if not device.kind.is_card:
+        return
+    sizes = {min(size, len(dataset)), len(dataset) % size} - {0}
+    with InFlight(recognise_batch, device, engine) as readers:
+        readers.warm(dataset.__getitems__(list(range(some))) for some in sorted(sizes))
+
+
 def main(argv: list[str] | None = None) -> None:
     run_test(COMMAND.parse(argv))
 
@@ -94,8 +103,9 @@ def run_test(options: Infer) -> None:
             weights, accuracy = load_trained(network, options, context, charset), None
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
+                recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
+                warm_card(recognise_batch, dataset, device, engine.name, options.batch_size)
             measured.engine = engine.name
-            recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
             predict_timed = partial(predict, recognise_batch, device=device, engine=engine.name, meter=meter)
 
             if options.input in FAKE_INPUTS:

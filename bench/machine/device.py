@@ -78,10 +78,18 @@ class Device:
 
     def check_precision(self) -> None:
         wants_bf16 = self.compute_dtype is torch.bfloat16 and self.kind.is_card
-        if wants_bf16 and not self.module.is_bf16_supported():
+        if wants_bf16 and not self.has_bf16():
             raise UserError(f"{self.card_name()} has no bfloat16; use FP32 or AMP (float16 with loss scaling)")
         if self.precision == "TF32" and not self.kind.tf32:
             raise UserError(f"TF32 is a mode of GPU and MLU; on {self.kind.name} use FP32, AMP or BF16")
+
+    def has_bf16(self) -> bool:
+        """In hardware: torch says True of cards that emulate it, such as V100 and T4, unless asked otherwise."""
+        supported = self.module.is_bf16_supported
+        try:
+            return bool(supported(including_emulation=False))
+        except TypeError:  # torch before 2.4, and torch_mlu, which emulate nothing
+            return bool(supported())
 
     def set_switches(self) -> None:
         """Set every TF32 switch, because defaults differ by vendor, and keep what was read back."""

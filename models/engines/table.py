@@ -154,6 +154,8 @@ def tensorrt(network: Network, device: Device, charset: Charset, images: Tensor)
     made = runtime.InferenceSession(
         export_bytes(network, charset), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
     )
+    if "TensorrtExecutionProvider" not in made.get_providers():  # what the wheel was built with need not start here
+        raise UserError(f"--engine tensorrt: ONNX Runtime fell back to {', '.join(made.get_providers())} here")
     return one_width(lambda x: made.run(None, {"images": x})[0])
 
 

@@ -71,6 +71,14 @@ def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
         Device(DEVICES["MLU"], "BF16").check_precision()
 
 
+def test_bfloat16_that_is_only_emulated_is_refused(monkeypatch):
+    """As torch.cuda answers on a V100: yes, by emulation."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla V100-SXM2-16GB")
+    with pytest.raises(UserError, match="Tesla V100-SXM2-16GB has no bfloat16; use FP32 or AMP"):
+        Device(DEVICES["GPU"], "BF16").check_precision()
+
+
 def test_loss_scaling_only_where_float16_is_used():
     assert not Device.open("CPU", "AMP").gradient_scaler().is_enabled()
     if not hasattr(torch.amp, "GradScaler"):
