@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import amp as torch_amp
 from torch import dtype as DataType  # inside Device, `torch` is a property
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.errors import UserError
 from bench.machine import discovery, fallbacks
@@ -31,6 +32,33 @@ def find_switch(path: str) -> tuple[object, str] | None:
     return (owner, leaf) if hasattr(owner, leaf) else None
 
 
+class CudnnCalls(TorchDispatchMode):
+    """Notes the type of what cuDNN's recurrent kernels are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[DataType] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        if "_cudnn_rnn" in str(function) and isinstance(arguments[0], Tensor):
+            self.dtypes.add(arguments[0].dtype)
+        return function(*arguments, **(keywords or {}))
+
+
+def recurrent_kernel_dtypes(device: torch.device, dtype: DataType) -> set[DataType]:
+    """Types in which cuDNN computes an LSTM of `dtype` here; empty where it has none and torch goes step by step.
+
+    Asked of the library itself: bfloat16 came with cuDNN 9.13 and torch 2.10; before, torch may refuse it altogether.
+    """
+    layer = nn.LSTM(8, 8, bidirectional=True).to(device, dtype)
+    with CudnnCalls() as calls:
+        try:
+            layer(torch.ones(2, 1, 8, device=device, dtype=dtype))[0].sum().backward()
+        except RuntimeError:
+            return set()
+    return calls.dtypes
+
+
 @dataclass
 class Device:
     """One open device at one precision: where tensors live, when work is done, what was really switched on."""
@@ -38,6 +66,7 @@ class Device:
     kind: DeviceKind
     precision: str
     index: int = 0
+    has_bf16_cells: bool = False  # of recurrent layers that are cast to bfloat16, its library has a kernel
     switches: dict[str, object] = field(default_factory=dict)  # evidence for the record
     fallbacks: list[str] = field(default_factory=list)  # operators that ran on the host; grows during the run
 
@@ -51,6 +80,8 @@ class Device:
             device.take()
             fallbacks.record_fallbacks(device.fallbacks)
         device.check_precision()
+        if kind.bf16_recurrent == "cast" and device.compute_dtype is torch.bfloat16:
+            device.has_bf16_cells = torch.bfloat16 in recurrent_kernel_dtypes(device.torch, torch.bfloat16)
         device.set_switches()
         return device
 
@@ -112,8 +143,9 @@ class Device:
     @property
     def recurrent_dtype(self) -> DataType | None:
         """What recurrent layers compute in where autocast must not decide; None where it may."""
-        lacking = self.compute_dtype is torch.bfloat16 and not self.kind.bf16_recurrent
-        return torch.float32 if lacking else None
+        if self.compute_dtype is not torch.bfloat16 or self.kind.bf16_recurrent == "autocast":
+            return None
+        return torch.bfloat16 if self.has_bf16_cells else torch.float32
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network computes at this precision."""

@@ -73,7 +73,7 @@ def eager(network: Network, device: Device, charset: Charset, images: Tensor) ->
 
 def cast_for_autocast(network: Network, device: Device) -> Network:
     """The network, or a copy whose weights are cast once to the type that autocast would cast them to in each call."""
-    if device.compute_dtype is None or device.recurrent_dtype is not None:
+    if device.compute_dtype is None or device.recurrent_dtype not in (None, device.compute_dtype):
         return network
     return cast_once(network, device.compute_dtype)
 
