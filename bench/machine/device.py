@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+import re
 import resource
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -32,31 +33,37 @@ def find_switch(path: str) -> tuple[object, str] | None:
     return (owner, leaf) if hasattr(owner, leaf) else None
 
 
-class CudnnCalls(TorchDispatchMode):
-    """Notes the type of what cuDNN's recurrent kernels are given."""
+class RecurrentCalls(TorchDispatchMode):
+    """Notes which kernels compute recurrent layers on a GPU, cuDNN's or torch's own a step at a time, and their types."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dtypes: set[DataType] = set()
+        self.seen: dict[str, set[DataType]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
-        if "_cudnn_rnn" in str(function) and isinstance(arguments[0], Tensor):
-            self.dtypes.add(arguments[0].dtype)
+        name = str(function).removeprefix("aten.").partition(".")[0]
+        if re.match("_cudnn_rnn|_thnn_fused_(lstm|gru)_cell", name) and isinstance(arguments[0], Tensor):
+            self.seen.setdefault(name, set()).add(arguments[0].dtype)
         return function(*arguments, **(keywords or {}))
 
+    @property
+    def dtypes(self) -> set[DataType]:
+        return set().union(*self.seen.values())
 
-def recurrent_kernel_dtypes(device: torch.device, dtype: DataType) -> set[DataType]:
-    """Types in which cuDNN computes an LSTM of `dtype` here; empty where it has none and torch goes step by step.
 
-    Asked of the library itself: bfloat16 came with cuDNN 9.13 and torch 2.10; before, torch may refuse it altogether.
+def recurrent_kernels(device: torch.device, dtype: DataType) -> dict[str, set[DataType]] | None:
+    """What computes an LSTM of this type here; None where torch refuses it.
+
+    Asked of the libraries themselves: cuDNN took bfloat16 late (torch 2.11 with cuDNN 9.19 still goes step by step), and
+    torch 2.1 and 2.2 have no step in it, either.
     """
     layer = nn.LSTM(8, 8, bidirectional=True).to(device, dtype)
-    with CudnnCalls() as calls:
+    with RecurrentCalls() as calls:
         try:
             layer(torch.ones(2, 1, 8, device=device, dtype=dtype))[0].sum().backward()
         except RuntimeError:
-            return set()
-    return calls.dtypes
+            return None
+    return calls.seen
 
 
 @dataclass
@@ -66,7 +73,7 @@ class Device:
     kind: DeviceKind
     precision: str
     index: int = 0
-    has_bf16_cells: bool = False  # of recurrent layers that are cast to bfloat16, its library has a kernel
+    has_bf16_cells: bool = False  # recurrent layers that are cast to bfloat16 run here
     switches: dict[str, object] = field(default_factory=dict)  # evidence for the record
     fallbacks: list[str] = field(default_factory=list)  # operators that ran on the host; grows during the run
 
@@ -81,7 +88,7 @@ class Device:
             fallbacks.record_fallbacks(device.fallbacks)
         device.check_precision()
         if kind.bf16_recurrent == "cast" and device.compute_dtype is torch.bfloat16:
-            device.has_bf16_cells = torch.bfloat16 in recurrent_kernel_dtypes(device.torch, torch.bfloat16)
+            device.find_bf16_cells()
         device.set_switches()
         return device
 
@@ -121,6 +128,12 @@ class Device:
             return bool(supported(including_emulation=False))
         except TypeError:  # torch before 2.4, and torch_mlu, which emulate nothing
             return bool(supported())
+
+    def find_bf16_cells(self) -> None:
+        """Whether recurrent layers run in bfloat16, and by what."""
+        kernels = recurrent_kernels(self.torch, torch.bfloat16)
+        self.has_bf16_cells = kernels is not None
+        self.switches["bfloat16_recurrent_kernels"] = sorted(kernels or {}) or None
 
     def set_switches(self) -> None:
         """Set every TF32 switch, because defaults differ by vendor, and keep what was read back."""

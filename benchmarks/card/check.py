@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench.errors import UserError, one_line, run_cli
 from bench.machine import telemetry
-from bench.machine.device import CudnnCalls, Device
+from bench.machine.device import RecurrentCalls, Device
 from bench.options import Bounds, Command
 from models import weights
 from models.data.charset import Charset
@@ -241,15 +241,15 @@ def check_poison(precision: str, graph: bool, at: Setting) -> str:
 
 
 def check_recurrent(precision: str, at: Setting) -> str:
-    """The type that cuDNN's recurrent kernels are given is the one that the record will name."""
+    """The type that recurrent kernels are given is the one that the record will name."""
     if not at.is_cuda:
         return "not asked: a GPU's"
     device = at.open(precision)
     network = on_device(trained(), device).train()
-    with CudnnCalls() as calls, device.autocast():
+    with RecurrentCalls() as calls, device.autocast():
         network(normalise(at.images, device.torch)).float().sum().backward()
     named = device.switches["recurrent_dtype"]
-    seen = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in calls.dtypes)) or "none of cuDNN's"
+    seen = ", ".join(f"{name} {sorted(map(str, dtypes))}" for name, dtypes in calls.seen.items()) or "no kernel"
     said = f"{seen}; the record names {named}"
     if calls.dtypes != {getattr(torch, named)}:
         raise WrongResult(said)

@@ -92,7 +92,7 @@ def test_peak_memory_of_a_cpu_run_is_the_process():
     assert 50e6 < Device.open("CPU").peak_memory_bytes() < 64e9
 
 
-def test_bfloat16_recurrent_layers_of_a_gpu_are_cast_where_cudnn_has_them_and_float32_where_not():
+def test_bfloat16_recurrent_layers_of_a_gpu_are_cast_where_torch_has_them_and_float32_where_not():
     """torch's autocast would compute them in float16, without loss scaling, and the record said bfloat16."""
     gpu = DEVICES["GPU"]
     assert Device(gpu, "BF16", has_bf16_cells=True).recurrent_dtype is torch.bfloat16
@@ -103,12 +103,15 @@ def test_bfloat16_recurrent_layers_of_a_gpu_are_cast_where_cudnn_has_them_and_fl
     assert (opened.switches["autocast_dtype"], opened.switches["recurrent_dtype"]) == ("bfloat16", "float32")
 
 
-def test_what_cudnn_computes_in_is_asked_of_the_library(monkeypatch):
-    """Here, without cuDNN, nothing is seen; and a library that refuses the type has none."""
-    assert device.recurrent_kernel_dtypes(torch.device("cpu"), torch.bfloat16) == set()
+def test_whether_there_are_bfloat16_recurrent_layers_is_asked_of_the_library(monkeypatch):
+    """torch 2.1 and 2.2 refuse them on a GPU in these words."""
+    opened = Device(DEVICES["CPU"], "BF16")
+    opened.find_bf16_cells()
+    assert opened.has_bf16_cells and opened.switches["bfloat16_recurrent_kernels"] is None  # of a GPU's kernels none
 
     def refuse(self, x):
-        raise RuntimeError('"_thnn_fused_lstm_cell_cuda" not implemented for BFloat16')
+        raise RuntimeError('"_thnn_fused_lstm_cell_cuda" not implemented for \'BFloat16\'')
 
     monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
-    assert device.recurrent_kernel_dtypes(torch.device("cpu"), torch.bfloat16) == set()
+    opened.find_bf16_cells()
+    assert not opened.has_bf16_cells
