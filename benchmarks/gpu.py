@@ -210,7 +210,9 @@ class Sitting:
             [record] = [Record.load(path) for path in trial.glob("*.json")]
             free_memory(self.options.device)
             rate = record.throughput["images_per_s"] or 1.0
-            steps = WARMUP + min(MOST, max(FEWEST, round(self.options.steps_s * rate / (self.options.batch or case.batch))))
+            steps = WARMUP + min(
+                MOST, max(FEWEST, round(self.options.steps_s * rate / (self.options.batch or case.batch)))
+            )
             words += [str(self.runs), "--steps", str(steps), "--warmup-steps", str(WARMUP)]
         else:
             words += [str(self.runs)]
@@ -241,7 +243,9 @@ class Sitting:
         print(said, flush=True)
         found = [re.match(r"  (WRONG|ok) +(.+?) \([\d.]+ s\): (.*)", line) for line in said.splitlines()]
         spoils = {name: pattern for name, _, pattern in check.CHECKS}
-        self.spoilt = [check.Verdict(one[2], True, one[3], 0, spoils[one[2]]) for one in found if one and one[1] == "WRONG"]
+        self.spoilt = [
+            check.Verdict(one[2], True, one[3], 0, spoils[one[2]]) for one in found if one and one[1] == "WRONG"
+        ]
         if not any(one for one in found):
             raise UserError(f"the card could not be checked: {one_line(last_line(said))}")
 
@@ -251,7 +255,12 @@ class Sitting:
                     *(["--count", "4"] if self.options.device == "CPU" else [])])  # fmt: skip
 
     def write_table(self) -> None:
-        text = tabulate(self.rows, HEADERS, "github", floatfmt=("", ",.0f", ".2f", ".2f", ".1%", ".1%", ".1f", ".1f", ".0f", ".2%", ""))
+        text = tabulate(
+            self.rows,
+            HEADERS,
+            "github",
+            floatfmt=("", ",.0f", ".2f", ".2f", ".1%", ".1%", ".1f", ".1f", ".0f", ".2%", ""),
+        )
         (self.options.out / "table.md").write_text(text + "\n")
 
     def save(self) -> None:
@@ -272,7 +281,19 @@ class Sitting:
             tar.add(self.options.work / "logs", "logs")
 
 
-HEADERS = ("case", "images/s", "p50 ms", "p99 ms", "data wait", "MFU", "peak GB", "W", "30 epochs, min", "words read", "status")
+HEADERS = (
+    "case",
+    "images/s",
+    "p50 ms",
+    "p99 ms",
+    "data wait",
+    "MFU",
+    "peak GB",
+    "W",
+    "30 epochs, min",
+    "words read",
+    "status",
+)
 
 
 def row(case: Case, record: Record) -> list:
@@ -280,8 +301,9 @@ def row(case: Case, record: Record) -> list:
     rate = found.get("images_per_s")
     minutes = EPOCHS * SYNTH90K / rate / 60 if rate and case.task == "Train" else None
     return [case.name, rate, found.get("step_p50_ms"), found.get("step_p99_ms"), found.get("data_wait_share"),
-            (record.efficiency or {}).get("mfu_share"), memory[0] and memory[0] / 1e9, (record.power or {}).get("mean_w"),
-            minutes, (record.accuracy or {}).get("word_accuracy"), record.status]  # fmt: skip
+            (record.efficiency or {}).get("mfu_share"), memory[0] and memory[0] / 1e9,
+            (record.power or {}).get("mean_w"), minutes, (record.accuracy or {}).get("word_accuracy"),
+            record.status]  # fmt: skip
 
 
 def said_of(record: Record) -> str:
@@ -291,8 +313,9 @@ def said_of(record: Record) -> str:
     words += [f"batch {one['batch']}: p50 {one['p50_ms']:.2f} ms" for one in record.latency]
     if record.task == "Train":
         words += [f"{record.throughput['measured_steps']} steps"]
-    shares = (record.breakdown or {}).get("shares", {})
-    words += [f"{record.breakdown['source']} time: " + " ".join(f"{kind} {share:.1%}" for kind, share in shares.items())] if shares else []
+    if found := record.breakdown:
+        shares = " ".join(f"{kind} {share:.1%}" for kind, share in found["shares"].items())
+        words += [f"{found['source']} time: {shares}"]
     return ", ".join([*words, *record.status_reasons])
 
 
@@ -388,7 +411,9 @@ def facts() -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         card = f"no nvidia-smi here ({type(error).__name__})"
     cores = len(os.sched_getaffinity(0))
-    return f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python {sys.version.split()[0]}, {cores} cores; {card}"
+    return (
+        f"torch {torch.__version__}, CUDA {torch.version.cuda}, Python {sys.version.split()[0]}, {cores} cores; {card}"
+    )
 
 
 def beside(sitting: Sitting) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from bench.errors import run_cli
 from bench.machine.device import Device
+from bench.machine.meter import Meter
 from bench.records.sections import TrainingResult
 from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, normalise
@@ -70,6 +71,11 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
     return choose_engine(options.engine, network, context.device, dataset.charset, images, context.say)
 
 
+def make_test_meter(device: Device, options: Infer, steps: int) -> Meter:
+    """By the host's clock: a step ends with texts, not with kernels."""
+    return make_meter(device, min(options.warmup_steps, steps - 1), events=False)
+
+
 def warm_card(recognise_batch: Recognise, dataset: WordDataset, device: Device, engine: str, size: int) -> None:
     """A card chooses its kernels for each size of a batch: a whole one, and the rest of the split."""
     if not device.kind.is_card:
@@ -94,8 +100,7 @@ def run_test(options: Infer) -> None:
         network = make_network(context, charset).eval()
         batches = select_input(make_test_batches(context, dataset), options)
         steps = -(-len(dataset) // (options.batch_size * world.size))  # of one pass over the split
-        meter = make_meter(device, min(options.warmup_steps, steps - 1), events=False)  # texts end a step, not kernels
-        name = make_run_name(context, "Infer")
+        meter, name = make_test_meter(device, options, steps), make_run_name(context, "Infer")
         measured = MeasuredRun(context, instruments, name, meter, dataset, options.split, network)
 
         with record_failure(measured):
@@ -113,9 +118,8 @@ def run_test(options: Infer) -> None:
             else:
                 _, predictions = gather_score(predict_timed(batches), world, options.mode)
                 if weights:
-                    accuracy = accuracy_section(
-                        predictions, dataset.source, options.split, decoder.method, options.mode
-                    )
+                    source, method = dataset.source, decoder.method
+                    accuracy = accuracy_section(predictions, source, options.split, method, options.mode)
                     report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
                 predict_timed(islice(batches, steps))

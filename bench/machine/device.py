@@ -33,11 +33,11 @@ def find_switch(path: str) -> tuple[object, str] | None:
     return (owner, leaf) if hasattr(owner, leaf) else None
 
 
-class RecurrentCalls(TorchDispatchMode):
-    """Notes which kernels compute recurrent layers on a GPU, cuDNN's or torch's own a step at a time, and their types."""
+class RecurrentCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no annotations
+    """Notes which kernels compute recurrent layers on a GPU, cuDNN's or torch's own step by step, and their types."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: dict[str, set[DataType]] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
@@ -54,7 +54,7 @@ class RecurrentCalls(TorchDispatchMode):
 def recurrent_kernels(device: torch.device, dtype: DataType) -> dict[str, set[DataType]] | None:
     """What computes an LSTM of this type here; None where torch refuses it.
 
-    Asked of the libraries themselves: cuDNN took bfloat16 late (torch 2.11 with cuDNN 9.19 still goes step by step), and
+    Asked of the libraries themselves: torch 2.11 goes step by step in bfloat16, cuDNN 9.19 or not, and
     torch 2.1 and 2.2 have no step in it, either.
     """
     layer = nn.LSTM(8, 8, bidirectional=True).to(device, dtype)
@@ -63,7 +63,8 @@ def recurrent_kernels(device: torch.device, dtype: DataType) -> dict[str, set[Da
             layer(torch.ones(2, 1, 8, device=device, dtype=dtype))[0].sum().backward()
         except RuntimeError:
             return None
-    return calls.seen
+    seen: dict[str, set[DataType]] = calls.seen
+    return seen
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.records import schema
 from bench.records.derive import derived_sections
-from bench.records.rates import after_warmup, step_times
+from bench.records.rates import after_warmup, step_durations
 from bench.records.record import FAILURES, Record
 from bench.records.series import Series
 
@@ -137,7 +137,7 @@ def means_above_percentiles(record: Record) -> Iterator[str]:
     """A mean above the 99th percentile: a few stalls decide it, and the row does not describe the card."""
     rates = record.throughput
     ranks = [after_warmup(Series(**rank), record.warmup_steps) for rank in record.series]
-    times = step_times(ranks[rates["slowest_rank"] or 0]) if rates.get("measured_steps") else None
+    times = step_durations(ranks[rates["slowest_rank"] or 0]) if rates.get("measured_steps") else None
     rows = [("throughput", None if times is None else float(times.mean()) * 1e3, rates.get("step_p99_ms"))]
     rows += [(f"latency at batch {row['batch']}", row.get("mean_ms"), row.get("p99_ms")) for row in record.latency]
     for name, mean, p99 in rows:

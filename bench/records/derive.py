@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.rates import after_warmup, latency_percentiles, rank_share, ratio, step_times, throughput
+from bench.records.rates import after_warmup, latency_percentiles, rank_share, ratio, step_durations, throughput
 from bench.records.record import FAILURES, Record
 from bench.records.sections import Accuracy, CardTelemetry, Efficiency, Phases, Power, Steady, Throughput
 from bench.records.series import Series
@@ -33,7 +33,7 @@ def derived_sections(record: Record) -> dict[str, Any]:
     proof = too_short()
     if pace:
         measured = after_warmup(pace, warmup_steps)
-        proof = steady(step_times(measured), measured["images"])
+        proof = steady(step_durations(measured), measured["images"])
     status, reasons = decide_status(record, rates, proof)
     return {
         "throughput": rates,

@@ -198,7 +198,9 @@ class Throughput(TypedDict, total=False):
     step_mean_ms: Annotated[float | None, derived("wall time of the slowest rank's steps")]
     step_sd_ms: Annotated[
         float | None,
-        derived("standard deviation, here and below of the device's step times where it has events, else of wall times"),
+        derived(
+            "standard deviation, here and below of the device's step times where it has events, else of wall times"
+        ),
     ]
     step_p50_ms: Annotated[float | None, derived("median", Column("step p50 ms", ".2f"))]
     step_p90_ms: Annotated[float | None, derived("90th percentile")]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench.errors import UserError, one_line, run_cli
 from bench.machine import telemetry
-from bench.machine.device import RecurrentCalls, Device
+from bench.machine.device import Device, RecurrentCalls
 from bench.options import Bounds, Command
 from models import weights
 from models.data.charset import Charset
@@ -315,7 +315,10 @@ def verdicts(at: Setting) -> Iterator[Verdict]:
         try:
             wrong, said = False, check(at)
         except (WrongResult, UserError, RuntimeError, ValueError, AttributeError, TypeError) as failure:
-            wrong, said = True, f"{type(failure).__name__}: {failure}" if not isinstance(failure, WrongResult) else str(failure)
+            wrong, said = (
+                True,
+                f"{type(failure).__name__}: {failure}" if not isinstance(failure, WrongResult) else str(failure),
+            )
         yield Verdict(name, wrong, one_line(said)[:600], time.perf_counter() - began, spoils)
 
 

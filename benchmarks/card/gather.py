@@ -1,8 +1,7 @@
 """What a bare machine with a card needs, in one folder: `python -m benchmarks.card.gather --words data --real DIR ...`.
 
 The folder holds wheels for that machine's Python (requirements.txt beside this file), packed genuine words, and the
-commit, which a copy without .git does not tell. Nothing is fetched there. Too large for --most-mb is a refusal, with what
-takes how much.
+commit, which a copy without .git does not tell. More than --most-mb is refused, with what takes how much.
 """
 
 from __future__ import annotations
@@ -51,8 +50,9 @@ COMMAND = Command("benchmarks.card.gather", GatherOptions, "--words data --most-
 def fetch_wheels(folder: Path, python: str) -> None:
     """Each at the version that requirements.txt pins. Raises UserError with pip's last words."""
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", python,
-               "--implementation", "cp", *platforms, "-d", str(folder), "-r", str(REQUIREMENTS)]  # fmt: skip
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+               "--python-version", python, "--implementation", "cp", *platforms,
+               "-d", str(folder), "-r", str(REQUIREMENTS)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"no wheels: {done.stderr.strip().splitlines()[-1]}")

@@ -59,9 +59,11 @@ def run_cast(rnn: nn.LSTM | nn.GRU, x: Tensor | PackedSequence, dtype: torch.dty
     data, sizes = (x.data, (x.batch_sizes,)) if isinstance(x, PackedSequence) else (x, ())
     n = int(x.batch_sizes[0]) if isinstance(x, PackedSequence) else x.shape[1]
     start = data.new_zeros(2 * rnn.num_layers, n, rnn.hidden_size, dtype=dtype)
-    run, begin = (torch.lstm, (start, start)) if isinstance(rnn, nn.LSTM) else (torch.gru, start)
+    run: Any = torch.lstm if isinstance(rnn, nn.LSTM) else torch.gru
+    begin = (start, start) if isinstance(rnn, nn.LSTM) else start
     settings = (rnn.bias, rnn.num_layers, 0.0, rnn.training, rnn.bidirectional, *([] if sizes else [False]))
-    states = run(data, *sizes, begin, [weight.to(dtype) for weight in rnn._flat_weights], *settings)[0]
+    weights = [weight.to(dtype) for weight in rnn._flat_weights if weight is not None]
+    states = run(data, *sizes, begin, weights, *settings)[0]
     return PackedSequence(states, *x[1:]) if isinstance(x, PackedSequence) else states
 
 

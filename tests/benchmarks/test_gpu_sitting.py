@@ -35,7 +35,9 @@ def test_a_case_that_no_longer_fits_is_named_and_left_out(tmp_path):
 def test_a_case_that_a_check_found_worthless_is_left_out_with_the_reason(tmp_path):
     sitting = Sitting(GpuOptions(out=tmp_path, work=tmp_path))
     sitting.spoilt = [check.Verdict("graph AMP", True, "losses differ", 1.0, "AMP.*graph")]
-    assert sitting.outcome(Case("Train", "AMP", 64, ("--graph",))) == "left out: check graph AMP is wrong: losses differ"
+    assert (
+        sitting.outcome(Case("Train", "AMP", 64, ("--graph",))) == "left out: check graph AMP is wrong: losses differ"
+    )
 
 
 def test_every_check_names_cases_that_there_are():
@@ -67,7 +69,18 @@ def test_a_sitting_leaves_tables_records_and_logs_in_few_files(tmp_path, monkeyp
         "gpu.CASES = (Case('Train', 'FP32', 2, ('--graph',)), Case('Train', 'FP32', 2)); "
         "gpu.FEWEST = 20; gpu.WARMUP = 2; gpu.TRIAL_STEPS = 12; gpu.main()"
     )
-    words = ["--out", tmp_path / "out", "--work", tmp_path / "work", "--device", "CPU", "--images", "64", "--check", "false"]
+    words = [
+        "--out",
+        tmp_path / "out",
+        "--work",
+        tmp_path / "work",
+        "--device",
+        "CPU",
+        "--images",
+        "64",
+        "--check",
+        "false",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, words), "--steps-s", "0.1", "--seconds", "200"],
         cwd=gpu.ROOT, capture_output=True, text=True,

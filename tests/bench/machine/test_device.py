@@ -110,7 +110,7 @@ def test_whether_there_are_bfloat16_recurrent_layers_is_asked_of_the_library(mon
     assert opened.has_bf16_cells and opened.switches["bfloat16_recurrent_kernels"] is None  # of a GPU's kernels none
 
     def refuse(self, x):
-        raise RuntimeError('"_thnn_fused_lstm_cell_cuda" not implemented for \'BFloat16\'')
+        raise RuntimeError("\"_thnn_fused_lstm_cell_cuda\" not implemented for 'BFloat16'")
 
     monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
     opened.find_bf16_cells()
