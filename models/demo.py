@@ -90,6 +90,8 @@ class DemoOptions:
     """Write word.read.png there: what was seen where"""
     sheet: Annotated[Path | None, Metavar("FILE.png")] = None
     """Write all images there, their texts under them"""
+    views: bool = True
+    """Read doubtful images again, narrower, wider or turned, and keep what is surest"""
 
 
 COMMAND = Command("models.demo", DemoOptions, "word.png --show shown")
@@ -99,11 +101,12 @@ def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
-    reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon)
+    reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon, views=options.views)
     read = []
     for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
-        prepared = reader.prepare(image)
-        [reading] = reader.read([prepared], alternatives=0)
+        views = reader.prepare_views(image)
+        [reading] = reader.read_views([views], alternatives=0)
+        prepared = next(view.image for view in views if view.turned == reading.turned)
         print(one_line(f"{image}: {format_reading(reading)}"))
         if options.show:
             options.show.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from models.data.files import UnreadableError
 from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
+from models.reading.views import View
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits
@@ -44,7 +45,7 @@ BODY = {
     },
     "image/*": {"schema": BINARY},
 }
-Job = tuple[np.ndarray, int]  # a prepared image, and how many alternatives
+Job = tuple[list[View], int]  # an image as it is read, and how many alternatives
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Service:
         self.batcher: Batcher[Job, Reading] = Batcher(self.read, size, self.limits.waiting, self.metrics.batch.observe)
 
     def read(self, jobs: list[Job]) -> list[Reading]:
-        return self.reader.read([image for image, _ in jobs], max(n for _, n in jobs))
+        return self.reader.read_views([views for views, _ in jobs], max(n for _, n in jobs))
 
     async def recognise(self, request: Request, alternatives: int) -> Answer:
         if self.open_requests >= self.limits.requests:
@@ -85,10 +86,10 @@ class Service:
         await drain_body(request.receive, self.limits.upload_seconds)
         return busy_error()
 
-    async def prepare_image(self, sent: UploadedImage) -> np.ndarray:
+    async def prepare_image(self, sent: UploadedImage) -> list[View]:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self.decoding, self.reader.prepare, sent.content)
+            return await loop.run_in_executor(self.decoding, self.reader.prepare_views, sent.content)
         except UnreadableError as error:
             raise HTTPException(422, f"{sent.name or 'the image'}: {error}") from None
 
@@ -104,7 +105,7 @@ class Service:
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Between start and end: the first call is slow, so one image is read before any request."""
-        self.read([(self.reader.prepare(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
+        self.read([(self.reader.prepare_views(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
         self.task = asyncio.create_task(self.batcher.run())
         yield
         self.task.cancel()

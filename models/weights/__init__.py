@@ -27,6 +27,7 @@ class ShippedWeights:
     recipe: str
     charset: str  # its characters
     widths: str  # "squeezed to 100 px" or "ratio kept, up to 320 px"
+    confidence: tuple[float, ...] | None = None  # as models.calibrate fits it
 
 
 def read_manifest(path: Path) -> dict[str, ShippedWeights]:
@@ -53,6 +54,11 @@ def path(name: str | None = None) -> Path:
     if name not in SHIPPED:
         raise UserError(f"no shipped weights called {name!r}; there are {', '.join(SHIPPED)}")
     return verify_checksum(FOLDER / SHIPPED[name].file, SHIPPED[name].sha256)
+
+
+def confidence(name: str | None = None) -> tuple[float, ...] | None:
+    """The calibration of shipped weights; None: of the first in the manifest."""
+    return SHIPPED[name or next(iter(SHIPPED))].confidence
 
 
 def of_recipe(recipe: str, characters: str | None = None) -> str | None:

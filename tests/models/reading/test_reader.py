@@ -29,7 +29,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def read(trained) -> Recogniser:
-    return Recogniser.load(trained, device="CPU")
+    return Recogniser.load(trained, device="CPU", views=False)
 
 
 def test_every_kind_of_picture_is_read_alike(read, tmp_path):
@@ -100,7 +100,7 @@ def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
     """The word is longer than what is read freely, and than `longest`: it has a row for each letter all the same."""
     path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
     (tmp_path / "words.txt").write_text("abcabcab\n")
-    chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt")
+    chosen = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt", views=False)
     reading, network = chosen(noise()), chosen.network.network
     assert reading.text == "abcabcab" and len(reading.alignment) == len(reading.character_confidences) == 8
     images = torch.from_numpy(chosen.prepare(noise())).permute(2, 0, 1)[None] / 127.5 - 1
@@ -113,7 +113,7 @@ def test_attention_looks_where_it_writes_the_lexicons_word(tmp_path):
 def test_with_attention_the_backbone_runs_once(tmp_path):
     path = saved(tmp_path, Model(head="attention", hidden=8, longest=3))
     (tmp_path / "words.txt").write_text("cab\nabba\n")
-    chosen, ran = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt"), []
+    chosen, ran = Recogniser.load(path, device="CPU", lexicon=tmp_path / "words.txt", views=False), []
     chosen.network.network.backbone.register_forward_hook(lambda *_: ran.append(1))
     assert chosen(noise()).text in ("cab", "abba") and len(ran) == 1
 
@@ -174,7 +174,7 @@ def test_weights_become_a_file_half_the_size_that_reads_the_same(trained, tmp_pa
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
     monkeypatch.setattr(weights, "SHIPPED", shipped)
     for source in (None, "crnn", out):
-        found = Recogniser.load(source, device="CPU")
+        found = Recogniser.load(source, device="CPU", views=False)
         assert found(noise()).confidence == pytest.approx(read(noise()).confidence, rel=0.02)
     out.write_bytes(out.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match="damaged or replaced"):

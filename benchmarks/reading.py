@@ -1,0 +1,85 @@
+"""How well and how fast `Recogniser` reads, with and without other views of doubtful images.
+
+    python -m benchmarks.reading DIR... --weights crnn_small
+
+Each DIR is a data set as models.prepare reads it. A row a set: words right (letters and digits, case ignored) with a
+95 % interval, plain and with views; calibration error of the confidence; CPU ms an image, one thread, both ways taken
+in turn over the same images.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from tabulate import tabulate
+
+from bench.errors import run_cli
+from bench.options import Bounds, Command, Positional
+from models.dataset import open_dataset
+from models.reading.calibration import calibration_error
+from models.reading.recogniser import Reading, Recogniser
+from models.scoring.metrics import make_fold, score
+
+
+@dataclass
+class ReadingOptions:
+    """Measure how well and how fast words are read."""
+
+    sets: Annotated[list[Path], Positional("DIR")]
+    """Data sets"""
+    weights: str = "crnn_small"
+    """Shipped weights, or a file"""
+    split: str = "train"
+    """Of each set"""
+    mode: str = "alphanumeric"
+    """exact, ignore_case or alphanumeric"""
+    limit: Annotated[int, Bounds(0)] = 0
+    """Images of each set; 0: all"""
+
+
+COMMAND = Command("benchmarks.reading", ReadingOptions, "data/iiit5k --weights crnn_small")
+AT_ONCE = 64
+
+
+def read_in_turn(readers: list[Recogniser], images: list[bytes]) -> tuple[list[list[Reading]], list[float]]:
+    """What each reader reads, and its CPU seconds: batch by batch in turn, so that a busy machine is busy for both."""
+    readings: list[list[Reading]] = [[] for _ in readers]
+    seconds = [0.0] * len(readers)
+    for begin in range(0, len(images), AT_ONCE):
+        for i, reader in enumerate(readers):
+            started = time.process_time()
+            readings[i] += reader(images[begin : begin + AT_ONCE], alternatives=0)
+            seconds[i] += time.process_time() - started
+    return readings, seconds
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = COMMAND.parse(argv)
+    torch.set_num_threads(1)
+    readers = [Recogniser.load(options.weights, device="CPU", views=views) for views in (False, True)]
+    fold, rows = make_fold(options.mode), []
+    for folder in options.sets:
+        source = open_dataset(folder, options.split, readers[0].shape, readers[0].charset).source
+        count = min(options.limit or len(source), len(source))
+        images, truths = [bytes(source.encoded(i)) for i in range(count)], source.texts(0, count)
+        readings, seconds = read_in_turn(readers, images)
+        plain, views = (score(truths, [one.text for one in own], options.mode) for own in readings)
+        right = [fold(truth) == fold(one.text) for truth, one in zip(truths, readings[1], strict=True)]
+        error = calibration_error([one.confidence for one in readings[1]], right)
+        rows.append([source.name, count, *map(share_with_interval, (plain, views)), f"{error:.3f}",
+                     *(f"{1000 * s / count:.1f}" for s in seconds)])  # fmt: skip
+    heads = ["set", "n", "plain", "with views", "ECE", "CPU ms, plain", "CPU ms, views"]
+    print(tabulate(rows, heads, tablefmt="github", disable_numparse=True))
+
+
+def share_with_interval(result) -> str:
+    low, high = result.interval
+    return f"{100 * result.word_accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+
+
+if __name__ == "__main__":
+    run_cli(main, "benchmarks.reading")
