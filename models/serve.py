@@ -39,10 +39,12 @@ class ServeOptions:
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
-    engine: Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] = (
-        "eager"
-    )
-    """What computes the network; auto: the fastest here that agrees with eager"""
+    engine: (
+        Literal["eager", "prepacked", "compile", "onnxruntime", "openvino", "openvino_int8", "tensorrt", "auto"] | None
+    ) = None
+    """What computes the network; auto measures which is fastest here and remembers it for the next start"""
+    views: bool = True
+    """Read doubtful images again, narrower, wider or turned, and keep what is surest"""
     batch_size: Annotated[int, Bounds(1, 1 << 20)] = 32
     """Images that are read together at most"""
     limits: Limits = field(default_factory=Limits)
@@ -63,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"serving needs {error.name}: pip install -r requirements.txt") from None
     from models import Recogniser
 
-    how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size")}
+    how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size", "views")}
     reader = Recogniser.load(options.weights, **how)
     place = listen(options.host, options.port)
     print(f"{reader.source}: http://{bracket_ipv6(options.host)}:{place.getsockname()[1]}/", flush=True)

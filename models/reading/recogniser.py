@@ -34,6 +34,7 @@ from models.decoding.alignment import align, character_runs
 from models.decoding.beam import search_n_best
 from models.decoding.ctc import Decoded, best_path, log_probabilities, raw_path
 from models.decoding.decoder import Decoder
+from models.engines import remembered
 from models.engines.table import ENGINES, Engine, cast_for_autocast, choose_engine
 from models.engines.typical import comparison_images
 from models.network.heads import CTC, Attention, pad_labels
@@ -44,7 +45,6 @@ from models.reading.views import SURE, View, first_view, other_views
 from models.run.options import Common, Infer, checkpoint_root
 from models.weights import checkpoint
 
-ALTERNATIVES = 3  # other texts, by default
 WIDTH = 11  # prefixes that look for them: the most that the service gives, and the one that is read
 KNOWS_PADDING = ("eager", "prepacked", "compile")  # engines that read images of several widths together
 
@@ -113,7 +113,7 @@ class Recogniser:
         *,
         device: str | None = None,
         precision: str = "FP32",
-        engine: str = "eager",
+        engine: str | None = None,
         beam: int | None = None,
         lexicon: Path | None = None,
         batch_size: int = 64,
@@ -122,12 +122,13 @@ class Recogniser:
         """From shipped weights (None, or their name in models/weights), a checkpoint, or a .safetensors file.
 
         device: CPU, GPU or MLU; None: the best one here. precision: FP32, TF32, AMP or BF16. engine: what computes the
-        network, a row of models/engines/table.py, "auto" for the fastest that agrees with torch. beam: search with this
+        network, a row of models/engines/table.py; "auto" measures which is fastest and agrees with torch, and remembers
+        it for these weights on this machine; None takes what was remembered, else torch with weights laid out once. beam: search with this
         many prefixes instead of reading greedily; lexicon: a file of words, one of which each text then is. views: read
         doubtful images again, narrower, wider or turned, and keep what is surest (1.7 times the work on photographs).
         Raises UserError with the reason when this cannot work.
         """
-        check_choice("engine", engine, (*ENGINES, "auto"))
+        check_choice("engine", engine or "auto", (*ENGINES, "auto"))
         check_choice("device", device or "CPU", tuple(DEVICES))
         check_values(Infer, batch_size=batch_size, beam=beam)
         path = find_weights(source)
@@ -140,7 +141,7 @@ class Recogniser:
         decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
         place = Device.open(device or best(), precision)
         network = network_from_checkpoint(content, path, model, charset, shape, place)
-        made = make_engine_for(engine, network, place, charset, shape)
+        made = make_engine_for(engine, network, place, charset, shape, path)
         calibration = find_calibration(source, path) if decoder.method == "greedy" else None
         return cls(made, decoder, place, shape, path, batch_size, views=views, calibration=calibration)
 
@@ -155,10 +156,10 @@ class Recogniser:
         self, images: list[ImageSource] | tuple[ImageSource, ...], alternatives: int = ...
     ) -> list[Reading]: ...
 
-    def __call__(self, images, alternatives=ALTERNATIVES):
+    def __call__(self, images, alternatives=0):
         """Read one image, or a list of them in batches. Raises UnreadableError (a UserError) naming what is wrong.
 
-        alternatives: how many other texts to look for; 0 is fastest.
+        alternatives: how many other texts to look for, which costs more than reading.
         """
         if not isinstance(images, list | tuple):
             return self.read_views([self.prepare_views(images)], alternatives)[0]
@@ -178,7 +179,7 @@ class Recogniser:
     def reads_any_width(self) -> bool:
         return isinstance(self.network.head, CTC) and self.network.network.rectifier is None
 
-    def read_views(self, images: Sequence[Sequence[View]], alternatives: int = ALTERNATIVES) -> list[Reading]:
+    def read_views(self, images: Sequence[Sequence[View]], alternatives: int = 0) -> list[Reading]:
         """Read what `prepare_views` made: the first view of each, the others where that is doubtful; the surest counts.
 
         A view is as sure as its characters on average are; a text of none is not.
@@ -193,7 +194,7 @@ class Recogniser:
             return readings
         return [replace(one, confidence=self.calibration(one.confidence, one.character_confidences)) for one in readings]
 
-    def read(self, images: Sequence[np.ndarray], alternatives: int = ALTERNATIVES) -> list[Reading]:
+    def read(self, images: Sequence[np.ndarray], alternatives: int = 0) -> list[Reading]:
         """Read what `prepare` made, in batches of images of similar widths."""
         readings: dict[int, Reading] = {}
         for indices in self.batches([image.shape[1] for image in images]):
@@ -346,14 +347,25 @@ def network_from_checkpoint(
     return network.to(device.torch).eval()
 
 
-def make_engine_for(name: str, network: Network, device: Device, charset: Charset, shape: Shape) -> Engine:
-    """The engine of that name; one that is not torch's own is first compared with it on drawn words."""
+def make_engine_for(
+    name: str | None, network: Network, device: Device, charset: Charset, shape: Shape, weights_file: Path
+) -> Engine:
+    """The engine of that name; one that is not torch's own is first compared with it on drawn words.
+
+    None: the one that `auto` once found fastest for these weights here; else prepacked on a CPU, eager on a card.
+    """
     attends = isinstance(network.head, Attention)
-    if attends and name not in ("eager", "auto"):
+    if attends and name not in (None, "eager", "auto"):
         raise UserError(
             f"engine {name}: an attention head is read by torch here, where its weights are seen: use eager"
         )
+    key = remembered.make_key(weights_file, device)
+    if name is None and not attends:
+        name = remembered.recall(key) or ("prepacked" if device.kind.type == "cpu" else "eager")
     if attends or name == "eager":
         return Engine("eager", network, cast_for_autocast(network, device))
     images = normalise(torch.from_numpy(comparison_images(shape)), device.torch)
-    return choose_engine(name, network, device, charset, images, lambda message: log.info("%s", message))
+    engine = choose_engine(name, network, device, charset, images, lambda message: log.info("%s", message))
+    if name == "auto":
+        remembered.remember(key, engine.name)
+    return engine

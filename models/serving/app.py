@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from models.data.files import UnreadableError
-from models.reading.recogniser import ALTERNATIVES, Reading, Recogniser
+from models.reading.recogniser import Reading, Recogniser
 from models.reading.views import View
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
@@ -105,7 +105,7 @@ class Service:
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
         """Between start and end: the first call is slow, so one image is read before any request."""
-        self.read([(self.reader.prepare_views(np.full((32, 100), 255, np.uint8)), ALTERNATIVES)])
+        self.read([(self.reader.prepare_views(np.full((32, 100), 255, np.uint8)), 1)])
         self.task = asyncio.create_task(self.batcher.run())
         yield
         self.task.cancel()
@@ -144,7 +144,7 @@ def add_recognise(app: FastAPI, service: Service) -> None:
     }
 
     @app.post("/recognise", responses=problems, openapi_extra={"requestBody": {"required": True, "content": BODY}})
-    async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = ALTERNATIVES) -> Answer:
+    async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = 0) -> Answer:
         """The words on images: files in a form, base64 in JSON, or one image as the body."""
         return await service.recognise(request, alternatives)
 

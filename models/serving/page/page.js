@@ -39,7 +39,7 @@ async function ask(file) {
   for (let tries = 0; ; tries++) {
     const form = new FormData();
     form.append("images", file);
-    const response = await fetch("recognise", { method: "POST", body: form });
+    const response = await fetch("recognise?alternatives=3", { method: "POST", body: form });
     if (response.status !== 503 || tries === PATIENCE) return response;
     await rest(Number(response.headers.get("Retry-After")) || 1);
   }

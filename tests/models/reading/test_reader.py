@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from bench.errors import UserError
 from models import Recogniser, convert, weights
 from models.network.model import Model
+from models.engines import remembered
 from models.reading import recogniser
 from models.weights import checkpoint
 from tests.support import ROOT
@@ -42,15 +44,15 @@ def test_every_kind_of_picture_is_read_alike(read, tmp_path):
 
 
 def test_what_a_reading_says(read):
-    reading = read(noise())
+    reading = read(noise(), alternatives=3)
     n = len(reading.text)
     assert n and 0 < reading.confidence <= 1
     assert len(reading.character_confidences) == len(reading.alignment) == n
     assert reading.seen.shape == (n, 26) and len(reading.raw) == 26
     assert all(0 <= left < right <= 1 for left, right in reading.alignment)
-    assert len(reading.alternatives) == recogniser.ALTERNATIVES
+    assert len(reading.alternatives) == 3
     assert reading.text not in [text for text, _ in reading.alternatives]
-    assert read(noise(), alternatives=0).alternatives == []
+    assert read(noise()).alternatives == []
 
 
 def test_alternatives_do_not_depend_on_how_many_others_ask_for(read):
@@ -77,9 +79,9 @@ def test_the_alignment_has_a_row_for_each_character():
 def test_a_picture_is_read_the_same_alone_and_among_others(model, data, tmp_path):
     read = Recogniser.load(saved(tmp_path, model, **data), device="CPU", batch_size=2)
     pictures = [noise(32, width, 1, seed=width) for width in (200, 40, 90, 40, 310)]
-    together = read(pictures)
+    together = read(pictures, alternatives=3)
     for picture, one in zip(pictures, together, strict=True):
-        alone = read(picture)
+        alone = read(picture, alternatives=3)
         assert (one.text, one.raw) == (alone.text, alone.raw)
         assert one.confidence == pytest.approx(alone.confidence, rel=1e-3)
         np.testing.assert_allclose(one.seen, alone.seen, atol=1e-4)
@@ -212,3 +214,15 @@ def test_loading_changes_nothing_that_is_drawn(trained):
     torch.manual_seed(3)
     Recogniser.load(trained, device="CPU")
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_the_fastest_engine_is_measured_once(trained, tmp_path, monkeypatch):
+    """`auto` remembers for these weights here; who names no engine gets it, other weights do not."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = Recogniser.load(trained, device="CPU").network.name
+    found = Recogniser.load(trained, device="CPU", engine="auto").network.name
+    assert before == "prepacked" and remembered.memory_file().is_relative_to(tmp_path)
+    assert Recogniser.load(trained, device="CPU").network.name == found
+    assert list(json.loads(remembered.memory_file().read_text()).values()) == [found]
+    remembered.memory_file().write_text("{broken")
+    assert Recogniser.load(trained, device="CPU").network.name == "prepacked"
