@@ -6,7 +6,8 @@
 Processes draw on all cores; what they have drawn stays on the device, where each step takes a random batch of it and
 distorts it anew. Several recipes learn from the same batches. At the end, for each recipe: the moving average of its
 weights, its batch norms measured again, in float16 (OUT/RECIPE.safetensors), and OUT/training.json with what was seen,
-how fast, and how well unseen drawn images are read. Weights that are shipped are made like this (run_scripts/weights_gpu.sh).
+how fast, and how well unseen drawn images are read. run_scripts/weights_gpu.sh
+makes weights like this.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ SQUEEZED = (Bucket(NARROW, 128), Bucket(MEDIUM, 128), Bucket(float("inf"), 128))
 # Share of the steps, px, and which of those buckets: words are read at 100 px, narrow ones at less besides
 SQUEEZED_VIEWS = ((0.64, 100, (0, 1, 2)), (0.12, 68, (0, 1)), (0.08, 52, (0,)), (0.16, 132, (0, 1, 2)))
 LINES = tuple(Bucket(most, width) for most, width in (
-    (56, 48), (80, 64), (112, 96), (144, 128), (176, 160), (224, 192), (288, 256), (352, 320), (448, 384), (float("inf"), 512),
+    (56, 48), (80, 64), (112, 96), (144, 128), (176, 160), (224, 192), (288, 256), (352, 320), (448, 384),
+    (float("inf"), 512),
 ))  # fmt: skip
 
 
@@ -96,14 +98,23 @@ class DrawnOptions:
 COMMAND = Command("models.train_drawn", DrawnOptions, "--texts words.txt --out trained --seconds 400")
 
 
+class Packet(NamedTuple):
+    """As Drawn, on the device."""
+
+    bucket: int
+    images: Tensor
+    labels: Tensor
+    lengths: Tensor
+
+
 class ImagePool:
     """Drawn images on the device, by bucket: (capacity, height, width) uint8 each, with their texts."""
 
     def __init__(self, drawing: Drawing, capacity: int, device: torch.device):
         self.drawing, self.device, self.drawn = drawing, device, 0
         self.capacity = capacity // len(drawing.buckets) // 256 * 256 + 256
-        self.parts: list[list[Drawn]] = [[] for _ in drawing.buckets]  # of tensors, as packets came
-        self.held: list[Drawn] = []
+        self.parts: list[list[Packet]] = [[] for _ in drawing.buckets]  # as they came
+        self.held: list[Packet] = []
 
     def add(self, packet: Drawn) -> None:
         there = self.send(packet)
@@ -117,9 +128,9 @@ class ImagePool:
             part[self.drawn // len(packet.images) % len(part)] = there
         self.drawn += len(packet.images)
 
-    def send(self, packet: Drawn) -> Any:
-        arrays = (torch.from_numpy(packet.images), torch.from_numpy(packet.labels), torch.from_numpy(packet.lengths))
-        return Drawn(packet.bucket, *(tensor.to(self.device) for tensor in arrays))
+    def send(self, packet: Drawn) -> Packet:
+        images, labels, lengths = map(torch.from_numpy, packet[1:])
+        return Packet(packet.bucket, images.to(self.device), labels.to(self.device), lengths.to(self.device))
 
     def size(self, buckets: tuple[int, ...]) -> int:
         return sum(len(self.parts[bucket]) for bucket in buckets)
@@ -133,10 +144,11 @@ class ImagePool:
         chosen = [packets[i] for i in torch.randint(len(packets), (32,)).tolist()]
         each = max(count * 100 // width // len(chosen), 1)
         rows = [torch.randint(len(packet.images), (each,), device=self.device) for packet in chosen]
-        images, labels, lengths = (
-            torch.cat([packet[part][row] for packet, row in zip(chosen, rows, strict=True)]) for part in (1, 2, 3)
-        )
-        return stretch_to(to_float(images), width), labels.long(), lengths.long()
+        pairs = list(zip(chosen, rows, strict=True))
+        images = torch.cat([packet.images[row] for packet, row in pairs])
+        labels = torch.cat([packet.labels[row] for packet, row in pairs]).long()
+        lengths = torch.cat([packet.lengths[row] for packet, row in pairs]).long()
+        return stretch_to(to_float(images), width), labels, lengths
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -188,7 +200,8 @@ def make_learner(recipe: str, options: Train, start: str, charset: Charset, devi
     if start:
         content = checkpoint.read_trained(Path(start))
         print(f"{recipe}: {load_pretrained(network, content['network'], content['charset'], charset)}", flush=True)
-    network = network.to(device=device, memory_format=torch.channels_last).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    network = network.to(device).train()
     network.recur_in(torch.float32)  # an LSTM under autocast on CUDA is float16, without loss scaling
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     print(f"{recipe}: {count_parameters(network):,} parameters", flush=True)
@@ -242,10 +255,10 @@ def train(pool: ImagePool, source: DrawingProcesses, learners: list[Learner], op
             learner.step(images, labels, lengths, lr)
         if time.perf_counter() - reported > REPORT_S:
             reported = time.perf_counter()
-            report(learners, pool, reported - started, lr)
+            report_progress(learners, pool, reported - started, lr)
 
 
-def report(learners: list[Learner], pool: ImagePool, elapsed: float, lr: float) -> None:
+def report_progress(learners: list[Learner], pool: ImagePool, elapsed: float, lr: float) -> None:
     for learner in learners:
         loss = float(learner.loss) if learner.loss is not None else float("nan")
         row = {"s": round(elapsed, 1), "steps": learner.steps, "images": learner.images, "loss": round(loss, 4),
@@ -331,7 +344,9 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(2)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
         torch.set_float32_matmul_precision("high")
-        learners = [make_learner(*each, charset, device, options.lr) for each in zip(names, recipes, starts, strict=True)]
+        learners = [
+            make_learner(*each, charset, device, options.lr) for each in zip(names, recipes, starts, strict=True)
+        ]
         pool = ImagePool(drawing, options.capacity, device)
         print(f"ready after {time.perf_counter() - started:.1f} s", flush=True)
         train(pool, source, learners, options, squeezed)
@@ -349,7 +364,9 @@ def main(argv: list[str] | None = None) -> None:
             path = options.out / f"{learner.recipe}{'' if kind == 'mean' else '.last'}.safetensors"
             save(learner, recipe, charset, path)
             read[kind] = {"right": right, "of": count}
-            print(f"{path}: {learner.images:,} images, {learner.steps:,} steps; reads {right:,} of {count:,} unseen drawn images")
+            print(
+                f"{path}: {learner.images:,} images, {learner.steps:,} steps; {right:,} of {count:,} unseen ones read"
+            )
         about["recipes"][learner.recipe] = {
             "images": learner.images, "steps": learner.steps, "unseen": read, "history": learner.history,
         }  # fmt: skip

@@ -23,8 +23,8 @@ def memory_file() -> Path:
 
 
 def make_key(weights_file: Path, device: Device) -> str:
-    """What the choice depends on: the weights, the precision, the processor, the threads and the versions of runtimes."""
-    versions = [torch.__version__]
+    """What the choice depends on: weights, precision, processor, threads and the versions of the runtimes."""
+    versions = [str(torch.__version__)]
     for name in RUNTIMES:
         try:
             versions.append(importlib.metadata.version(name))

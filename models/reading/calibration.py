@@ -1,9 +1,9 @@
 """From the probabilities that a network gives to how often such a text is right.
 
 A path's probability falls with every character, and a network that was trained on drawn words is not as sure of
-photographs as it may be: on IIIT5K-train the plain one was wrong about its share of right texts by 0.23 on average (ECE).
-A logistic regression on the path's probability, the weakest character and the length, fitted to drawn words that the
-training did not see (Platt 1999), brings it to 0.04; docs/recognisers.md has the figures.
+photographs as it may be: on IIIT5K-train it missed the share of right texts by 0.23 on average (ECE). A logistic
+regression on the path's probability, the weakest character and the length, fitted to drawn words that the training did
+not see (Platt 1999), brings it to 0.04; docs/recognisers.md has the figures.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ class Calibration:
         if not len(characters):
             return 0.0
         weights = np.array([self.intercept, self.path, self.weakest, self.length])
-        return float(1 / (1 + np.exp(-features_of(confidence, characters) @ weights)))
+        return float(1 / (1 + np.exp(-calibration_features(confidence, characters) @ weights)))
 
 
-def features_of(confidence: float, characters: Sequence[float]) -> np.ndarray:
+def calibration_features(confidence: float, characters: Sequence[float]) -> np.ndarray:
     path, weakest = np.clip([confidence, min(characters)], CLOSEST, 1 - CLOSEST)
     return np.array([1.0, np.log(path / (1 - path)), np.log(weakest / (1 - weakest)), np.log(len(characters))])
 
 
-def fit_calibration(confidences: Sequence[float], characters: Sequence[Sequence[float]], right: Sequence[bool]) -> Calibration:
+def fit_calibration(
+    confidences: Sequence[float], characters: Sequence[Sequence[float]], right: Sequence[bool]
+) -> Calibration:
     """The calibration of texts that were read; empty ones have no part. Newton's method on the likelihood."""
     rows = [i for i, own in enumerate(characters) if len(own)]
-    inputs = np.array([features_of(confidences[i], characters[i]) for i in rows])
+    inputs = np.array([calibration_features(confidences[i], characters[i]) for i in rows])
     truth = np.array([float(right[i]) for i in rows])
     weights = np.zeros(inputs.shape[1])
     ridge = 1e-3 * np.eye(len(weights))  # keeps weights finite where the texts are all right

@@ -41,7 +41,7 @@ from models.network.heads import CTC, Attention, pad_labels
 from models.network.model import Model
 from models.network.network import Network, build
 from models.reading.calibration import Calibration
-from models.reading.views import SURE, View, first_view, other_views
+from models.reading.views import SURE, ImageView, first_view, other_views
 from models.run.options import Common, Infer, checkpoint_root
 from models.weights import checkpoint
 
@@ -55,8 +55,7 @@ log = logging.getLogger(__name__)
 class Reading:
     """What an image was read as.
 
-    confidence: 0 to 1, of the text. Of shipped weights, read greedily: how likely it is right, calibrated on drawn words
-    (calibration.py). Else the probability of its best path (CTC), or of its characters and its end.
+    confidence: 0 to 1, of the text. Of shipped weights, read greedily: how likely it is right (calibration.py). Else the probability of its best path (CTC), or of its characters and its end.
     character_confidences: of each character, the highest one among its columns.
     alternatives: the most probable other texts with their probabilities, each the sum of its paths; none for attention.
     seen: (characters, T), how much each column of the image has to do with each character, 0 to 1.
@@ -123,7 +122,8 @@ class Recogniser:
 
         device: CPU, GPU or MLU; None: the best one here. precision: FP32, TF32, AMP or BF16. engine: what computes the
         network, a row of models/engines/table.py; "auto" measures which is fastest and agrees with torch, and remembers
-        it for these weights on this machine; None takes what was remembered, else torch with weights laid out once. beam: search with this
+        it for these weights on this machine; None takes what was remembered, else torch with weights laid out once.
+        beam: search with this
         many prefixes instead of reading greedily; lexicon: a file of words, one of which each text then is. views: read
         doubtful images again, narrower, wider or turned, and keep what is surest (1.7 times the work on photographs).
         Raises UserError with the reason when this cannot work.
@@ -169,7 +169,7 @@ class Recogniser:
         """uint8 (height, width, channels), in the shape the network was trained on."""
         return first_view(load_image(image, self.shape.channels, self.most_pixels), self.shape).image
 
-    def prepare_views(self, image: ImageSource) -> list[View]:
+    def prepare_views(self, image: ImageSource) -> list[ImageView]:
         """The image as the network was trained to read it, and the views of it that are read when that is doubtful."""
         loaded = load_image(image, self.shape.channels, self.most_pixels)
         first = first_view(loaded, self.shape)
@@ -179,7 +179,7 @@ class Recogniser:
     def reads_any_width(self) -> bool:
         return isinstance(self.network.head, CTC) and self.network.network.rectifier is None
 
-    def read_views(self, images: Sequence[Sequence[View]], alternatives: int = 0) -> list[Reading]:
+    def read_views(self, images: Sequence[Sequence[ImageView]], alternatives: int = 0) -> list[Reading]:
         """Read what `prepare_views` made: the first view of each, the others where that is doubtful; the surest counts.
 
         A view is as sure as its characters on average are; a text of none is not.
@@ -192,7 +192,9 @@ class Recogniser:
                 readings[i] = replace(other, turned=view.turned)
         if self.calibration is None:
             return readings
-        return [replace(one, confidence=self.calibration(one.confidence, one.character_confidences)) for one in readings]
+        return [
+            replace(one, confidence=self.calibration(one.confidence, one.character_confidences)) for one in readings
+        ]
 
     def read(self, images: Sequence[np.ndarray], alternatives: int = 0) -> list[Reading]:
         """Read what `prepare` made, in batches of images of similar widths."""
@@ -316,7 +318,9 @@ def find_calibration(source: str | Path | None, path: Path) -> Calibration | Non
     try:
         return Calibration(*map(float, numbers))
     except (TypeError, ValueError):
-        raise UserError(f"{calibration_file(path)}: a calibration has four numbers; models.calibrate writes them") from None
+        raise UserError(
+            f"{calibration_file(path)}: a calibration has four numbers; models.calibrate writes them"
+        ) from None
 
 
 def calibration_file(path: Path) -> Path:
@@ -365,7 +369,7 @@ def make_engine_for(
     if attends or name == "eager":
         return Engine("eager", network, cast_for_autocast(network, device))
     images = normalise(torch.from_numpy(comparison_images(shape)), device.torch)
-    engine = choose_engine(name, network, device, charset, images, lambda message: log.info("%s", message))
+    engine = choose_engine(name or "eager", network, device, charset, images, lambda message: log.info("%s", message))
     if name == "auto":
         remembered.remember(key, engine.name)
     return engine

@@ -1,4 +1,4 @@
-"""Other views of an image: what is doubtful at first is read again narrower, wider or turned, and the surest one counts.
+"""Other views of an image: what is doubtful is read again narrower, wider or turned, and the surest one counts.
 
 A network that was trained on words stretched to 100 px sees one to three letters three times as wide as they are, and a
 long word squeezed; a word that runs up or down a sign is tall. Measured in docs/recognisers.md.
@@ -18,25 +18,25 @@ WIDE, WIDER = 1.5, 1.32  # images of at least that width over their height are r
 TALL = 0.8  # width over height of an image that is read turned, too
 
 
-class View(NamedTuple):
+class ImageView(NamedTuple):
     """uint8 (H, W, C), and by how many degrees it was turned counter-clockwise."""
 
     image: np.ndarray
     turned: int = 0
 
 
-def first_view(image: np.ndarray, shape: Shape) -> View:
+def first_view(image: np.ndarray, shape: Shape) -> ImageView:
     """The image (h, w, C) as the network was trained to read it."""
-    return View(to_width(image, shape, shape.fit_width(*image.shape[:2])))
+    return ImageView(to_width(image, shape, shape.fit_width(*image.shape[:2])))
 
 
-def other_views(image: np.ndarray, shape: Shape, widths: bool) -> list[View]:
+def other_views(image: np.ndarray, shape: Shape, widths: bool) -> list[ImageView]:
     """Those to read besides. widths: whether the network reads images that are narrower and wider than the shape."""
     aspect = image.shape[1] / image.shape[0]
     views = []
     if widths and not shape.keep_ratio:
         shares = (*SHARES, WIDER) if aspect > WIDE else SHARES
-        views = [View(to_width(image, shape, max(round(share * shape.width), NARROWEST))) for share in shares]
+        views = [ImageView(to_width(image, shape, max(round(share * shape.width), NARROWEST))) for share in shares]
     if aspect < TALL:
         for quarters in (1, 3):
             turned = np.ascontiguousarray(np.rot90(image, quarters))

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from models.data.files import UnreadableError
 from models.reading.recogniser import Reading, Recogniser
-from models.reading.views import View
+from models.reading.views import ImageView
 from models.serving.answers import Answer, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.limits import Limits
@@ -45,7 +45,7 @@ BODY = {
     },
     "image/*": {"schema": BINARY},
 }
-Job = tuple[list[View], int]  # an image as it is read, and how many alternatives
+Job = tuple[list[ImageView], int]  # an image as it is read, and how many alternatives
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Service:
         await drain_body(request.receive, self.limits.upload_seconds)
         return busy_error()
 
-    async def prepare_image(self, sent: UploadedImage) -> list[View]:
+    async def prepare_image(self, sent: UploadedImage) -> list[ImageView]:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.decoding, self.reader.prepare_views, sent.content)

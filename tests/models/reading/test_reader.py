@@ -15,8 +15,8 @@ from PIL import Image
 
 from bench.errors import UserError
 from models import Recogniser, convert, weights
-from models.network.model import Model
 from models.engines import remembered
+from models.network.model import Model
 from models.reading import recogniser
 from models.weights import checkpoint
 from tests.support import ROOT

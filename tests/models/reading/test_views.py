@@ -43,7 +43,11 @@ def test_what_is_sure_is_not_read_again(reader, drawn, monkeypatch):
 
 def test_views_of_words_are_narrower_wider_and_turned():
     shape = Shape()
-    widths = lambda *size: [(view.image.shape[1], view.turned) for view in other_views(np.zeros((*size, 1), np.uint8), shape, True)]  # noqa: E731
+
+    def widths(height, width):
+        views = other_views(np.zeros((height, width, 1), np.uint8), shape, True)
+        return [(view.image.shape[1], view.turned) for view in views]
+
     assert widths(32, 32) == [(68, 0), (52, 0)]
     assert widths(32, 100) == [(68, 0), (52, 0), (132, 0)]
     assert widths(90, 30) == [(68, 0), (52, 0), (100, 90), (100, 270)]
