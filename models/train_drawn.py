@@ -115,6 +115,7 @@ class ImagePool:
         self.capacity = capacity // len(drawing.buckets) // 256 * 256 + 256
         self.parts: list[list[Packet]] = [[] for _ in drawing.buckets]  # as they came
         self.held: list[Packet] = []
+        self.squeezed = drawing.buckets == SQUEEZED  # all words to one width, not lines whose ratio is kept
 
     def add(self, packet: Drawn) -> None:
         there = self.send(packet)
@@ -215,9 +216,9 @@ def learning_rate(peak: float, share: float) -> float:
     return peak * (0.01 + 0.99 * half_cosine((share - WARMUP) / (1 - WARMUP)))
 
 
-def views(pool: ImagePool, squeezed: bool) -> list[tuple[float, int, tuple[int, ...]]]:
+def views(pool: ImagePool) -> list[tuple[float, int, tuple[int, ...]]]:
     """(share of the steps, px, buckets) of which each step takes one; those that have images by now."""
-    if squeezed:
+    if pool.squeezed:
         return [view for view in SQUEEZED_VIEWS if pool.size(view[2]) > 3]
     buckets = pool.drawing.buckets
     # As many steps a bucket as it has pixels, since a step is so many pixels: each image comes as often as others
@@ -226,9 +227,9 @@ def views(pool: ImagePool, squeezed: bool) -> list[tuple[float, int, tuple[int, 
     ]
 
 
-def choose_view(pool: ImagePool, squeezed: bool) -> tuple[int, tuple[int, ...]]:
+def choose_view(pool: ImagePool) -> tuple[int, tuple[int, ...]]:
     """The width in px and the buckets of a step, at random."""
-    there = views(pool, squeezed)
+    there = views(pool)
     return there[int(torch.multinomial(torch.tensor([float(share) for share, *_ in there]), 1))][1:]
 
 
@@ -238,9 +239,9 @@ def stretch_to(images: Tensor, width: int) -> Tensor:
     return nn.functional.interpolate(images, (images.shape[2], width), mode="bilinear", antialias=True)
 
 
-def train(pool: ImagePool, source: DrawingProcesses, learners: list[Learner], options: DrawnOptions, squeezed: bool):
+def train(pool: ImagePool, source: DrawingProcesses, learners: list[Learner], options: DrawnOptions):
     """Until the time is over: take in what was drawn, make a step of every learner with the same batch."""
-    while pool.drawn < options.first or not views(pool, squeezed):
+    while pool.drawn < options.first or not views(pool):
         if packet := source.take(1):
             pool.add(packet)
     print(f"{pool.drawn:,} images are drawn, training begins", flush=True)
@@ -248,7 +249,7 @@ def train(pool: ImagePool, source: DrawingProcesses, learners: list[Learner], op
     while (elapsed := time.perf_counter() - started) < options.seconds:
         while packet := source.take(0):
             pool.add(packet)
-        images, labels, lengths = pool.batch(options.batch_size, *choose_view(pool, squeezed))
+        images, labels, lengths = pool.batch(options.batch_size, *choose_view(pool))
         images = augment(images, STRENGTH).contiguous(memory_format=torch.channels_last)
         lr = learning_rate(options.lr, elapsed / options.seconds)
         for learner in learners:
@@ -270,7 +271,7 @@ def report_progress(learners: list[Learner], pool: ImagePool, elapsed: float, lr
 
 
 @torch.no_grad()
-def average(learner: Learner, pool: ImagePool, squeezed: bool, count: int, batches: int = 40) -> None:
+def average(learner: Learner, pool: ImagePool, count: int, batches: int = 40) -> None:
     """Put the moving average into the network and measure its batch norms again, as they are in reading."""
     learner.network.train()
     for parameter, mean in zip(learner.network.parameters(), learner.mean, strict=True):
@@ -280,19 +281,19 @@ def average(learner: Learner, pool: ImagePool, squeezed: bool, count: int, batch
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean of what comes
     for _ in range(batches):
-        view = (100, (0, 1, 2)) if squeezed else choose_view(pool, squeezed)
+        view = (100, (0, 1, 2)) if pool.squeezed else choose_view(pool)
         images = pool.batch(count, *view)[0]
         learner.network(images.contiguous(memory_format=torch.channels_last))
 
 
 @torch.inference_mode()
-def read_held(learner: Learner, pool: ImagePool, squeezed: bool) -> tuple[int, int]:
+def read_held(learner: Learner, pool: ImagePool) -> tuple[int, int]:
     """How many of the images kept from training are read right, and how many there are."""
     learner.network.eval()
     right = count = 0
     for packet in pool.held:
         images = to_float(packet.images)
-        best = learner.network(stretch_to(images, 100 if squeezed else images.shape[-1])).argmax(-1).T.cpu()
+        best = learner.network(stretch_to(images, 100 if pool.squeezed else images.shape[-1])).argmax(-1).T.cpu()
         for path, label, length in zip(best, packet.labels.tolist(), packet.lengths.tolist(), strict=True):
             right += [c for c in torch.unique_consecutive(path).tolist() if c] == label[:length]
             count += 1
@@ -324,8 +325,8 @@ def make_drawing(options: DrawnOptions, recipe: Train, charset: Charset) -> Draw
     return Drawing(texts, tuple(looks), tuple(shares), charset, buckets, recipe.data.height)
 
 
-def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+def read_recipes(options: DrawnOptions) -> tuple[list[str], list[Train], list[str]]:
+    """Names, options and the weights that each begins with. Raises UserError when they cannot learn side by side."""
     names = options.recipes.split(",")
     starts = options.start_from.split(",") if options.start_from else [""] * len(names)
     if len(starts) != len(names):
@@ -333,44 +334,56 @@ def main(argv: list[str] | None = None) -> None:
     recipes = [ALL.parse(["--recipe", name]) for name in names]
     if any(other.data != recipes[0].data for other in recipes):
         raise UserError("recipes that learn side by side have one alphabet and one kind of images (data.*)")
-    charset, squeezed = Charset.named(recipes[0].data.charset), not recipes[0].data.keep_ratio
+    return names, recipes, starts
+
+
+def open_device(options: DrawnOptions) -> torch.device:
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(2)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
+    torch.set_float32_matmul_precision("high")
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(best if options.device == "best" else options.device)
+
+
+def save_learner(learner: Learner, recipe: Train, charset: Charset, pool: ImagePool, options: DrawnOptions) -> dict:
+    """Write its last weights and their moving average; returns what training.json says of it."""
+    read = {}
+    for kind in ("last", "mean"):
+        if kind == "mean":
+            average(learner, pool, options.batch_size)
+        right, count = read_held(learner, pool)
+        path = options.out / f"{learner.recipe}{'' if kind == 'mean' else '.last'}.safetensors"
+        save(learner, recipe, charset, path)
+        read[kind] = {"right": right, "of": count}
+        print(f"{path}: {learner.images:,} images, {learner.steps:,} steps; {right:,} of {count:,} unseen ones read")
+    return {"images": learner.images, "steps": learner.steps, "unseen": read, "history": learner.history}
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = COMMAND.parse(argv)
+    names, recipes, starts = read_recipes(options)
+    charset = Charset.named(recipes[0].data.charset)
     options.out.mkdir(parents=True, exist_ok=True)
-    drawing = make_drawing(options, recipes[0], charset)
-    started = time.perf_counter()
+    drawing, started = make_drawing(options, recipes[0], charset), time.perf_counter()
     with DrawingProcesses(drawing, options.workers, options.seed) as source:
-        kind = options.device if options.device != "best" else "cuda" if torch.cuda.is_available() else "cpu"
-        device = torch.device(kind)
-        torch.manual_seed(options.seed)
-        torch.set_num_threads(2)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
-        torch.set_float32_matmul_precision("high")
+        device = open_device(options)
         learners = [
             make_learner(*each, charset, device, options.lr) for each in zip(names, recipes, starts, strict=True)
         ]
         pool = ImagePool(drawing, options.capacity, device)
         print(f"ready after {time.perf_counter() - started:.1f} s", flush=True)
-        train(pool, source, learners, options, squeezed)
+        train(pool, source, learners, options)
     about: dict[str, Any] = {
         "options": {key: str(value) for key, value in dataclasses.asdict(options).items()},
-        "device": torch.cuda.get_device_name() if kind == "cuda" else "CPU", "torch": torch.__version__,
-        "drawn": pool.drawn, "faces": len(drawing.looks[0].faces), "texts": len(drawing.texts), "recipes": {},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU", "torch": torch.__version__,
+        "drawn": pool.drawn, "faces": len(drawing.looks[0].faces), "texts": len(drawing.texts),
     }  # fmt: skip
-    for learner, recipe in zip(learners, recipes, strict=True):
-        read = {}
-        for kind in ("last", "mean"):
-            if kind == "mean":
-                average(learner, pool, squeezed, options.batch_size)
-            right, count = read_held(learner, pool, squeezed)
-            path = options.out / f"{learner.recipe}{'' if kind == 'mean' else '.last'}.safetensors"
-            save(learner, recipe, charset, path)
-            read[kind] = {"right": right, "of": count}
-            print(
-                f"{path}: {learner.images:,} images, {learner.steps:,} steps; {right:,} of {count:,} unseen ones read"
-            )
-        about["recipes"][learner.recipe] = {
-            "images": learner.images, "steps": learner.steps, "unseen": read, "history": learner.history,
-        }  # fmt: skip
-    write_file(options.out / "training.json", (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode())
+    about["recipes"] = {
+        learner.recipe: save_learner(learner, recipe, charset, pool, options)
+        for learner, recipe in zip(learners, recipes, strict=True)
+    }
+    write_file(options.out / "training.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

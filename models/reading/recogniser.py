@@ -55,7 +55,8 @@ log = logging.getLogger(__name__)
 class Reading:
     """What an image was read as.
 
-    confidence: 0 to 1, of the text. Of shipped weights, read greedily: how likely it is right (calibration.py). Else the probability of its best path (CTC), or of its characters and its end.
+    confidence: 0 to 1, of the text. Of shipped weights, read greedily: how likely it is right (calibration.py). Else
+    the probability of its best path (CTC), or of its characters and its end.
     character_confidences: of each character, the highest one among its columns.
     alternatives: the most probable other texts with their probabilities, each the sum of its paths; none for attention.
     seen: (characters, T), how much each column of the image has to do with each character, 0 to 1.

@@ -2,8 +2,8 @@
 
 Quotes, prices and apostrophes, letters of the neighbours at the sides, lines cut off above and below, edges that
 cut the word, letters set wide, on arcs and on waves, signs seen askew, a lens out of focus, few pixels. The label stays
-the word: the rest is drawn so that it is learned to be ignored. Chosen by looking at what a recogniser trained on `hard`
-alone misread in IIIT5K-train and SVT-train, the edges by what is misread in Synth90k's own images.
+the word: the rest is drawn so that it is learned to be ignored. Chosen by looking at what a recogniser trained on
+`hard` alone misread in IIIT5K-train and SVT-train, the edges by what is misread in Synth90k's own images.
 """
 
 from __future__ import annotations
