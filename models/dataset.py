@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from bench.errors import one_line
 from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
+from models.data.digest import DataDigest, digest_data
 from models.data.files import DataError
 from models.data.formats import SourceOptions, open_source
 from models.data.image import Shape
@@ -106,6 +108,11 @@ class WordDataset(Dataset):
     def manifest_hash(self) -> str | None:
         """sha256 over the sample list and its labels, all of which it reads; None for synthetic images."""
         return self.source.manifest()
+
+    @cached_property
+    def digest(self) -> DataDigest:
+        """What the data is: a digest of all of the source, which is read for it at the first call."""
+        return digest_data(self.source)
 
     def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
