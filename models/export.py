@@ -25,7 +25,7 @@ from models.engines.table import RUNTIMES, TOLERANCE
 from models.engines.triton import write_repository
 from models.engines.typical import calibration_images, comparison_images
 from models.network.network import Network
-from models.reading.recogniser import Recogniser, find_trained
+from models.reading.recogniser import Recogniser, find_trained, refuse_other_recipe
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -128,7 +128,8 @@ def export_program(network: Network, path: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+    options, given = COMMAND.parse_given(argv)
+    refuse_other_recipe(options.checkpoint, options.recipe, given)
     for path in filter(None, (options.out, options.int8, options.torch_export)):
         path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")

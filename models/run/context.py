@@ -29,7 +29,6 @@ from models.network.network import Network, build
 from models.network.winograd import use_winograd
 from models.run.options import Common, Data, dataset_root
 
-UNLIMITED = 1 << 16  # time steps: an attention head writes a text of any length
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,14 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
     return dataset
 
 
+def make_val_set(context: Context, charset: Charset, most: int | None) -> WordDataset:
+    """The validation split, or `most` samples from all over it: the same ones every time."""
+    dataset = make_dataset(context, charset, "val", targets=False)
+    if most is None or most >= len(dataset):
+        return dataset
+    return dataset.part(np.linspace(0, len(dataset) - 1, most).round().astype(np.uint32))
+
+
 def make_network(context: Context, charset: Charset) -> Network:
     """A freshly initialised network on the device; the same on every rank."""
     options, device = context.options, context.device
@@ -127,9 +134,9 @@ def check_kernels(options: Common, device: Device) -> None:
 
 def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, LabelIssues]:
     """The training split without labels that the head cannot learn, and those labels."""
-    dataset = make_dataset(context, charset, "train")
+    options, dataset = context.options, make_dataset(context, charset, "train")
     if network.model.head == "attention":
-        issues = dataset.label_issues(UNLIMITED)
+        issues = dataset.label_issues(options.model.longest, characters=True)
     elif dataset.shape.keep_ratio:
         issues = dataset.label_issues(network.time_steps(dataset.widths()))
     else:
