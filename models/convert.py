@@ -9,6 +9,9 @@ build their network.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/convert.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path

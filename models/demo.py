@@ -7,6 +7,9 @@ models/reading/recogniser.py.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/demo.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import sys
 from collections import Counter
 from dataclasses import dataclass

@@ -6,6 +6,9 @@ runtime that is installed, and must read what torch reads; the same for INT8, an
 
 from __future__ import annotations
 
+if not __package__:  # `python models/export.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,6 +6,9 @@ INVALID, the accuracy test reads the whole split. LoadGen's own files are kept b
 
 from __future__ import annotations
 
+if not __package__:  # `python models/loadgen.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import atexit
 import math
 import os
@@ -30,7 +33,6 @@ from bench.machine.device import Device
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
 from bench.options import Bounds
-from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, pad_batch
 from models.decoding.decoder import Decoder
 from models.run.context import make_meter, make_network, make_run_name, open_context

@@ -6,6 +6,9 @@ What is measured is `recognise`.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/test.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from collections.abc import Collection
 from functools import partial
 from itertools import islice

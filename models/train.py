@@ -7,6 +7,9 @@ The step that is measured is `Training.train_step`.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/train.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -40,8 +43,8 @@ from models.run.context import (
 )
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
-from models.run.trained import parse_by_weights
 from models.run.signals import Interrupted, StopRequest, handle_signals
+from models.run.trained import parse_by_weights
 from models.scoring.evaluate import count_images, gather_score, predict
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
 from models.training.anomalies import AnomalyMonitor
@@ -121,8 +124,8 @@ class Training:
         """The steps of this epoch that are left, or as many as the number of steps allows. This loop is measured."""
         self.network.train()
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
-        batches = takewhile(lambda _: not self.is_stale, self.batches)
-        batches = islice(batches, self.total_steps - self.optimizer.step)
+        wanted = takewhile(lambda _: not self.is_stale, self.batches)
+        batches = islice(wanted, self.total_steps - self.optimizer.step)
         for batch in self.meter.steps(batches, images=count_images):
             self.optimizer.set_lr()
             loss = self.step(batch)
@@ -157,7 +160,7 @@ class Training:
             self.save_and_validate()
 
     def save_and_validate(self) -> None:
-        """Unless this step has been. The checkpoint comes first: a run that is stopped in the validation resumes there."""
+        """Unless this step has been. The checkpoint is first: a run that is stopped in the validation resumes there."""
         if is_ablation(self.options) or self.position.validated == self.optimizer.step:
             return
         self.save()
@@ -239,9 +242,7 @@ class Training:
     def progress_section(self) -> TrainingResult:
         """How far training came, for the record of a run that failed too."""
         restarts = self.context.world.restarts
-        return training_progress(
-            self.position, self.optimizer, self.monitor, self.snapshots, restarts, self.is_stale
-        )
+        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts, self.is_stale)
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:

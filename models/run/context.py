@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.errors import UserError, plain
-from bench.files import say
+from bench.files import format_bytes, say
 from bench.machine.device import Device
 from bench.machine.discovery import best
 from bench.machine.meter import Meter
@@ -29,6 +31,7 @@ from models.network.network import Network, build
 from models.network.winograd import use_winograd
 from models.run.options import Common, Data, dataset_root
 
+READY = 2  # batches that each loader process has ready: torch's prefetch_factor
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,29 @@ def make_batches(context: Context, dataset: WordDataset, sampler: EpochSampler) 
     if context.options.input == "resident":
         resident = ResidentLoader(dataset, sampler, device.torch)
         return resident if device.kind.type == "cpu" else Prefetcher(resident)
-    return make_loader(dataset, sampler, count_workers(context), device.kind.type)
+    workers = count_workers(context)
+    if workers:
+        shape = dataset.shape
+        image_bytes = shape.height * shape.width * shape.channels
+        refuse_small_shm(workers, context.options.batch_size * image_bytes, context.world.local_size)
+    return make_loader(dataset, sampler, workers, device.kind.type)
+
+
+def refuse_small_shm(workers: int, batch_bytes: int, ranks: int, place: Path = Path("/dev/shm")) -> None:
+    """Raises UserError when shared memory has no room for the batches that loader processes have ready.
+
+    A worker that finds it full says so on stderr alone, and its batch never comes.
+    """
+    if not place.is_dir():  # macOS
+        return
+    usage = shutil.disk_usage(place)
+    needed = ranks * batch_bytes * (READY * workers + 1)  # and the one that is computed
+    if needed > usage.free:
+        raise UserError(
+            f"{place}: {format_bytes(usage.free)} of {format_bytes(usage.total)} are free, and {workers} loader"
+            f" processes per card with batches of {format_bytes(batch_bytes)} need {format_bytes(needed)}: enlarge it"
+            " (docker: --shm-size=8g), or pass fewer --workers or a smaller --batch-size"
+        )
 
 
 def make_test_batches(context: Context, dataset: WordDataset) -> Iterable[Batch]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from bench.errors import UserError
 from bench.options import Command
+from bench.records.sections import TrainingResult
 from models import weights
 from models.data.charset import Charset
 from models.network.model import Model
@@ -35,7 +36,7 @@ class Trained:
 def parse_by_weights(
     command: Command[Opens], argv: Sequence[str] | None, named: Callable[[Opens], Path | None]
 ) -> tuple[Opens, frozenset[str]]:
-    """The options and the keys of those given. Without --recipe it is that of the file of weights that `named` gives."""
+    """The options and the keys of those given. Without --recipe it is that of the file that `named` gives."""
     options, given = command.parse_given(argv)
     root = checkpoint_root(options)
     path = named(options) or (root if root.is_file() else None)
@@ -79,7 +80,7 @@ def follow_weights(options: Reads, given: Collection[str], trained: Trained) -> 
     return replace(options, data=own, model=replace(model, pretrained=options.model.pretrained)), charset, trained
 
 
-def load_trained(network: Network, trained: Trained | None, context: Context, charset: Charset) -> dict[str, Any]:
+def load_trained(network: Network, trained: Trained | None, context: Context, charset: Charset) -> TrainingResult:
     """Load the weights and say which. What the record holds of them; without any they stay random."""
     if trained is None:
         context.say(

@@ -53,9 +53,7 @@ def differences(
     return {word: said for word, said in found.items() if said}
 
 
-def data_differences(
-    content: dict[str, Any], samples: int, digest: Callable[[], DataDigest | None]
-) -> Iterator[str]:
+def data_differences(content: dict[str, Any], samples: int, digest: Callable[[], DataDigest | None]) -> Iterator[str]:
     kept = content.get("data_digest")
     if kept:
         own = digest()

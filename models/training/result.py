@@ -42,7 +42,11 @@ class LossHistory:
 
 
 def training_progress(
-    position: Position, optimizer: GuardedOptimizer, monitor: AnomalyMonitor, snapshots: Snapshots, restarts: int,
+    position: Position,
+    optimizer: GuardedOptimizer,
+    monitor: AnomalyMonitor,
+    snapshots: Snapshots,
+    restarts: int,
     stopped_early: bool,
 ) -> TrainingResult:
     """How far training came, as far as this rank alone knows: other ranks of a failed run may be gone."""

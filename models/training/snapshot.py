@@ -232,5 +232,3 @@ def refuse_finished(folder: Path, options: Train) -> bool:
             " --overwrite, or choose other --checkpoints"
         )
     return True
-
-

@@ -26,6 +26,7 @@ from bench.records.run_name import RunName
 from models.data.charset import Charset
 from models.network.model import Model
 from models.run.options import Data
+from models.weights import FOLDER, SHIPPED, verify_checksum
 from models.weights.checksum import ChecksumError, append_checksum, has_valid_checksum, not_finite
 from models.weights.file import Weights, load_weights
 from models.weights.unpickle import UNREADABLE, unpickle, unreadable_reason
@@ -88,6 +89,8 @@ def read(path: Path) -> dict[str, Any]:
     Raises UserError when it is damaged, has weights that are not finite, or would run code.
     """
     if path.suffix == ".safetensors":
+        if path.resolve().parent == FOLDER and (shipped := {one.file: one for one in SHIPPED.values()}.get(path.name)):
+            verify_checksum(path, shipped.sha256)
         return load_weights(path)
     try:
         content = unpickle(path)
@@ -151,7 +154,7 @@ def described(content: dict[str, Any], path: Path) -> tuple[Charset, Model, Data
 
 
 def build_options(kind: type[T], values: dict[str, Any], path: Path, *needed: str) -> T:
-    """Options as a file has them, an older one without some. Raises UserError for what the command line refuses, too."""
+    """Options as a file has them, an older one without some. Raises UserError for what a command line may not say."""
     known = {option.key: option for option in options_of(kind)}
     for name in needed:
         if name not in values:
@@ -206,7 +209,7 @@ def read_last(folder: Path) -> tuple[dict[str, Any], Path] | None:
 
 
 def folders_of(name: RunName, own: Path, any_length: bool) -> list[Path]:
-    """The folders with checkpoints of this run: on whatever cards, then of whatever length; the newest of each first."""
+    """The folders with checkpoints of this run: on whatever cards, then of whatever length, the newest first."""
     alike = [(how, folder) for folder in own.parent.glob("*") if (how := likeness(name, folder.name, any_length))]
     written = {
         (how, -max(file.stat().st_mtime_ns for file in files)): folder

@@ -48,7 +48,9 @@ def has_valid_checksum(path: Path) -> bool:
     content = path.read_bytes()
     if path.suffix == ".safetensors":
         found = IN_METADATA.search(content, 0, HEADER_BYTES)
-        rest = [] if found is None else [content[: found.start(1)], UNKNOWN.encode(), content[found.end(1) :]]
+        rest: list[bytes | memoryview] = (
+            [] if found is None else [content[: found.start(1)], UNKNOWN.encode(), content[found.end(1) :]]
+        )
     else:
         found = IN_COMMENT.search(content, max(0, len(content) - HEX - len(MARK)))
         rest = [memoryview(content)[:-HEX]]
