@@ -84,7 +84,8 @@ def find_label_issues(source: Source, charset: Charset, time_steps: int | np.nda
                 text, kind = str(error), "broken"
             if kind:
                 issues.found[kind].append(index)
-                issues.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
+                if kind not in issues.examples:
+                    issues.examples[kind] = f"{source.where(index)}: {text!r}"
     return issues
 
 
