@@ -227,7 +227,10 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
         else:
             return
     if reasons:
-        raise DataError(f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}")
+        remedy = "; --image-root DIR says where images lie" if reasons[-1].endswith("No such file or directory") else ""
+        raise DataError(
+            f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}{remedy}"
+        )
 
 
 class Loader(DataLoader):

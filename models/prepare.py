@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,6 +28,7 @@ from models.data.files import DataError
 from models.data.formats import SourceOptions
 from models.data.image import Shape
 from models.data.opening import open_source, own_splits
+from models.data.rows import with_location
 from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
@@ -168,6 +170,8 @@ def audit_all(options: PrepareOptions) -> None:
         found = audit(open_split(options, split), terms, options.workers)
         print("\n".join(map(one_line, report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
+        if found.unreadable == found.samples:
+            raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)
@@ -176,9 +180,21 @@ def audit_all(options: PrepareOptions) -> None:
 def build_charset(options: PrepareOptions, file: Path) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
-    charset = Charset.of(source.label(index) for source in sources for index in range(len(source)))
+    skipped: list[str] = []
+    charset = Charset.of(text for source in sources for text in readable_labels(source, skipped))
+    if skipped:
+        raise DataError(f"{len(skipped):,} labels cannot be read, the first: {skipped[0]}")
     charset.save(file)
     print(f"{len(charset.characters)} characters in {file}: {charset.characters[:100]!r}")
+
+
+def readable_labels(source: Source, skipped: list[str]) -> Iterator[str]:
+    """The labels of a source; those that cannot be read go to `skipped`, with the reason."""
+    for index in range(len(source)):
+        try:
+            yield source.label(index)
+        except DataError as error:
+            skipped.append(with_location(str(error), source.where(index)))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -63,8 +63,8 @@ def is_plain(path: str) -> bool:
 
 def leads_inside(root: str, path: str) -> bool:
     """Whether a path, links left as they are, is inside the root, as it is written or as it really lies."""
-    whole = os.path.normpath(path)
-    return any(whole.startswith(place.rstrip("/") + "/") for place in (os.path.abspath(root), os.path.realpath(root)))
+    whole, written = (os.path.abspath(place) for place in (path, root))  # noqa: PTH100
+    return any(whole.startswith(place.rstrip("/") + "/") for place in (written, os.path.realpath(root)))
 
 
 @lru_cache(1 << 16)

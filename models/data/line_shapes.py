@@ -69,7 +69,7 @@ def icdar(line: str) -> Row | None:
 
 
 def separated(line: str) -> Row | None:
-    """CSV of two columns as the csv module, pandas and spreadsheets write it, a semicolon where commas are for decimals.
+    """CSV of two columns as the csv module, pandas and spreadsheets write it, some of them with semicolons.
 
     Also with commas in labels that are not quoted, as EasyOCR's labels.csv has them, and with ICDAR's backslashes.
     """

@@ -1,8 +1,8 @@
 """Lists of images in text files: one line an image, in one of the shapes of models/data/line_shapes.py.
 
-`recognise` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with what
-that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot be
-used: named, counted and left out by all programs alike.
+`recognise` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with
+what that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
+be used: named, counted and left out by all programs alike.
 """
 
 from __future__ import annotations
