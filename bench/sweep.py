@@ -7,6 +7,9 @@ No torch here.
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/sweep.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import json
 import re
 import subprocess

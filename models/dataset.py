@@ -115,12 +115,13 @@ class WordDataset(Dataset):
         """What the data is: a digest of all of the source, which is read for it at the first call."""
         return digest_data(self.source)
 
-    def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
+    def label_issues(self, time_steps: int | np.ndarray, characters: bool = False) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
 
-        With kept ratio every image has its own: pass (N,) of them, made from `widths()`.
+        With kept ratio every image has its own: pass (N,) of them, made from `widths()`. With `characters` those that
+        attention cannot write in so many.
         """
-        return find_label_issues(self.source, self.charset, time_steps)
+        return find_label_issues(self.source, self.charset, time_steps, characters)
 
     def without(self, issues: LabelIssues) -> WordDataset:
         fits = np.ones(len(self.source), bool)
@@ -128,6 +129,10 @@ class WordDataset(Dataset):
         kept = np.flatnonzero(fits).astype(np.uint32)
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {issues}")
+        return self.part(kept)
+
+    def part(self, kept: np.ndarray) -> WordDataset:
+        """The samples of these numbers in the source."""
         fitting = WordDataset(self.source, self.shape, self.charset, kept, self.out_of_charset)
         fitting.tolerance.share, fitting.is_whole = self.tolerance.share, self.is_whole
         return fitting

@@ -8,6 +8,9 @@ python -m models.prepare --source data/own --audit --charset 94
 
 from __future__ import annotations
 
+if not __package__:  # `python models/prepare.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import json
 import os
 from collections.abc import Iterator

@@ -308,6 +308,7 @@ class Accuracy(TypedDict, total=False):
     by_length: Annotated[list[dict[str, Any]], Field("the same, shorter, by the length of the truth")]
     confusions: Annotated[list[Any], Field("written, read, count: the commonest mistakes")]
     n: Annotated[int, Field("words read: the exact denominator", Column("n", "d"))]
+    split_n: Annotated[int, Field("words of the split, where --validate-samples read fewer")]
     mode: Annotated[
         str,
         Field("of correct, word_accuracy, one_minus_ned, cer: how texts are folded before they are compared"),
@@ -335,7 +336,9 @@ class TrainingResult(TypedDict, total=False):
     ]
     resumed_from_step: Annotated[int | None, Field("null when from the start")]
     restarts: Annotated[int, Field("times that torchrun started the ranks again")]
+    stopped_early: Annotated[bool, Field("by --early-stop")]
     checkpoint: Annotated[str | None, Field("file of the weights that were tested; null: random weights")]
+    checkpoint_sha256: Annotated[str | None, Field("of that file: weights are their bytes, whatever they are called")]
 
 
 class Breakdown(TypedDict, total=False):

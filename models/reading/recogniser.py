@@ -12,7 +12,7 @@ and shows one word or one line of text.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -114,11 +114,8 @@ class Recogniser:
         check_values(Infer, batch_size=batch_size, beam=beam)
         path = find_weights(source)
         content = checkpoint.read_trained(path, "data", "model")
-        try:
-            charset, shape = Charset(content["charset"]), shape_from_checkpoint(content["data"])
-            model = Model(**{**content["model"], "pretrained": ""})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
+        charset, model, data = checkpoint.described(content, path)
+        shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
         decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
         place = Device.open(device or best(), precision)
         network = network_from_checkpoint(content, path, model, charset, shape, place)
@@ -250,6 +247,12 @@ def find_trained(recipe: str, root: Path | None = None) -> Path:
     raise UserError(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
 
 
+def refuse_other_recipe(path: Path | None, recipe: str, given: Collection[str]) -> None:
+    """Raises UserError where --checkpoint and --recipe were both given, and the file is of another recipe."""
+    if path and "recipe" in given and (theirs := checkpoint.read(path).get("recipe")) not in (None, recipe):
+        raise UserError(f"{path}: trained with the recipe {theirs!r}, not '{recipe}': leave one of the options out")
+
+
 def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
     """Raises UserError when there is no such choice."""
     if name not in choices:
@@ -261,10 +264,6 @@ def find_weights(source: str | Path | None) -> Path:
     if source is None or source in weights.SHIPPED:
         return weights.path(None if source is None else str(source))
     return Path(source)
-
-
-def shape_from_checkpoint(data: dict) -> Shape:
-    return Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
 
 
 def network_from_checkpoint(

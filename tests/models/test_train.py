@@ -110,7 +110,9 @@ def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(pla
         with pytest.raises(SystemExit) as ending:
             train.main([*small, "--batch-size", "32"])
         assert ending.value.code == 130
-    train.main([*small, "--batch-size", "16", "--resume"])
+    with pytest.raises(UserError, match=r"--batch-size \(32 then, 16 now\).* --allow batch"):
+        train.main([*small, "--batch-size", "16", "--resume"])
+    train.main([*small, "--batch-size", "16", "--resume", "--allow", "batch"])
     record = max(records(tmp_path), key=lambda record: record["training"]["steps"])
     n, steps = record["dataset"]["n"], -(-record["dataset"]["n"] // 16)
     assert sum(record["series"][0]["images"]) == 2 * n - 32
@@ -161,7 +163,7 @@ def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
     monkeypatch.setattr(device_batch, "augment", lambda images, strength: seen.append(strength) or images)
     train.main([*places, *QUICK, "--steps", "1"])
     assert not seen
-    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    train.main([*places, *QUICK, "--steps", "1", "--augment", "--overwrite"])
     assert seen == [device_batch.MODERATE]
 
 
