@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.files import write_file
-from models.data.text import compose, fold_case, is_mark
+from models.data.text import compose, fold_case, is_mark, visual_order, visual_positions
 
 NAMED = {
     "36": string.digits + string.ascii_lowercase,
@@ -39,14 +39,17 @@ class Charset:
     """
 
     characters: str = NAMED["36"]
+    right_to_left: bool = False  # right-to-left texts are spelled as they run on the image, and read as they are typed
 
     def __post_init__(self) -> None:
         if not self.characters:
             raise CharsetError("an alphabet needs characters; it is empty")
 
     @classmethod
-    def named(cls, name: str) -> Charset:
+    def named(cls, name: str, right_to_left: bool = False) -> Charset:
         """The charset that a recipe or a command line means: 36, 62, 94, chinese or a file."""
+        if right_to_left:
+            return replace(cls.named(name), right_to_left=True)
         if name in NAMED:
             return cls(NAMED[name])
         if name in BUNDLED:
@@ -129,9 +132,13 @@ class Charset:
     def encode(self, text: str) -> list[int]:
         """Text to classes in 1..len(characters). Raises CharsetError naming the characters it lacks."""
         try:
-            return [self.index[c] for c in self.normalise(text)]
+            return self.classes_of(self.normalise(text))
         except KeyError:
             raise CharsetError(f"label {text!r} has {self.out_of_charset(text)!r}, which the alphabet lacks") from None
+
+    def classes_of(self, text: str) -> list[int]:
+        """Classes of a text that is made of this alphabet's characters, in the order in which they stand."""
+        return [self.index[c] for c in (visual_order(text) if self.right_to_left else text)]
 
     @cached_property
     def ascii_classes(self) -> np.ndarray:
@@ -163,7 +170,15 @@ class Charset:
 
     def decode(self, classes: Iterable[int]) -> str:
         """Classes to text, blanks dropped, repeats kept (collapsing is the decoder's work)."""
-        return "".join(self.characters[c - 1] for c in classes if c)
+        text = "".join(self.characters[c - 1] for c in classes if c)
+        return visual_order(text) if self.right_to_left else text
+
+    def typed_order(self, texts: list[str], each: list[list[float]]) -> tuple[list[str], list[list[float]]]:
+        """Texts as they run on their images to texts as they are typed, with what belongs to each character."""
+        if not self.right_to_left:
+            return texts, each
+        places = map(visual_positions, texts)
+        return list(map(visual_order, texts)), [[row[i] for i in p] for row, p in zip(each, places, strict=True)]
 
 
 def alphabet_lines(path: Path) -> list[str]:

@@ -55,15 +55,15 @@ def visual_order(text: str) -> str:
     """
     if not is_right_to_left(text):
         return text
-    pieces: list[str] = []
-    for character in text:
-        if pieces and is_mark(character):
-            pieces[-1] += character
-        else:
-            pieces.append(character)
-    directions = "".join(direction(piece[0]) for piece in pieces)
+    return "".join(text[i].translate(MIRRORED) for i in visual_positions(text))
+
+
+def visual_positions(text: str) -> list[int]:
+    """For each place of `visual_order(text)` the place in the text that its character comes from."""
+    if not is_right_to_left(text):
+        return list(range(len(text)))
+    letters = [i for i, character in enumerate(text) if i == 0 or not is_mark(character)]
+    ends = [*letters[1:], len(text)]
+    directions = "".join(direction(text[i]) for i in letters)
     runs = [match.span() for match in LEFT_TO_RIGHT_RUN.finditer(directions)]
-    return "".join(
-        "".join(pieces[begin:end]) if directions[begin] == "L" else pieces[begin].translate(MIRRORED)
-        for begin, end in reversed(runs)
-    )
+    return [i for begin, end in reversed(runs) for i in range(letters[begin], ends[end - 1])]
