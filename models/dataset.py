@@ -24,9 +24,10 @@ from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
 from models.data.digest import DataDigest, digest_data
 from models.data.files import DataError
-from models.data.formats import SourceOptions, open_source
+from models.data.formats import SourceOptions
 from models.data.image import Shape
 from models.data.label_filter import LabelIssues, find_label_issues
+from models.data.opening import open_source
 from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import Source
@@ -231,7 +232,10 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
         else:
             return
     if reasons:
-        raise DataError(f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}")
+        remedy = "; --image-root DIR says where images lie" if reasons[-1].endswith("No such file or directory") else ""
+        raise DataError(
+            f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}{remedy}"
+        )
 
 
 class Loader(DataLoader):

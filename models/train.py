@@ -67,7 +67,7 @@ class Training:
     def __init__(self, context: Context, options: Train):
         device, world = context.device, context.world
         check_graph(options, device, world)
-        charset = Charset.named(options.data.charset)
+        charset = Charset.named(options.data.charset, options.data.right_to_left)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
         self.train_set, self.left_out = make_train_set(context, charset, self.network)

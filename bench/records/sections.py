@@ -313,6 +313,7 @@ class Accuracy(TypedDict, total=False):
     by_length: Annotated[list[dict[str, Any]], Field("the same, shorter, by the length of the truth")]
     confusions: Annotated[list[Any], Field("written, read, count: the commonest mistakes")]
     n: Annotated[int, Field("words read: the exact denominator", Column("n", "d"))]
+    left_out: Annotated[int, Field("words that are not counted, as the mode leaves nothing of their truths")]
     split_n: Annotated[int, Field("words of the split, where --validate-samples read fewer")]
     mode: Annotated[
         str,

@@ -89,7 +89,8 @@ def find_label_issues(
                 text, kind = str(error), "broken"
             if kind:
                 issues.found[kind].append(index)
-                issues.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
+                if kind not in issues.examples:
+                    issues.examples[kind] = f"{source.where(index)}: {text!r}"
     return issues
 
 

@@ -28,6 +28,7 @@ from bench.options import check_values
 from models import weights
 from models.data.charset import Charset
 from models.data.image import PHOTO_PIXELS, ImageSource, Shape, load_image, resize
+from models.data.text import visual_order, visual_positions
 from models.dataset import normalise, pad_batch
 from models.decoding.alignment import align, character_runs
 from models.decoding.beam import search_n_best
@@ -187,14 +188,19 @@ def read_ctc(network: Engine, decoder: Decoder, images: Tensor, widths: Tensor, 
     aligned = paths if decoder.method == "greedy" else align_texts(logs, lengths, decoded.texts, charset)
     others = n_best(logs, lengths, decoded.texts, alternatives, charset)
     return [
-        Reading(*text, other, character_runs(path[:n]), raw_path(raw[:n], charset))
+        Reading(*text, other, typed_rows(character_runs(path[:n]), text[0], charset), raw_path(raw[:n], charset))
         for text, other, path, raw, n in zip(unzip(decoded), others, aligned, paths, lengths.tolist(), strict=True)
     ]
 
 
+def typed_rows(rows: np.ndarray, text: str, charset: Charset) -> np.ndarray:
+    """Rows (characters, T) in the order of the image's columns, in the order in which the text is typed."""
+    return rows[visual_positions(visual_order(text))] if charset.right_to_left else rows
+
+
 def align_texts(logs: Tensor, lengths: Tensor, texts: list[str], charset: Charset) -> np.ndarray:
     """The most probable path (N, T) of each text."""
-    return align(logs.numpy(), lengths.numpy(), [[charset.index[c] for c in text] for text in texts])
+    return align(logs.numpy(), lengths.numpy(), [charset.classes_of(text) for text in texts])
 
 
 def n_best(
@@ -223,7 +229,10 @@ def read_attention(network: Engine, head: Attention, decoder: Decoder, images: T
         decoded = decoder(logits)
     lengths = [attended.shape[2]] * len(images) if time_steps is None else time_steps.tolist()
     seen = attended.float().cpu().numpy()
-    return [Reading(*text, [], seen[: len(text[0]), i, : lengths[i]], "") for i, text in enumerate(unzip(decoded))]
+    rows = [
+        typed_rows(seen[: len(text), i, : lengths[i]], text, decoder.charset) for i, text in enumerate(decoded.texts)
+    ]
+    return [Reading(*text, [], seen_by, "") for text, seen_by in zip(unzip(decoded), rows, strict=True)]
 
 
 def targets_from_texts(texts: list[str], charset: Charset, device: torch.device) -> Tensor:

@@ -21,7 +21,8 @@ from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
-from models.data.formats import SourceOptions, has_splits
+from models.data.formats import SourceOptions
+from models.data.opening import has_splits
 from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
 from models.data.sampler import BucketSampler, EpochSampler

@@ -31,6 +31,9 @@ class Data:
     """1 grey, 3 RGB"""
     keep_ratio: bool = False
     """Pad on the right instead of squeezing to `width`"""
+    right_to_left: bool = False
+    """Labels that are typed from right to left (Hebrew, Arabic) are learned in the order of the image's columns and
+    read as they are typed"""
     charset: str = "36"
     """36, 62, 94, chinese (models/alphabets), or a UTF-8 file with one alphabet"""
 

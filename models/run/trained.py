@@ -22,7 +22,7 @@ from models.weights import checkpoint
 
 Opens = TypeVar("Opens", bound=Common)
 Reads = TypeVar("Reads", bound=Infer)
-SHAPE = ("height", "width", "channels", "keep_ratio")
+SHAPE = ("height", "width", "channels", "keep_ratio", "right_to_left")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def choose_trained(options: Reads, given: Collection[str]) -> tuple[Reads, Chars
     if path:
         trained = Trained(path, checkpoint.read_trained(path, "data", "model"))
         return follow_weights(options, given, trained)
-    charset = Charset.named(options.data.charset)
+    charset = Charset.named(options.data.charset, options.data.right_to_left)
     shipped = find_shipped(options, charset)
     return options, charset, Trained(shipped, checkpoint.read(shipped)) if shipped else None
 
@@ -105,4 +105,4 @@ def find_shipped(options: Infer, charset: Charset) -> Path | None:
     data = {key: getattr(options.data, key) for key in content["data"]}
     model = Model(**content["model"])  # an option younger than the weights is at its default
     wanted = (charset.characters, options.model, data)
-    return path if wanted == (content["charset"], model, content["data"]) else None
+    return path if wanted == (content["charset"], model, content["data"]) and not charset.right_to_left else None

@@ -63,6 +63,7 @@ def accuracy_fields(part: Score) -> dict:
 
 COLUMNS = {
     "n": lambda r: f"{r['n']:,}",
+    "left out": lambda r: f"{r['left_out']:,}" if r.get("left_out") else "",
     "words read %": lambda r: format_percent(r["word_accuracy"]),
     "95 % between": lambda r: f"{format_percent(r['word_accuracy_low'])} and {format_percent(r['word_accuracy_high'])}",
     "exact %": lambda r: format_percent(r["exact_accuracy"]),

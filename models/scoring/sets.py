@@ -10,7 +10,8 @@ import numpy as np
 from bench.errors import UserError
 from models.data.charset import Charset
 from models.data.combined import Mix
-from models.data.formats import SourceOptions, has_splits, open_source
+from models.data.formats import SourceOptions
+from models.data.opening import has_splits, open_source
 from models.data.source import Source
 from models.dataset import Shape, WordDataset, refuse_rubbish
 

@@ -148,7 +148,7 @@ def described(content: dict[str, Any], path: Path) -> tuple[Charset, Model, Data
     """What a checkpoint says of its network: alphabet, parts, shape of images. Raises UserError for what cannot be."""
     check_parts(content, path, *KINDS)
     try:
-        charset = Charset(content["charset"])
+        charset = Charset(content["charset"], content["data"].get("right_to_left") is True)
     except UserError as refusal:
         raise UserError(f"{path}: {str(refusal)[:200]}") from None
     return charset, build_options(Model, {**content["model"], "pretrained": ""}, path), build_options(

@@ -62,7 +62,8 @@ def save_weights(weights: Weights, charset: Charset, path: Path) -> None:
         "sha256": UNKNOWN,
         "source": weights.source,
         "charset": charset.characters,
-        "data": {name: getattr(weights, name) for name in ("height", "width", "channels", "keep_ratio")},
+        "data": {name: getattr(weights, name) for name in ("height", "width", "channels", "keep_ratio")}
+        | ({"right_to_left": True} if charset.right_to_left else {}),
         "model": dataclasses.asdict(weights.model),
         "recipe": weights.recipe,
     }

@@ -5,8 +5,8 @@ import pytest
 
 from models.data.audit import Terms, audit, overlaps, report
 from models.data.charset import Charset
-from models.data.formats import open_source
 from models.data.image import Shape
+from models.data.opening import open_source
 from tests.support.data_samples import make_store
 from tests.support.images import jpeg
 from tests.support.preparation import run

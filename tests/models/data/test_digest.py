@@ -6,7 +6,8 @@ import pytest
 
 from models.data import digest
 from models.data.digest import digest_data, digested_images
-from models.data.formats import SourceOptions, open_source
+from models.data.formats import SourceOptions
+from models.data.opening import open_source
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import jpeg
 from tests.support.preparation import run

@@ -15,7 +15,7 @@ from bench.records.checks import validation_errors
 from bench.records.record import Record
 from models import test, train
 from models.data.charset import Charset
-from models.data.formats import open_source
+from models.data.opening import open_source
 from models.dataset import Shape, WordDataset
 from models.run.options import Infer, parse
 from models.scoring import mistakes
