@@ -25,6 +25,7 @@ from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
 from bench.records.sections import Ceilings, Cell, Dataset, Phases, PreflightCheck, Provenance, Samples
+from models.data.digest import DataDigest
 from models.dataset import DataError, WordDataset
 from models.network.network import Network
 from models.run.context import Context, count_workers
@@ -120,7 +121,7 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: 
     except (DataError, OSError) as error:  # gone since it was read: no reason to lose what was measured
         manifest = None
         warn(f"the record has no hash of the data set: {error}")
-    digest = dataset.digest if identify and manifest else vars(dataset).get("digest")
+    digest: DataDigest | None = dataset.digest if identify and manifest else vars(dataset).get("digest")
     return {
         "name": dataset.name,
         "split": split,
@@ -129,8 +130,8 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: 
         "n": len(dataset),
         "skipped": len(skipped),
         "manifest_sha256": manifest,
-        "digest_sha256": digest and digest.hex,
-        "digest_images": digest and digest.images,
+        "digest_sha256": digest.hex if digest else None,
+        "digest_images": digest.images if digest else None,
     }
 
 

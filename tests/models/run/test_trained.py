@@ -9,8 +9,8 @@ import pytest
 from bench.errors import UserError
 from models import demo, export, weights
 from models.data.charset import Charset
-from models.run.options import Infer, parse
 from models.network.model import Model
+from models.run.options import Infer, parse
 from models.run.trained import choose_trained, find_shipped, parse_by_weights
 from models.test import COMMAND
 from models.weights import checkpoint
@@ -83,7 +83,7 @@ def test_a_recipe_or_a_file_of_options_alone_contradicts_nothing_unless_it_was_g
     """The recipe's own 100 px are what is used where nothing else is said; --config is as good as typed."""
     assert asked(wide, "--recipe", "crnn_small")[0].data.width == 160
     (tmp_path / "own.yaml").write_text("data:\n  width: 100\n")
-    with pytest.raises(UserError, match="--data.width 160, not 100"):
+    with pytest.raises(UserError, match=r"--data.width 160, not 100"):
         asked(wide, "--config", str(tmp_path / "own.yaml"))
 
 

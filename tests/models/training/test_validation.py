@@ -91,7 +91,11 @@ def test_best_is_the_better_of_two_networks_that_read_no_whole_word(run, read_as
 
 def test_validations_inside_an_epoch_and_some_readings_in_the_log(run, capsys):
     record = run("--epochs", "1", "--validate-every", "5", "--validate-shown", "2")
-    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and ("validation " in line or "read as" in line)]
+    said = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  ") and ("validation " in line or "read as" in line)
+    ]
     steps = record["training"]["steps"]
     assert [line.split(",")[0].strip() for line in said[::3]] == [f"step {n}" for n in (*range(5, steps, 5), steps)]
     assert all(" read as '" in line for line in said[1::3] + said[2::3])

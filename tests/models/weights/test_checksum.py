@@ -86,7 +86,7 @@ def test_a_checksum_that_was_cut_off_is_missed(files, tmp_path):
     """As is that of a file which another program saved again."""
     content = torch.load(files["pt"], weights_only=True)
     torch.save(content, tmp_path / "again.pt")
-    with pytest.raises(UserError, match="damaged: it has lost the SHA-256"):
+    with pytest.raises(UserError, match=r"damaged: it has lost the SHA-256"):
         checkpoint.read(tmp_path / "again.pt")
 
 
@@ -116,7 +116,7 @@ def test_a_file_of_an_older_release_is_read_and_said_to_carry_none(files, tmp_pa
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(UserError, match="damaged: .* in it does not have its CRC-32|not a readable checkpoint"):
+    with pytest.raises(UserError, match=r"damaged: .* in it does not have its CRC-32|not a readable checkpoint"):
         checkpoint.read(path)
 
 
@@ -124,7 +124,7 @@ def test_shipped_weights_are_checked_also_when_they_are_named_by_their_path(monk
     whole = (FOLDER / "crnn_small.safetensors").read_bytes()
     monkeypatch.setattr(checkpoint, "FOLDER", tmp_path.resolve())
     (tmp_path / "crnn_small.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(UserError, match="damaged or replaced .*git checkout -- models/weights"):
+    with pytest.raises(UserError, match=r"damaged or replaced .*git checkout -- models/weights"):
         checkpoint.read(tmp_path / "crnn_small.safetensors")
 
 
@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_refused_at_every_door(files, value, tmp
         checkpoint.read(tmp_path / "bad.pt")
     good, charset = checkpoint.weights_of(checkpoint.read(files["pt"]), files["pt"])
     bad = Weights("x", content["network"], good.model, good.classes, good.channels)
-    with pytest.raises(UserError, match="not written: 1 of the"):
+    with pytest.raises(UserError, match=r"not written: 1 of the"):
         save_weights(bad, charset, tmp_path / "bad.safetensors")
 
 
