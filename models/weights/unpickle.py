@@ -77,15 +77,23 @@ def refuse_archive(path: Path) -> None:
             raise ValueError(f"its members are compressed: {unpacked:,} bytes in {path.stat().st_size:,}")
 
 
+def first_bytes(path: Path) -> bytes:
+    """The beginning of a file; of what is none (opening a pipe would block) nothing."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(512)
+
+
 def unreadable_reason(error: BaseException, path: Path) -> str:
     """Why a file holds no weights, in some words: what it looks like, where that tells, else what torch says."""
-    with suppress(OSError), path.open("rb") as file:
-        start = file.read(512).lstrip()
+    with suppress(OSError):
+        start = first_bytes(path).lstrip()
         if start[:1] == b"<" and re.match(rb"<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
             return "a web page: the link led to a page about the file; download the file itself"
         if start.startswith(b"version https://git-lfs"):
             return "a pointer of Git LFS; `git lfs pull` brings the file itself"
-        if not start:
+        if not start and path.is_file():
             return "an empty file"
     said = str(error).strip().splitlines()
     if said and said[0].startswith("Weights only load failed"):  # torch's advice is to switch the protection off
