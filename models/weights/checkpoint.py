@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.files import warn, write_error_reason, write_file
 from bench.machine.device import Device
 from bench.options import check_value, options_of
@@ -123,7 +123,7 @@ def check_whole(path: Path, made_as: int) -> None:
         if member := archive.testzip():
             raise ChecksumError(f"damaged: {member} in it does not have its CRC-32")
     if path not in _said:
-        warn(f"{path}: of an older release and carries no checksum; the CRC-32 of its parts hold")
+        warn(one_line(f"{path}: of an older release and carries no checksum; the CRC-32 of its parts hold"))
     _said.add(path)
 
 
