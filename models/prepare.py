@@ -184,9 +184,10 @@ def build_charset(options: PrepareOptions, file: Path) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
     skipped: list[str] = []
-    charset = Charset.of(text for source in sources for text in readable_labels(source, skipped))
+    characters = {c for source in sources for text in readable_labels(source, skipped) for c in text}
     if skipped:
         raise DataError(f"{len(skipped):,} labels cannot be read, the first: {skipped[0]}")
+    charset = Charset.of(characters)
     charset.save(file)
     print(f"{len(charset.characters)} characters in {file}: {charset.characters[:100]!r}")
 

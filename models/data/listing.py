@@ -60,7 +60,7 @@ class TextFile:
 
     def text(self, index: int) -> str:
         """A line, whatever its bytes are."""
-        return self.lines[index][:LONGEST].decode(self.encoding, "replace").removeprefix("\ufeff")
+        return self.lines[index][:LONGEST].decode(self.encoding, "replace").lstrip("\ufeff")
 
     def sample(self) -> list[int]:
         """Numbers of the lines that are looked at."""
@@ -212,7 +212,7 @@ class Listing(Source):
         self.numbers = kept_lines(found)
         if not len(self):
             raise DataError(f"{self.path}: lists no images")
-        paths = [path for path, _ in found.rows.values()]
+        paths = [path for path, _ in found.rows.values() if "\0" not in path]
         self.folder, self.root = image_folder(self.path, paths, image_root)
 
     def __len__(self) -> int:
@@ -222,7 +222,7 @@ class Listing(Source):
         line = self.lines[index if self.numbers is None else int(self.numbers[index])]
         if len(line) > LONGEST:
             raise UnreadableError(f"{self.where(index)}: {len(line):,} bytes, more than {LONGEST:,}")
-        text = line.decode(self.encoding).removeprefix("\ufeff")
+        text = line.decode(self.encoding).lstrip("\ufeff")
         row = self.parse(text)
         if row is None:
             raise UnreadableError(f"{self.where(index)}: {text[:80]!r} {why_not(text)}")
