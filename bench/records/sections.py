@@ -86,6 +86,13 @@ class Dataset(TypedDict, total=False):
     n: Annotated[int, Field("images of the split")]
     skipped: Annotated[int, Field("images that could not be read")]
     manifest_sha256: Annotated[str | None, Field("over the sample list and its labels; null for synthetic input")]
+    digest_sha256: Annotated[
+        str | None,
+        Field(
+            "over all labels and the bytes of images, wherever they lie; null where neither accuracy nor weights count"
+        ),
+    ]
+    digest_images: Annotated[int | None, Field("images in it: all of the split up to 100,000, else a fixed sample")]
 
 
 class Provenance(TypedDict, total=False):

@@ -38,6 +38,7 @@ OURS = "crnn-bench"  # the source of weights that this project trained
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
+_said: set[Path] = set()  # files of which it is told that they carry no checksum
 _locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lock
 
 
@@ -121,7 +122,9 @@ def check_whole(path: Path, made_as: int) -> None:
     with zipfile.ZipFile(path) as archive:
         if member := archive.testzip():
             raise ChecksumError(f"damaged: {member} in it does not have its CRC-32")
-    warn(f"{path}: of an older release and carries no checksum; the CRC-32 of its parts hold")
+    if path not in _said:
+        warn(f"{path}: of an older release and carries no checksum; the CRC-32 of its parts hold")
+    _said.add(path)
 
 
 def read_trained(path: Path, *parts: str) -> dict[str, Any]:

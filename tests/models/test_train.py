@@ -16,7 +16,7 @@ from models.run.context import open_context
 from models.run.options import Train, parse
 from models.train import Training
 from models.training import device_batch
-from models.weights import checkpoint
+from models.weights import checkpoint, sha256_of
 from tests.support.data_samples import WORDS, make_store
 
 QUICK = ["--device", "CPU", "--batch-size", "8", "--log-every", "1", "--warmup-steps", "1"]
@@ -40,6 +40,9 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     }  # fmt: skip
     assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
     assert record["accuracy"]["n"] == 40
+    content = checkpoint.read(tmp_path / "ck" / record["run"] / "last.pt")
+    assert record["dataset"]["digest_sha256"] == content["data_digest"]["hex"]
+    assert record["dataset"]["digest_images"] == 120
     assert record["precision_evidence"]["autocast_dtype"] == "float32"
     assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
         "last.pt",
@@ -216,7 +219,7 @@ def test_test_only_tests_what_was_trained_and_trains_nothing(places, tmp_path, c
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")} == before
 
 
-def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path):
+def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path, capsys):
     """As commit 6cbeed7 wrote them, whose networks had no head_rank: no section has lost or renamed a name since."""
     small = [*places, *QUICK, "--recipe", "crnn_small", "--steps", "3", "--save-every", "2"]
     train.main(small)
@@ -231,16 +234,19 @@ def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path
         **{name: content[name] for name in ("random", "charset", "recipe", "run", "job", "dataset", "global_batch")},
     }
     expected = checkpoint.read(folder / "last.pt")["network"]
-    checkpoint.write(first, folder / "last.pt")
+    torch.save({"format": 1, **first}, folder / "last.pt")  # without a checksum
     train.main([*small, "--resume"])
+    said = capsys.readouterr().err
+    assert said.count("last.pt: of an older release and carries no checksum; the CRC-32 of its parts hold") == 1
     resumed = checkpoint.read(folder / "last.pt")["network"]
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert {record["training"]["resumed_from_step"] for record in records(tmp_path)} == {None, 2}
 
-    checkpoint.write(first, tmp_path / "first.pt")
+    torch.save({"format": 1, **first}, tmp_path / "first.pt")
     quick = ["--device", "CPU", "--min-steps", "1", "--min-seconds", "0", "--latency-runs", "0"]
-    test.main([*places, *quick, "--recipe", "crnn_small", "--checkpoint", str(tmp_path / "first.pt")])
+    test.main([*places, *quick, "--checkpoint", str(tmp_path / "first.pt")])
     [tested] = [record for record in records(tmp_path) if record["task"] == "Infer"]
+    assert tested["training"]["checkpoint_sha256"] == sha256_of(tmp_path / "first.pt")
     assert tested["training"]["checkpoint"] == str(tmp_path / "first.pt") and tested["accuracy"]["n"] == 40
 
 

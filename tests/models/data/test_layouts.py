@@ -121,7 +121,7 @@ LAYOUTS = {
                    "alphabet.txt": "a\nb\nc\nd\n"},
         below("images"), ".", "val", ["cc"]),
     "chinese_ocr's codes and char_std_5990.txt": (
-        CHINESE_OCR, {"train.txt": "word_001.png 1 3 2\nword_002.png 2 2\n", "char_std_5990.txt": " \n\uff0c\n的\n\uff0c\n"},
+        CHINESE_OCR, {"train.txt": "word_001.png 1 3 2\nword_002.png 2 2\n", "char_std_5990.txt": " \n，\n的\n，\n"},
         NUMBERED, ".", "train", ["\uff0c\uff0c\u7684", "\u7684\u7684"]),
     "attention-ocr's list, three blanks": (ATTENTION, {"data.txt": lines("   ")}, NUMBERED, ".", "train", WORDS),
     "Hugging Face's metadata.jsonl": (
