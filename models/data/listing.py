@@ -60,7 +60,7 @@ class TextFile:
 
     def text(self, index: int) -> str:
         """A line, whatever its bytes are."""
-        return self.lines[index][:LONGEST].decode(self.encoding, "replace").lstrip("\ufeff")
+        return self.lines.peek(index).decode(self.encoding, "replace").lstrip("\ufeff")
 
     def sample(self) -> list[int]:
         """Numbers of the lines that are looked at."""
