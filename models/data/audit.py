@@ -95,7 +95,7 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
         hashes.append(content_hash(content))
         labels.append(content_hash(text.encode()))
         examine_sample(terms, found, source, number, size)
-        for note in notes_of(text, content if source.shape is None else b""):
+        for note in sample_notes(text, content if source.shape is None else b""):
             found.notes[note] += 1
             found.example(note, source, number, repr(text))
     found.hashes.append(np.array(hashes, np.uint64))
@@ -103,7 +103,7 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     return found
 
 
-def notes_of(text: str, encoded: bytes | memoryview) -> Iterator[str]:
+def sample_notes(text: str, encoded: bytes | memoryview) -> Iterator[str]:
     """Keys of NOTES that are true of a sample."""
     if encoded and has_exif(encoded) and orientation(encoded) != UPRIGHT:
         yield "turned"

@@ -144,7 +144,7 @@ class Lines:
 
     def __getitem__(self, index: int) -> bytes:
         begin, end = self._span(index)
-        return first_line(self._text()[begin:end])
+        return without_end(self._text()[begin:end])
 
     def _span(self, index: int) -> tuple[int, int]:
         return int(self.starts[index]), int(self.starts[index + 1]) if index + 1 < len(self.starts) else self.size
@@ -156,7 +156,7 @@ class Lines:
         begin, end = self._span(index)
         with self.path.open("rb", buffering=0) as file:
             file.seek(begin)
-            return first_line(file.read(min(end - begin, LONGEST)))
+            return without_end(file.read(min(end - begin, LONGEST)))
 
     def __iter__(self) -> Iterator[bytes]:
         return map(self.__getitem__, range(len(self)))
@@ -172,7 +172,7 @@ class Lines:
         return 1 + int((self._breaks[start // PIECE] + (near.count(b"\n"), near.count(b"\r"))).max())
 
 
-def first_line(text: bytes) -> bytes:
+def without_end(text: bytes) -> bytes:
     """A line without its end and without lines of blanks that follow it."""
     line = text.rstrip(b"\r\n")
     return ANY_BREAK.split(line, 1)[0] if ANY_BREAK.search(line) else line

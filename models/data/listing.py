@@ -1,6 +1,6 @@
 """Lists of images in text files: one line an image, in one of the shapes of models/data/line_shapes.py.
 
-`recognise` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with
+`recognise_list` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with
 what that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
 be used: named, counted and left out by all programs alike.
 """
@@ -109,7 +109,7 @@ class Recognised:
         return f"{path}: {share}; {self.spoiled}; {ROW}"
 
 
-def recognise(path: Path, encoding: str, codes: Path | None = None, only: str | None = None) -> Recognised:
+def recognise_list(path: Path, encoding: str, codes: Path | None = None, only: str | None = None) -> Recognised:
     """Of which shape a text file is. `only` that one is thought of; `codes` is the charset file that integers index."""
     file = TextFile.open(path, encoding)
     texts = {number: file.text(number) for number in file.sample()}

@@ -38,6 +38,7 @@ LABEL_STUDIO = "https://labelstud.io/guide/export#JSON-MIN"
 MJSYNTH = "https://www.robots.ox.ac.uk/~vgg/data/text/"
 
 NUMBERED = [f"word_{i:03d}.png" for i in range(1, 5)]
+PUBLIC_LIST = " \n\uff0c\n\u7684\n\uff0c\n"  # begins with the blank's line and repeats a character
 ROWS = list(zip(NUMBERED, WORDS, strict=True))
 
 
@@ -121,7 +122,7 @@ LAYOUTS = {
                    "alphabet.txt": "a\nb\nc\nd\n"},
         below("images"), ".", "val", ["cc"]),
     "chinese_ocr's codes and char_std_5990.txt": (
-        CHINESE_OCR, {"train.txt": "word_001.png 1 3 2\nword_002.png 2 2\n", "char_std_5990.txt": " \n，\n的\n，\n"},
+        CHINESE_OCR, {"train.txt": "word_001.png 1 3 2\nword_002.png 2 2\n", "char_std_5990.txt": PUBLIC_LIST},
         NUMBERED, ".", "train", ["\uff0c\uff0c\u7684", "\u7684\u7684"]),
     "attention-ocr's list, three blanks": (ATTENTION, {"data.txt": lines("   ")}, NUMBERED, ".", "train", WORDS),
     "Hugging Face's metadata.jsonl": (
