@@ -23,7 +23,7 @@ import numpy as np
 from bench.errors import one_line, run_cli
 from bench.files import write_file
 from bench.options import Bounds, Command, Metavar, Shares
-from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.audit import Terms, audit, audit_report, hash_all, overlaps, refuse_overlap
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
 from models.data.digest import digest_data
@@ -171,7 +171,7 @@ def audit_all(options: PrepareOptions) -> None:
     hashes = {}
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
-        print("\n".join(map(one_line, report(split, found))))
+        print("\n".join(map(one_line, audit_report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
         if found.unreadable == found.samples:
             raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")

@@ -164,7 +164,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
             )
 
 
-def report(split: str, found: Findings) -> Iterator[str]:
+def audit_report(split: str, found: Findings) -> Iterator[str]:
     """The findings of one split, line by line, as they are printed."""
     repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
     lengths = sorted(found.lengths.elements())

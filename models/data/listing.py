@@ -1,7 +1,7 @@
 """Lists of images in text files: one line an image, in one of the shapes of models/data/line_shapes.py.
 
-`recognise_list` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with
-what that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
+`recognise_list` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads it with what
+that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
 be used: named, counted and left out by all programs alike.
 """
 
@@ -28,7 +28,7 @@ FITS = 0.9  # share of them that must be of a shape; the others are left out, as
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF8 = ("utf-8", "utf8", "utf-8-sig")
 LARGEST_DECODED = 1 << 28  # bytes of a list in an encoding that is decoded as a whole
-SAY_ENCODING = "`python -m models.prepare --encoding gb18030` (or latin-1, utf-16-le, ...) makes an LMDB of it"
+SAY_ENCODING = "say --encoding gb18030 (or latin-1, utf-16-le, ...) to models.prepare, which makes an LMDB of it"
 ROW = "a list has a line `image.png<TAB>label` for each image (docs/data.md has other formats)"
 
 

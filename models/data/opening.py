@@ -8,7 +8,7 @@ from pathlib import Path
 from models.data.combined import Mix, split_by_ratio
 from models.data.documents import is_hidden
 from models.data.files import DataError
-from models.data.formats import ALSO_CALLED, ARCHIVES, FORMATS, Found, DataPlace, SourceOptions, detect
+from models.data.formats import ALSO_CALLED, ARCHIVES, FORMATS, DataPlace, Found, SourceOptions, detect
 from models.data.packed import is_packed
 from models.data.source import Source
 from models.data.store import is_store
