@@ -102,7 +102,7 @@ def splits_of(options: PrepareOptions) -> tuple[str, ...]:
     """The splits asked for that are there; only train of a source that is all one and is not to be split by ratio."""
     own = own_splits(options.source, options.source_options)
     if options.ratio and not own:
-        return options.splits
+        return tuple(split for split in options.splits if options.ratio[SPLITS.index(split)] > 0)
     if not own:
         print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
         return ("train",)

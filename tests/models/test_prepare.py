@@ -14,6 +14,7 @@ from PIL import Image
 from models.data.charset import Charset
 from models.data.writer import LMDBWriter, check_space
 from models.dataset import DataError, Shape, open_dataset
+from models.scoring.sets import open_sets
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.images import encoded, jpeg
 from tests.support.preparation import run
@@ -240,3 +241,22 @@ def test_an_audit_names_what_a_person_should_know(tmp_path, capsys):
     assert "1 images that EXIF turns: they are read upright" in said
     assert "1 labels with letters that run from right to left" in said and "1 of these with words or numbers" in said
     assert "1 images are there several times, with different labels" in said
+
+
+def test_a_share_of_nothing_is_no_split(tmp_path):
+    source = list_of(tmp_path / "set", "one", "two")
+    assert run("--source", source, "--out", tmp_path / "out", "--ratio", "0,0,1") is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.json", "test"]
+
+
+def test_a_packed_set_of_nothing_says_so(tmp_path):
+    source = list_of(tmp_path / "set", "one")
+    (source / "0.jpg").write_bytes(b"no image")
+    assert "1 of 1 images were unreadable" in run("--source", source, "--out", tmp_path / "out", "--packed")
+    with pytest.raises(DataError, match="train: no samples in it"):
+        open_dataset(tmp_path / "out", "train", Shape(), Charset())
+
+
+def test_what_prepare_made_of_one_list_is_a_set_to_test(tmp_path):
+    assert run("--source", list_of(tmp_path / "set", "one", "two"), "--out", tmp_path / "out") is None
+    assert len(open_sets([f"mine={tmp_path / 'out'}"], "test", Shape(), Charset())) == 2
