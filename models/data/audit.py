@@ -25,7 +25,7 @@ EXAMPLES = 5  # of each kind of trouble
 NOTES = {
     "turned": "images that EXIF turns: they are read upright",
     "right_to_left": "labels with letters that run from right to left, against the columns that CTC reads"
-    " (--right-to-left)",
+    " (--data.right-to-left)",
     "both_directions": "of these with words or numbers that run from left to right, too",
 }
 SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions an image becomes
