@@ -72,7 +72,7 @@ def test_another_data_set_can_be_validated_on_and_images_can_lie_elsewhere(place
         with (tmp_path / "lists" / "train.txt").open("a") as file:
             file.write(f"{i}.jpg\t{word}\n")
     options = ["--dataset", str(tmp_path / "lists"), "--val-dataset", str(others), "--steps", "1"]
-    with pytest.raises(UserError, match="none of its first 8 images can be read.*--image-root"):
+    with pytest.raises(UserError, match=r"none of its first 8 images can be read.*--image-root"):
         train.main([*places, *QUICK, *options])
     train.main([*places, *QUICK, *options, "--image-root", str(tmp_path / "images")])
     assert "split of its own" not in capsys.readouterr().out
