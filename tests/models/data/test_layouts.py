@@ -176,6 +176,11 @@ REFUSED = {
     "numbers that may be labels or counters": ({}, ["0_4711.png", "1_4712.png"], "may begin with its label or"),
     "a list near images that are called by numbers": (
         {"labels.txt": "word_001\tone\nword_002\ttwo\n"}, NUMBERED, r"labels.txt: line 1: .* names no image file"),
+    "names that could be labels beside a list that is none": (
+        {"labels.txt": "uno_1\tone\n"}, ["uno_1.jpg", "dos_2.jpg"], r"labels.txt: line 1: .* names no image file"),
+    "names that could be labels below a list of another folder": (
+        {"set/gt.txt": "x/uno_1.jpg\tone\n"}, ["set/train/uno_1.jpg", "set/train/dos_2.jpg"],
+        r"gt.txt is near and not understood.*--format names", "set/train"),
     "two lists": ({"a.tsv": lines("\t"), "b.csv": lines(",")}, NUMBERED, r"several lists \(a.tsv, b.csv\)"),
     "an empty list": ({"labels.tsv": ""}, [], "labels.tsv: no lines in it"),
     "a list of which half is of a shape": (
@@ -199,10 +204,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_read_is_one_line_with_the_remedy(name, tmp_path):
-    lists, images, said = REFUSED[name]
+    lists, images, said, *place = REFUSED[name]
     put(tmp_path, lists, images)
     with pytest.raises(UserError, match=said) as refused:
-        open_source(tmp_path, "train")
+        open_source(tmp_path.joinpath(*place), "train")
     assert "\n" not in str(refused.value)
 
 
