@@ -84,7 +84,7 @@ def learn(options: RecipesOptions) -> None:
     for name in options.names:
         if name not in by_recipe(options.out / "learned"):
             where = ["--recipe", name, "--dataset", words, *places(options.out, "learned")]
-            train.main([*where, *SAME, *NARROW, *SCHEDULE, "--steps", str(STEPS), "--overwrite"])
+            train.main([*where, *SAME, *NARROW, *SCHEDULE, "--steps", str(STEPS)])
 
 
 def speed(options: RecipesOptions) -> None:

@@ -46,7 +46,7 @@ def losses(options: StartOptions, start: str, seed: int) -> list[float]:
     out, results = options.out, options.out / options.recipe / start / str(seed)
     places = ["--dataset", str(out), "--checkpoints", str(out / "checkpoints"), "--results", str(results)]
     with patch.object(network, "init_sequence", STARTS[start]):
-        train.main(["--recipe", options.recipe, *places, *OPTIONS, "--seed", str(seed), "--overwrite"])
+        train.main(["--recipe", options.recipe, *places, *OPTIONS, "--seed", str(seed)])
     [path] = results.glob("*.json")
     return Record.load(path).training["loss"]
 

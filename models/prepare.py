@@ -23,7 +23,7 @@ import numpy as np
 from bench.errors import one_line, run_cli
 from bench.files import write_file
 from bench.options import Bounds, Command, Metavar, Shares
-from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.audit import Terms, audit, audit_report, hash_all, overlaps, refuse_overlap
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
 from models.data.digest import digest_data
@@ -102,7 +102,7 @@ def splits_of(options: PrepareOptions) -> tuple[str, ...]:
     """The splits asked for that are there; only train of a source that is all one and is not to be split by ratio."""
     own = own_splits(options.source, options.source_options)
     if options.ratio and not own:
-        return options.splits
+        return tuple(split for split in options.splits if options.ratio[SPLITS.index(split)] > 0)
     if not own:
         print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
         return ("train",)
@@ -171,7 +171,7 @@ def audit_all(options: PrepareOptions) -> None:
     hashes = {}
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
-        print("\n".join(map(one_line, report(split, found))))
+        print("\n".join(map(one_line, audit_report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
         if found.unreadable == found.samples:
             raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")
@@ -184,9 +184,10 @@ def build_charset(options: PrepareOptions, file: Path) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
     skipped: list[str] = []
-    charset = Charset.of(text for source in sources for text in readable_labels(source, skipped))
+    characters = {c for source in sources for text in readable_labels(source, skipped) for c in text}
     if skipped:
         raise DataError(f"{len(skipped):,} labels cannot be read, the first: {skipped[0]}")
+    charset = Charset.of(characters)
     charset.save(file)
     print(f"{len(charset.characters)} characters in {file}: {charset.characters[:100]!r}")
 

@@ -20,6 +20,7 @@ from bench.machine.device import Device
 from bench.machine.meter import Meter
 from bench.records.sections import TrainingResult
 from models.data.charset import Charset
+from models.data.formats import SourceOptions
 from models.dataset import Batch, WordDataset, normalise
 from models.decoding.ctc import Decoded
 from models.decoding.decoder import Decoder
@@ -64,7 +65,8 @@ def recognise(batch: Batch, network: Network | Engine, decoder: Decoder, device:
 def open_test_set(context: Context, options: Infer, charset: Charset) -> WordDataset:
     """What is to be read: --sets, or the split of --dataset."""
     if options.sets:
-        return open_sets(options.sets, options.split, make_shape(options.data), charset)
+        reading = SourceOptions(image_root=options.image_root)
+        return open_sets(options.sets, options.split, make_shape(options.data), charset, reading)
     return make_dataset(context, charset, options.split, targets=False)
 
 

@@ -25,7 +25,7 @@ EXAMPLES = 5  # of each kind of trouble
 NOTES = {
     "turned": "images that EXIF turns: they are read upright",
     "right_to_left": "labels with letters that run from right to left, against the columns that CTC reads"
-    " (--right-to-left)",
+    " (--data.right-to-left)",
     "both_directions": "of these with words or numbers that run from left to right, too",
 }
 SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions an image becomes
@@ -95,7 +95,7 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
         hashes.append(content_hash(content))
         labels.append(content_hash(text.encode()))
         examine_sample(terms, found, source, number, size)
-        for note in notes_of(text, content if source.shape is None else b""):
+        for note in sample_notes(text, content if source.shape is None else b""):
             found.notes[note] += 1
             found.example(note, source, number, repr(text))
     found.hashes.append(np.array(hashes, np.uint64))
@@ -103,7 +103,7 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     return found
 
 
-def notes_of(text: str, encoded: bytes | memoryview) -> Iterator[str]:
+def sample_notes(text: str, encoded: bytes | memoryview) -> Iterator[str]:
     """Keys of NOTES that are true of a sample."""
     if encoded and has_exif(encoded) and orientation(encoded) != UPRIGHT:
         yield "turned"
@@ -164,7 +164,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
             )
 
 
-def report(split: str, found: Findings) -> Iterator[str]:
+def audit_report(split: str, found: Findings) -> Iterator[str]:
     """The findings of one split, line by line, as they are printed."""
     repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
     lengths = sorted(found.lengths.elements())

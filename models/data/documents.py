@@ -29,7 +29,7 @@ class Table(Source):
         if not rows:
             raise DataError(f"{listed_in}: lists no images")
         self.listed_in, self.entries = listed_in, rows
-        paths = [path for path, _ in rows[:: len(rows) // SPREAD + 1]]
+        paths = [path for path, _ in rows[:: len(rows) // SPREAD + 1] if "\0" not in path]
         self.folder, self.root = image_folder(listed_in, paths, image_root)
         self.name = self.folder.name if self.folder.name != "images" else self.folder.parent.name
 

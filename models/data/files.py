@@ -25,7 +25,7 @@ class UnreadableError(DataError):
     """One image that cannot be read. It is skipped and counted; the rest of the data set is used."""
 
 
-BLOCK = 1 << 24  # bytes of a text file looked at together
+BLOCK = 1 << 21  # bytes of a text file looked at together
 PIECE = 1 << 16  # bytes of which it is noted how many lines end in them
 LARGEST = 1 << 24  # bytes of an encoded image: 4 for each of the MAX_PIXELS of models/data/image.py
 LONGEST = 10_000  # bytes of a label, and of the line of a list that has one
@@ -96,18 +96,18 @@ class Lines:
         self._breaks: np.ndarray | None = None
         self.size = self.path.stat().st_size if content is None else len(content)
         kind = np.uint32 if self.size < 2**32 else np.uint64
-        starts, begin, before = [np.empty(0, kind)], 0, b"\n"
+        starts, begin, before = bytearray(), 0, b"\n"  # which grows in place
         blank, hashes = [], []
         for block in self.blocks():
-            found = line_starts(before + block)
+            found = line_starts(block, before)
             first = np.frombuffer(block, np.uint8)[found]
             blank += (found[(first == ord(" ")) | (first == ord("\t"))] + begin).tolist()
             hashes += (found[first == ord("#")] + begin).tolist()
-            starts.append((found + begin).astype(kind))
+            starts += (found + begin).astype(kind).tobytes()
             begin, before = begin + len(block), block[-1:]
-        self.starts = np.concatenate(starts)
+        self.starts = np.frombuffer(starts, kind)
         self._drop_blank(blank)
-        self.hashes: list[int] = np.searchsorted(self.starts, hashes).tolist()  # numbers of lines that begin with a #
+        self.hashes: list[int] = self._indices(hashes)  # numbers of lines that begin with a #
 
     def blocks(self) -> Iterator[bytes]:
         """The file in pieces; read, not mapped: mapped pages would count as the process's memory."""
@@ -117,9 +117,13 @@ class Lines:
 
     def _drop_blank(self, begins: list[int]) -> None:
         """Forget lines that begin with a blank and have nothing else."""
-        numbers = np.searchsorted(self.starts, begins).tolist()
-        if blank := [number for number in numbers if not self[number].strip()]:
+        if blank := [number for number in self._indices(begins) if not self[number].strip()]:
             self.starts = np.delete(self.starts, blank)
+
+    def _indices(self, begins: list[int]) -> list[int]:
+        """Numbers of the lines that start there; in their own type, lest all of them are converted."""
+        found: list[int] = np.searchsorted(self.starts, np.array(begins, self.starts.dtype)).tolist()
+        return found
 
     def _text(self) -> mmap.mmap | bytes:
         """The file's bytes, mapped once in each process."""
@@ -139,9 +143,20 @@ class Lines:
         return len(self.starts)
 
     def __getitem__(self, index: int) -> bytes:
-        end = int(self.starts[index + 1]) if index + 1 < len(self.starts) else self.size
-        line = self._text()[int(self.starts[index]) : end].rstrip(b"\r\n")
-        return ANY_BREAK.split(line, 1)[0] if ANY_BREAK.search(line) else line  # lines of blanks may follow it
+        begin, end = self._span(index)
+        return without_end(self._text()[begin:end])
+
+    def _span(self, index: int) -> tuple[int, int]:
+        return int(self.starts[index]), int(self.starts[index + 1]) if index + 1 < len(self.starts) else self.size
+
+    def peek(self, index: int) -> bytes:
+        """A line, at most LONGEST of it, from the file and not from its map, whose pages would count as memory."""
+        if self.content is not None:
+            return self[index][:LONGEST]
+        begin, end = self._span(index)
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(begin)
+            return without_end(file.read(min(end - begin, LONGEST)))
 
     def __iter__(self) -> Iterator[bytes]:
         return map(self.__getitem__, range(len(self)))
@@ -157,8 +172,19 @@ class Lines:
         return 1 + int((self._breaks[start // PIECE] + (near.count(b"\n"), near.count(b"\r"))).max())
 
 
-def line_starts(block: bytes) -> np.ndarray:
-    """Where lines that are not empty start in a block, counted from its second byte; the first ends the one before."""
+def without_end(text: bytes) -> bytes:
+    """A line without its end and without lines of blanks that follow it."""
+    line = text.rstrip(b"\r\n")
+    return ANY_BREAK.split(line, 1)[0] if ANY_BREAK.search(line) else line
+
+
+def line_starts(block: bytes, before: bytes) -> np.ndarray:
+    """Where lines that are not empty start in a block; `before` is the byte that comes before it."""
     codes = np.frombuffer(block, np.uint8)
-    ends_a_line = (codes == ord("\n")) | (codes == ord("\r"))
-    return np.flatnonzero(ends_a_line[:-1] & ~ends_a_line[1:])
+    ends_a_line = codes == ord("\n")
+    if b"\r" in block:
+        ends_a_line |= codes == ord("\r")
+    after = np.flatnonzero(ends_a_line) + 1
+    after = after[: np.searchsorted(after, len(codes))]
+    first = [0] if before in b"\r\n" and not ends_a_line[0] else []
+    return np.concatenate([np.array(first, np.int64), after[~ends_a_line[after]]])

@@ -1,6 +1,6 @@
 """Every layout of word images that is read, and how each is recognised: one row of FORMATS each, tried in order.
 
-To add one, write a function from a Place to a Found and a row. What it found is what is read.
+To add one, write a function from a DataPlace to a Found and a row. What it found is what is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.data.combined import Mix
 from models.data.documents import Table, is_hidden, kind_of_json
 from models.data.files import DataError
 from models.data.line_shapes import SHAPES, is_image
-from models.data.listing import ROW, Listing, Recognised, recognise
+from models.data.listing import ROW, Listing, Recognised, recognise_list
 from models.data.packed import Packed, is_packed
 from models.data.source import Source
 from models.data.store import Store, is_store
@@ -79,7 +79,7 @@ class Document:
     content: Any
 
 
-class Place:
+class DataPlace:
     """A path that may hold a data set, and what was read there to find out."""
 
     def __init__(self, path: Path, options: SourceOptions, without: frozenset[Path] = frozenset()):
@@ -123,7 +123,7 @@ class Place:
             if path.suffix.lower() == ".json" and not documents.is_json_lines(path):
                 continue
             try:
-                found.append(recognise(path, self.options.encoding, codes_of(path, self.options), only))
+                found.append(recognise_list(path, self.options.encoding, codes_of(path, self.options), only))
             except DataError as error:
                 self.misses.append(str(error))
         far = sorted((one for one in found if not one.fits), key=lambda one: -len(one.rows) / max(1, one.looked_at))
@@ -150,7 +150,7 @@ class Place:
         """A file beside or above these images that may say what they are: names do not outrun it."""
         below = [self.path / name for name in documents.files_below(self.path) if Path(name).suffix.lower() in LISTS]
         beside = [path for path in below if path.name.lower() not in NOT_LISTS]
-        above = [file for folder in self.path.resolve().parents[:2] for file in Place(folder, self.options).files]
+        above = [file for folder in self.path.resolve().parents[:2] for file in DataPlace(folder, self.options).files]
         return next(iter([*beside, *filter(mentions_images, above)]), None)
 
 
@@ -192,18 +192,18 @@ class Found:
 @dataclass(frozen=True)
 class Format:
     name: str
-    finds: Callable[[Place], Found | None]
+    finds: Callable[[DataPlace], Found | None]
 
 
-def find_packed(place: Place) -> Found | None:
+def find_packed(place: DataPlace) -> Found | None:
     return Found("packed", place.path, lambda _: Packed(place.path)) if is_packed(place.path) else None
 
 
-def find_store(place: Place) -> Found | None:
+def find_store(place: DataPlace) -> Found | None:
     return Found("lmdb", place.path, lambda _: Store(place.path)) if is_store(place.path) else None
 
 
-def find_synth90k(place: Place) -> Found | None:
+def find_synth90k(place: DataPlace) -> Found | None:
     folder = find_tree(place.path)
     if folder is None:
         return None
@@ -211,7 +211,7 @@ def find_synth90k(place: Place) -> Found | None:
     return Found("synth90k", folder, lambda split: Synth90k(folder, split, place.options.labels), splits or SPLITS)
 
 
-def find_list(name: str, place: Place) -> Found | None:
+def find_list(name: str, place: DataPlace) -> Found | None:
     """The one list of a place, where it is of this format."""
     found = place.only
     if found is None or name_of(found) != name:
@@ -223,7 +223,7 @@ def find_list(name: str, place: Place) -> Found | None:
     return Found(name, found.file.path, lambda _: Listing(found, root))
 
 
-def find_stores(place: Place) -> Found | None:
+def find_stores(place: DataPlace) -> Found | None:
     """All LMDBs below a folder; where some are called like MJ_train and MJ_valid, only those of the split.
 
     Beside such ones an LMDB that is called like no split, as ST is in clovaai's folders, is for training.
@@ -247,7 +247,7 @@ def split_called(folder: Path) -> str | None:
     return next((split for split, names in ALSO_CALLED.items() if ending in names), None)
 
 
-def find_names(place: Place) -> Found | None:
+def find_names(place: DataPlace) -> Found | None:
     """Images called by their labels, where nothing near says what they are."""
     if not place.images:
         return None
@@ -272,7 +272,7 @@ FORMATS = (
 )
 
 
-def detect(place: Place) -> Found | None:
+def detect(place: DataPlace) -> Found | None:
     """What the first row of FORMATS finds in a place; only the one named, if one is."""
     names = [row.name for row in FORMATS]
     wanted = place.options.format

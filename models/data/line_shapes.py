@@ -50,7 +50,7 @@ def tab(line: str) -> Row | None:
 
 def space(line: str) -> Row | None:
     """`path label`, any number of blanks between; the label may hold some, as TextRecognitionDataGenerator's do."""
-    match = SPACE.fullmatch(line.strip("\ufeff"))
+    match = SPACE.fullmatch(line)
     return (match[1].lstrip(), match[2]) if match else None
 
 
@@ -163,7 +163,7 @@ class Columns:
 def header_columns(line: str) -> Columns | None:
     """What a first line says that names columns; None: it is none, or names no path or no text."""
     for delimiter in "\t,;":
-        fields = [field.strip().strip('"').lower() for field in line.strip("\ufeff").split(delimiter)]
+        fields = [field.strip().strip('"').lower() for field in line.split(delimiter)]
         path, label = (next((fields.index(name) for name in names if name in fields), None)
                        for names in (PATH_COLUMNS, TEXT_COLUMNS))  # fmt: skip
         if path is not None and label is not None:

@@ -1,7 +1,7 @@
 """Lists of images in text files: one line an image, in one of the shapes of models/data/line_shapes.py.
 
-`recognise` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads the file with
-what that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
+`recognise_list` looks at the first lines of a file and at some spread over the rest, and a `Listing` reads it with what
+that found: encoding, shape, header, where the images lie. A line that is not of the shape is an image that cannot
 be used: named, counted and left out by all programs alike.
 """
 
@@ -28,7 +28,7 @@ FITS = 0.9  # share of them that must be of a shape; the others are left out, as
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF8 = ("utf-8", "utf8", "utf-8-sig")
 LARGEST_DECODED = 1 << 28  # bytes of a list in an encoding that is decoded as a whole
-SAY_ENCODING = "`python -m models.prepare --encoding gb18030` (or latin-1, utf-16-le, ...) makes an LMDB of it"
+SAY_ENCODING = "say --encoding gb18030 (or latin-1, utf-16-le, ...) to models.prepare, which makes an LMDB of it"
 ROW = "a list has a line `image.png<TAB>label` for each image (docs/data.md has other formats)"
 
 
@@ -60,7 +60,7 @@ class TextFile:
 
     def text(self, index: int) -> str:
         """A line, whatever its bytes are."""
-        return self.lines[index][:LONGEST].decode(self.encoding, "replace").removeprefix("\ufeff")
+        return self.lines.peek(index).decode(self.encoding, "replace").lstrip("\ufeff")
 
     def sample(self) -> list[int]:
         """Numbers of the lines that are looked at."""
@@ -109,7 +109,7 @@ class Recognised:
         return f"{path}: {share}; {self.spoiled}; {ROW}"
 
 
-def recognise(path: Path, encoding: str, codes: Path | None = None, only: str | None = None) -> Recognised:
+def recognise_list(path: Path, encoding: str, codes: Path | None = None, only: str | None = None) -> Recognised:
     """Of which shape a text file is. `only` that one is thought of; `codes` is the charset file that integers index."""
     file = TextFile.open(path, encoding)
     texts = {number: file.text(number) for number in file.sample()}
@@ -212,7 +212,7 @@ class Listing(Source):
         self.numbers = kept_lines(found)
         if not len(self):
             raise DataError(f"{self.path}: lists no images")
-        paths = [path for path, _ in found.rows.values()]
+        paths = [path for path, _ in found.rows.values() if "\0" not in path]
         self.folder, self.root = image_folder(self.path, paths, image_root)
 
     def __len__(self) -> int:
@@ -222,7 +222,7 @@ class Listing(Source):
         line = self.lines[index if self.numbers is None else int(self.numbers[index])]
         if len(line) > LONGEST:
             raise UnreadableError(f"{self.where(index)}: {len(line):,} bytes, more than {LONGEST:,}")
-        text = line.decode(self.encoding).removeprefix("\ufeff")
+        text = line.decode(self.encoding).lstrip("\ufeff")
         row = self.parse(text)
         if row is None:
             raise UnreadableError(f"{self.where(index)}: {text[:80]!r} {why_not(text)}")

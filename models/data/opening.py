@@ -8,7 +8,7 @@ from pathlib import Path
 from models.data.combined import Mix, split_by_ratio
 from models.data.documents import is_hidden
 from models.data.files import DataError
-from models.data.formats import ALSO_CALLED, ARCHIVES, FORMATS, Found, Place, SourceOptions, detect
+from models.data.formats import ALSO_CALLED, ARCHIVES, FORMATS, DataPlace, Found, SourceOptions, detect
 from models.data.packed import is_packed
 from models.data.source import Source
 from models.data.store import is_store
@@ -71,7 +71,7 @@ def locate(root: Path, split: str, options: SourceOptions) -> tuple[Found, bool]
         others = {name: other for name in SPLITS if name != split and (other := find_own(root, name, options))}
         if others:
             return find_beside(root, split, options, others), False
-    whole = Place(root, options)
+    whole = DataPlace(root, options)
     found = detect(whole)
     if found is None:
         raise DataError(nothing_found(root, options, [*misses, *whole.misses]))
@@ -91,7 +91,7 @@ def find_folder(root: Path, split: str, options: SourceOptions, misses: list[str
         return None
     folders = [path for path in root.iterdir() if path.name.lower() in ALSO_CALLED[split] and path.is_dir()]
     for folder in sorted(folders, key=lambda path: ALSO_CALLED[split].index(path.name.lower())):
-        place = Place(folder, options)
+        place = DataPlace(folder, options)
         if found := detect(place):
             return found
         misses += place.misses
@@ -103,9 +103,9 @@ def find_file(root: Path, split: str, options: SourceOptions, misses: list[str])
     if not root.is_dir():
         return None
     lists = []
-    for path in Place(root, options).files:
+    for path in DataPlace(root, options).files:
         if split_in_name(path.stem) == split:
-            place = Place(path, options)
+            place = DataPlace(path, options)
             lists += [found] if (found := detect(place)) else []
             misses += place.misses
     lists = [found for found in lists if found.path.stem.lower() in ALSO_CALLED[split]] or lists
@@ -117,7 +117,7 @@ def find_file(root: Path, split: str, options: SourceOptions, misses: list[str])
 
 def find_beside(root: Path, split: str, options: SourceOptions, others: dict[str, Found]) -> Found:
     """What stands for a split that is not there: a list that is no split's, or for val and test what train has."""
-    rest = Place(root, options, without=frozenset(found.path for found in others.values()))
+    rest = DataPlace(root, options, without=frozenset(found.path for found in others.values()))
     found = detect(rest) if rest.only else None
     if found is None and split != "train" and set(others) == {"train"}:
         found = others["train"]

@@ -41,10 +41,12 @@ class Packed(Source):
             about = json.loads((self.folder / ABOUT).read_text())
             self.shape, self.count = Shape(**about["shape"]), int(about["count"])
             self.name, self.is_sample = str(about["name"]), bool(about["sample"])
-            if self.count < 1:
-                raise ValueError(f"{self.count} samples")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
+        if self.count < 1:
+            raise DataError(
+                f"{self.folder}: no samples in it: none of its source could be used; mend that and pack again"
+            )
         self._mapped: dict[str, np.ndarray] | None = None
         self._map()
 

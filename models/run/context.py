@@ -89,11 +89,12 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
     options, shape = context.options, make_shape(context.options.data)
     if options.input == "synthetic":
         return WordDataset(Synthetic(shape, charset), shape, charset)
-    root = dataset_root(options)
-    dataset = open_dataset(root, split, shape, charset, out_of_charset="skip" if targets else "remove")
+    root, reading = dataset_root(options, split), SourceOptions(image_root=options.image_root)
+    dataset = open_dataset(root, split, shape, charset, reading, "skip" if targets else "remove")
     dataset.tolerance.share = options.tolerate
-    dataset.is_whole = not has_splits(root, SourceOptions(), split)
-    if dataset.is_whole and split != "train":
+    dataset.is_whole = not has_splits(root, reading, split)
+    named = split == "val" and getattr(options, "val_dataset", None)
+    if dataset.is_whole and split != "train" and not named:
         context.say(
             f"  warning: {root} has no {split} split of its own: {split} is all of it, any images trained on included; "
             "split it with `python -m models.prepare --ratio`"

@@ -77,6 +77,8 @@ class Common:
     """Requested run name (the record stores the actual one)"""
     dataset: str | None = None
     """Holds Synth90k/, LMDBs, or any format of docs/data.md; a mix is MJ:0.5,ST:0.5; default: $PYTORCH_TRAIN_DATASET"""
+    image_root: str | None = None
+    """Folder that the paths of a list start from and may not leave, where they do not start beside the list"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
@@ -142,6 +144,8 @@ class Train(Common):
     """Steps between readings of the loss"""
     save_every: Annotated[int, Bounds(1)] = 2000
     """Steps between checkpoints inside an epoch"""
+    val_dataset: str | None = None
+    """Validate on this data set: its val split, or all of it; default: the val split of --dataset"""
     validate_every: Annotated[int | None, Bounds(1)] = None
     """Steps between validations inside an epoch; there is one at the end of each anyway"""
     validate_samples: Annotated[int | None, Bounds(1)] = None
@@ -213,9 +217,13 @@ def parse(kind: type[T], argv: Sequence[str] | None, prog: str) -> T:
     return recipe_command(prog, kind).parse(argv)
 
 
-def dataset_root(options: Common) -> str:
-    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises UserError when neither is there."""
-    root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
+def dataset_root(options: Common, split: str = "") -> str:
+    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET; of the validation --val-dataset, where it is given.
+
+    Raises UserError when nothing says it.
+    """
+    named = getattr(options, "val_dataset", None) if split == "val" else None
+    root = named or options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     if not root:
         raise UserError(
             "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "

@@ -40,8 +40,8 @@ MODES: dict[str, Callable[[str], str]] = {
 class Score:
     """What a set of readings is worth. Shares are in 0..1 (a CER may exceed 1); nan without readings.
 
-    Truths of which the mode leaves nothing ("---" in alphanumeric) are left out of all of it, as the field does: reading
-    nothing would be right.
+    Truths of which the mode leaves nothing ("---" in alphanumeric) are left out of all of it, as the field does:
+    reading nothing would be right.
     """
 
     n: int

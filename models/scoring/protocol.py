@@ -63,7 +63,6 @@ def accuracy_fields(part: Score) -> dict:
 
 COLUMNS = {
     "n": lambda r: f"{r['n']:,}",
-    "left out": lambda r: f"{r['left_out']:,}" if r.get("left_out") else "",
     "words read %": lambda r: format_percent(r["word_accuracy"]),
     "95 % between": lambda r: f"{format_percent(r['word_accuracy_low'])} and {format_percent(r['word_accuracy_high'])}",
     "exact %": lambda r: format_percent(r["exact_accuracy"]),
@@ -93,4 +92,7 @@ def accuracy_rows(accuracy: dict) -> list[tuple[str, list[str]]]:
 def accuracy_table(accuracy: dict) -> str:
     aligned = ["left", *["right"] * len(COLUMNS)]
     cells = [[name, *shown] for name, shown in accuracy_rows(accuracy)]
-    return tabulate(cells, ["set", *COLUMNS], colalign=aligned, disable_numparse=True)
+    table = tabulate(cells, ["set", *COLUMNS], colalign=aligned, disable_numparse=True)
+    if left_out := accuracy.get("left_out"):
+        table += f"\n{left_out:,} more are not counted: --mode {accuracy['mode']} leaves nothing of their truths"
+    return table

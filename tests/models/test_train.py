@@ -18,6 +18,7 @@ from models.train import Training
 from models.training import device_batch
 from models.weights import checkpoint, sha256_of
 from tests.support.data_samples import WORDS, make_store
+from tests.support.images import jpeg
 
 QUICK = ["--device", "CPU", "--batch-size", "8", "--log-every", "1", "--warmup-steps", "1"]
 
@@ -60,6 +61,23 @@ def test_a_data_set_without_splits_is_said_to_be_validated_on_what_it_trains_on(
     assert capsys.readouterr().out.count(f"warning: {words} has no val split of its own") == 1
     [record] = records(tmp_path)
     assert record["dataset"]["is_whole"] and record["dataset"]["n"] == len(WORDS)
+
+
+def test_another_data_set_can_be_validated_on_and_images_can_lie_elsewhere(places, tmp_path, capsys):
+    others = make_store(tmp_path / "others", WORDS[:3])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "lists").mkdir()
+    for i, word in enumerate(WORDS):
+        (tmp_path / "images" / f"{i}.jpg").write_bytes(jpeg(seed=i))
+        with (tmp_path / "lists" / "train.txt").open("a") as file:
+            file.write(f"{i}.jpg\t{word}\n")
+    options = ["--dataset", str(tmp_path / "lists"), "--val-dataset", str(others), "--steps", "1"]
+    with pytest.raises(UserError, match=r"none of its first 8 images can be read.*--image-root"):
+        train.main([*places, *QUICK, *options])
+    train.main([*places, *QUICK, *options, "--image-root", str(tmp_path / "images")])
+    assert "split of its own" not in capsys.readouterr().out
+    [record] = records(tmp_path)
+    assert (record["dataset"]["n"], record["accuracy"]["n"]) == (len(WORDS), 3)
 
 
 def test_an_epoch_is_every_picture_once(places, tmp_path):

@@ -128,7 +128,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path, path):
 def test_a_list_in_another_encoding_is_refused_until_it_is_named(tmp_path):
     write_images(tmp_path, ["a.jpg"])
     (tmp_path / "gt.txt").write_bytes("a.jpg\t中文\n".encode("gb18030"))
-    with pytest.raises(DataError, match=r"not utf-8 .*models.prepare --encoding"):
+    with pytest.raises(DataError, match=r"not utf-8 .*say --encoding"):
         open_source(tmp_path, "train")
     assert texts(open_source(tmp_path, "train", SourceOptions(encoding="gb18030"))) == ["中文"]
 
