@@ -6,6 +6,9 @@ saves is what the thing costs. Inside the work, torch's profiler says which kind
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/attribute.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import math
 import statistics
 import subprocess

@@ -6,6 +6,9 @@ Fresh processes in the order AB BA, a canary before and after, pairs added while
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/compare.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import json
 import os
 import signal

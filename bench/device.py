@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/device.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import os
 from dataclasses import dataclass
 

@@ -6,6 +6,9 @@ compared in one session (run_scripts/compare.sh) see much smaller changes. No to
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/gate.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -6,6 +6,9 @@ nodes: half of the cards are broken or held, the driver does not fit the image, 
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/health.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import sys
 
 from bench.errors import run_cli

@@ -91,6 +91,13 @@ class Shares:
 
 
 @dataclass(frozen=True)
+class Bare:
+    """What an option means that is given without a value, as a flag is: `--resume`. `--resume false` takes it back."""
+
+    value: str
+
+
+@dataclass(frozen=True)
 class Metavar:
     """The name of the value in --help, where its type does not say enough: METRIC=SHARE."""
 
@@ -328,15 +335,23 @@ class Command(Generic[T]):
         """The options. Raises UserError with one line for every mistake; prints help and exits for --help."""
         return self.parse_known(argv)[0]
 
+    def parse_given(self, argv: Sequence[str] | None = None) -> tuple[T, frozenset[str]]:
+        """The options, and the keys of those that were given: on the command line or in --config, not by a recipe."""
+        options, _, given = self.parse_all(argv)
+        return options, given
+
     def parse_known(self, argv: Sequence[str] | None = None) -> tuple[T, list[str]]:
         """The options, and the words for another program."""
+        return self.parse_all(argv)[:2]
+
+    def parse_all(self, argv: Sequence[str] | None = None) -> tuple[T, list[str], frozenset[str]]:
         words = list(sys.argv[1:] if argv is None else argv)
         typed, rest = self.split(words)
         config = self.read_file(Path(typed.pop("config").words[-1])) if "config" in typed else {}
         below = self.below(self, {**config, **typed}) if self.below else {}
         if "help" in typed:
             self.print_help({key: " ".join(one.words) for key, one in {**below, **config}.items()})
-        return self.made(below, config, typed), rest
+        return self.made(below, config, typed), rest, frozenset({**config, **typed})
 
     def split(self, words: list[str]) -> tuple[dict[str, Given], list[str]]:
         """Words by option, and those left over. Raises UserError for an option that is none."""
@@ -382,6 +397,9 @@ class Command(Generic[T]):
             return [value]
         if option.is_flag:
             return [queue.pop(0) if queue and queue[0].lower() in TRUTHS else "true"]
+        bare = option.mark(Bare)
+        if bare and (not queue or queue[0].startswith("--")):
+            return [bare.value]
         values: list[str] = []
         most = LARGEST if option.is_open else len(option.elements or [None])
         while queue and not queue[0].startswith("--") and len(option.texts(values)) < most:
@@ -439,6 +457,8 @@ class Command(Generic[T]):
         """One option's value. Raises UserError, with the file where it stands in one."""
         origin = f"{given.origin}: " if given.origin else ""
         typed = " ".join(given.words)
+        if (bare := option.mark(Bare)) and typed.lower() in TRUTHS:
+            return bare.value if typed.lower() in ("true", "yes") else None
         is_null = typed == "null" and option.hint is not option.inner
         for text in [] if is_null or not option.choices else option.texts(given.words) if option.elements else [typed]:
             if text not in option.choices:
@@ -494,7 +514,9 @@ class Command(Generic[T]):
                 groups[prefix] = parser.add_argument_group(f"{prefix} options", meanings[prefix])
             group = groups[prefix]
             text = option.help(shown.get(key))
-            if option.positional:
+            if option.mark(Bare):
+                group.add_argument(option.name, nargs="?", metavar=option.metavar, help=text)
+            elif option.positional:
                 group.add_argument(key, nargs=option.nargs, metavar=option.metavar, help=text)
             elif option.is_flag:
                 group.add_argument(option.name, action="store_true", help=text)

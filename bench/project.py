@@ -9,6 +9,9 @@ Not in the model: cards that wait for the slowest of them, other traffic on the 
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/project.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

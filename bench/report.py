@@ -6,6 +6,9 @@ one that a stand-in for a card made. A cell that was not measured is empty. No t
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/report.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -7,6 +7,9 @@ No torch here.
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/sweep.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import json
 import re
 import subprocess
@@ -126,7 +129,7 @@ def finished_runs(state: Path) -> list[dict[str, Any]]:
 
 def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
     """One run of the matrix; its failure is written where bench.report finds it."""
-    words = list(passed_on)
+    words = [*own_checkpoints(run, options.results, passed_on), *passed_on]
     try:
         if options.auto_batch:
             batch = largest_batch(fits_in_memory(run, passed_on, options.timeout), options.auto_batch)
@@ -136,6 +139,15 @@ def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
         return note_failure(run, start_run(run, words, options.results, options.timeout), options.results)
     except UserError as refusal:
         return note_failure(run, Ended("crash", str(refusal)), options.results)
+
+
+def own_checkpoints(run: str, results: Path, passed_on: list[str]) -> list[str]:
+    """A training leaves its checkpoints beside the records, where the next sweep replaces them, not among the user's.
+
+    Unless the options of the runs say where.
+    """
+    said = {word.partition("=")[0] for word in passed_on} & {"--checkpoints", "--overwrite", "--resume"}
+    return ["--checkpoints", str(results / "checkpoints"), "--overwrite"] if run.endswith("_Train") and not said else []
 
 
 def note_failure(run: str, ended: Ended, results: Path) -> Ended:

@@ -26,7 +26,7 @@ from bench.options import Bounds, Command
 from benchmarks.against_peers import turns
 from benchmarks.loader import repeat
 from models.data.charset import Charset
-from models.data.formats import open_source
+from models.data.opening import open_source
 from models.data.prefetch import Prefetcher
 from models.dataset import normalise, open_dataset
 from models.decoding.decoder import Decoder

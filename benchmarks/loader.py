@@ -38,8 +38,8 @@ from bench.errors import UserError, run_cli
 from bench.options import Bounds, Command
 from models.data.charset import Charset
 from models.data.conversion import write_packed
-from models.data.formats import open_source
 from models.data.image import decode, resize
+from models.data.opening import open_source
 from models.data.resident import ResidentLoader
 from models.data.source import Source
 from models.dataset import EpochSampler, Shape, WordDataset, open_dataset

@@ -6,6 +6,9 @@ Weights before and after a short further training lie in one valley, and their m
 
 from __future__ import annotations
 
+if not __package__:  # `python models/average.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass

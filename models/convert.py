@@ -9,6 +9,9 @@ build their network.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/convert.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ from bench.options import Command, Positional
 from models.data.charset import Charset
 from models.network.network import count_parameters
 from models.weights import ShippedWeights, add_to_manifest, sha256_of
-from models.weights.checkpoint import weights_of
+from models.weights.checkpoint import read, refuse_other, weights_of
 from models.weights.file import Weights, halve, is_weights_file, load_weights, save_weights
 from models.weights.peers import convert_peer
 from models.weights.unpickle import find_tensors, read_file
@@ -45,10 +48,13 @@ COMMAND = Command("models.convert", ConvertOptions, "best.pt crnn.safetensors --
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+    options, given = COMMAND.parse_given(argv)
     saved = is_weights_file(options.peer)
     content = load_weights(options.peer) if saved else read_file(options.peer)
     if saved or (isinstance(content, dict) and "format" in content and "network" in content):
+        content = content if saved else read(options.peer)
+        if "charset" in given:
+            refuse_other(content, options.peer, Charset.named(options.charset).characters)
         weights, charset = weights_of(content, options.peer)
     else:
         weights, charset = convert_peer(find_tensors(content, options.peer)), Charset.named(options.charset)

@@ -6,6 +6,9 @@ a multiply-add counting as two as torch has it, counted on tensors without stora
 
 from __future__ import annotations
 
+if not __package__:  # `python models/cost.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path

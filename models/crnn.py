@@ -7,6 +7,9 @@ Parameter names are those of meijieru/crnn.pytorch, so that its checkpoints, and
 
 from __future__ import annotations
 
+if not __package__:  # `python models/crnn.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import torch
 from torch import Tensor, nn
 

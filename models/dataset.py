@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from torch.utils.data import DataLoader, Dataset
 from bench.errors import one_line
 from bench.machine.world import TIMEOUT
 from models.data.charset import Charset, CharsetError
+from models.data.digest import DataDigest, digest_data
 from models.data.files import DataError
-from models.data.formats import SourceOptions, open_source
+from models.data.formats import SourceOptions
 from models.data.image import Shape
 from models.data.label_filter import LabelIssues, find_label_issues
+from models.data.opening import open_source
 from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import Source
@@ -107,12 +110,18 @@ class WordDataset(Dataset):
         """sha256 over the sample list and its labels, all of which it reads; None for synthetic images."""
         return self.source.manifest()
 
-    def label_issues(self, time_steps: int | np.ndarray) -> LabelIssues:
+    @cached_property
+    def digest(self) -> DataDigest:
+        """What the data is: a digest of all of the source, which is read for it at the first call."""
+        return digest_data(self.source)
+
+    def label_issues(self, time_steps: int | np.ndarray, characters: bool = False) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.
 
-        With kept ratio every image has its own: pass (N,) of them, made from `widths()`.
+        With kept ratio every image has its own: pass (N,) of them, made from `widths()`. With `characters` those that
+        attention cannot write in so many.
         """
-        return find_label_issues(self.source, self.charset, time_steps)
+        return find_label_issues(self.source, self.charset, time_steps, characters)
 
     def without(self, issues: LabelIssues) -> WordDataset:
         fits = np.ones(len(self.source), bool)
@@ -120,6 +129,10 @@ class WordDataset(Dataset):
         kept = np.flatnonzero(fits).astype(np.uint32)
         if not len(kept):
             raise DataError(f"{self.name}: no sample is left to train on; {issues}")
+        return self.part(kept)
+
+    def part(self, kept: np.ndarray) -> WordDataset:
+        """The samples of these numbers in the source."""
         fitting = WordDataset(self.source, self.shape, self.charset, kept, self.out_of_charset)
         fitting.tolerance.share, fitting.is_whole = self.tolerance.share, self.is_whole
         return fitting
@@ -219,7 +232,10 @@ def refuse_rubbish(source: Source, looks: int = 8) -> None:
         else:
             return
     if reasons:
-        raise DataError(f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}")
+        remedy = "; --image-root DIR says where images lie" if reasons[-1].endswith("No such file or directory") else ""
+        raise DataError(
+            f"{source.name}: none of its first {len(reasons)} images can be read; the last: {reasons[-1]}{remedy}"
+        )
 
 
 class Loader(DataLoader):

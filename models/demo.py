@@ -7,6 +7,9 @@ models/reading/recogniser.py.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/demo.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -16,10 +19,11 @@ from typing import Annotated
 import numpy as np
 from PIL import Image
 
-from bench.errors import one_line, run_cli
+from bench.errors import UserError, one_line, run_cli
 from bench.options import Bounds, Command, Metavar, Positional
 from models.data.contact_sheet import contact_sheet
-from models.reading.recogniser import Reading, Recogniser, find_trained
+from models.data.image import UnreadableError
+from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
 
 
 def format_reading(reading: Reading) -> str:
@@ -98,13 +102,20 @@ COMMAND = Command("models.demo", DemoOptions, "word.png --show shown")
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+    options, given = COMMAND.parse_given(argv)
+    refuse_other_recipe(options.checkpoint, options.recipe, given)
     path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon, views=options.views)
-    read = []
+    read, refused = [], 0
     for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
-        views = reader.prepare_views(image)
+        try:
+            views = reader.prepare_views(image)
+        except (UnreadableError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{image}: ")
+            print(one_line(f"{image}: not read: {reason}"), file=sys.stderr, flush=True)
+            refused += 1
+            continue
         [reading] = reader.read_views([views], alternatives=0)
         prepared = next(view.image for view in views if view.turned == reading.turned)
         print(one_line(f"{image}: {format_reading(reading)}"))
@@ -112,8 +123,10 @@ def main(argv: list[str] | None = None) -> None:
             options.show.mkdir(parents=True, exist_ok=True)
             plot_reading(prepared, reading, options.show / drawing)
         read.append((prepared, reading.text))
-    if options.sheet:
+    if options.sheet and read:
         draw_reading_sheet(read).save(options.sheet, "PNG")
+    if refused:
+        raise UserError(f"{refused} of {len(options.images)} images were not read")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ runtime that is installed, and must read what torch reads; the same for INT8, an
 
 from __future__ import annotations
 
+if not __package__:  # `python models/export.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,7 @@ from models.engines.table import RUNTIMES, TOLERANCE
 from models.engines.triton import write_repository
 from models.engines.typical import calibration_images, comparison_images
 from models.network.network import Network
-from models.reading.recogniser import Recogniser, find_trained
+from models.reading.recogniser import Recogniser, find_trained, refuse_other_recipe
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -128,7 +131,8 @@ def export_program(network: Network, path: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+    options, given = COMMAND.parse_given(argv)
+    refuse_other_recipe(options.checkpoint, options.recipe, given)
     for path in filter(None, (options.out, options.int8, options.torch_export)):
         path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")

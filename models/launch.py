@@ -6,6 +6,9 @@ bench/machine/launcher.py. Cards are counted per host.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/launch.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import os
 import runpy
 import signal

@@ -6,6 +6,9 @@ INVALID, the accuracy test reads the whole split. LoadGen's own files are kept b
 
 from __future__ import annotations
 
+if not __package__:  # `python models/loadgen.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import atexit
 import math
 import os
@@ -30,13 +33,12 @@ from bench.machine.device import Device
 from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
 from bench.options import Bounds
-from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, pad_batch
 from models.decoding.decoder import Decoder
 from models.run.context import make_meter, make_network, make_run_name, open_context
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
-from models.run.trained import load_trained
+from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
 from models.test import open_test_set, recognise, try_engine_on
@@ -199,13 +201,12 @@ def read_answers(folder: Path, dataset: WordDataset) -> list[Prediction]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = COMMAND.parse(argv)
+    options, charset, trained = choose_trained(*parse_by_weights(COMMAND, argv, lambda options: options.checkpoint))
     with open_context(options) as context:
         device, instruments = context.device, Instruments.open(context)
         lg, record_id = loadgen.import_loadgen(), uuid.uuid4().hex
         if context.world.size > 1:
             raise UserError(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
-        charset = Charset.named(options.data.charset)
         decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
         dataset = open_test_set(context, options, charset)
         network = make_network(context, charset).eval()
@@ -216,7 +217,7 @@ def main(argv: list[str] | None = None) -> None:
 
         with record_failure(measured):
             context.say(f"{name}: {options.scenario}, {options.test}, {len(dataset):,} images")
-            weights = load_trained(network, options, context, charset)
+            weights = load_trained(network, trained, context, charset)
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
             measured.engine = engine.name
@@ -226,11 +227,10 @@ def main(argv: list[str] | None = None) -> None:
             drive(SystemUnderTest(lg, recognise_batch, SampleLibrary(dataset), meter, options.batch_size), load, folder)
             section, accuracy = loadgen.loadgen_section(folder, load), None
             context.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {folder}")
-            if options.test == "accuracy" and weights:
+            if options.test == "accuracy" and trained:
                 predictions = read_answers(folder, dataset)
                 accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
-            checkpoint = {"checkpoint": str(weights) if weights else None}
-            record = measured.record(loadgen=section, record_id=record_id, accuracy=accuracy, training=checkpoint)
+            record = measured.record(loadgen=section, record_id=record_id, accuracy=accuracy, training=weights)
         context.say(f"record: {record.save(options.results)}")
 
 

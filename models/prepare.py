@@ -8,8 +8,12 @@ python -m models.prepare --source data/own --audit --charset 94
 
 from __future__ import annotations
 
+if not __package__:  # `python models/prepare.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,13 +21,17 @@ from typing import Annotated, Literal
 import numpy as np
 
 from bench.errors import one_line, run_cli
+from bench.files import write_file
 from bench.options import Bounds, Command, Metavar, Shares
-from models.data.audit import Terms, audit, hash_all, overlaps, refuse_overlap, report
+from models.data.audit import Terms, audit, audit_report, hash_all, overlaps, refuse_overlap
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
+from models.data.digest import digest_data
 from models.data.files import DataError
-from models.data.formats import SourceOptions, describe_source, has_splits, open_source
+from models.data.formats import SourceOptions
 from models.data.image import Shape
+from models.data.opening import open_source, own_splits
+from models.data.rows import with_location
 from models.data.source import Source, refuse_packed
 from models.data.store import DESCRIPTION
 from models.data.synth90k import SPLITS
@@ -36,7 +44,9 @@ class PrepareOptions:
     source: str = os.environ.get("PYTORCH_TRAIN_DATASET", "")
     """The folder that holds Synth90k/, or LMDBs, label lists, JSON, ...; default: $PYTORCH_TRAIN_DATASET"""
     out: Path = Path("data/lmdb")
-    """Folder to write to"""
+    """Folder to write to; the same source is gone on with"""
+    overwrite: bool = False
+    """Write anew what is there of another source, or of another state of this one"""
     packed: bool = False
     """Write decoded uint8 rows instead of LMDB"""
     audit: bool = False
@@ -51,6 +61,8 @@ class PrepareOptions:
     """Of label lists"""
     codes: str | None = None
     """Charset file that integer labels index"""
+    image_root: str | None = None
+    """Folder that the paths of a list start from and may not leave, where they do not start beside the list"""
     ratio: Annotated[tuple[float, float, float] | None, Shares()] = None
     """Shares of train, val and test, for a source without splits of its own"""
     seed: Annotated[int, Bounds(0)] = 0
@@ -78,25 +90,33 @@ class PrepareOptions:
 
     @property
     def source_options(self) -> SourceOptions:
-        return SourceOptions(self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed)
+        return SourceOptions(
+            self.format, self.labels, self.encoding, self.codes, self.ratio, self.seed, self.image_root
+        )
 
 
 COMMAND = Command("models.prepare", PrepareOptions, "--source data --out data/lmdb")
 
 
 def splits_of(options: PrepareOptions) -> tuple[str, ...]:
-    """The splits asked for; only train of a source that is all one and is not to be split by ratio."""
-    if options.ratio or has_splits(options.source, options.source_options):
-        return options.splits
-    print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
-    return ("train",)
+    """The splits asked for that are there; only train of a source that is all one and is not to be split by ratio."""
+    own = own_splits(options.source, options.source_options)
+    if options.ratio and not own:
+        return tuple(split for split in options.splits if options.ratio[SPLITS.index(split)] > 0)
+    if not own:
+        print(f"{options.source}: has no splits of its own and no --ratio is given: all of it is train")
+        return ("train",)
+    if missing := [split for split in options.splits if split not in own]:
+        print(f"{options.source}: has {' and '.join(own)}, no {' and no '.join(missing)}")
+    if not set(own) & set(options.splits):
+        raise DataError(f"{options.source}: has {' and '.join(own)}, none of --splits {','.join(options.splits)}")
+    return tuple(split for split in options.splits if split in own)
 
 
 def open_split(options: PrepareOptions, split: str) -> Source:
     """Open one split and show how it was understood: wrong labels are seen here or after a week."""
     source = open_source(options.source, split, options.source_options)
-    how = describe_source(options.source, split, options.source_options)
-    print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {how}"))
+    print(one_line(f"{split}: {len(source):,} samples of {source.name}, format {source.how}"))
     for index in range(min(3, len(source))):
         print(one_line(f"  {source.where(index)}  {describe_image(source, index)}"))
     return source
@@ -117,16 +137,21 @@ def prepare(options: PrepareOptions) -> dict[str, dict[str, int]]:
     for split in splits_of(options):
         source = open_split(options, split)
         refuse_packed([source])
-        folder = options.out / split
-        identity = f"{source.name} {split} ({len(source)} samples, {options.source_options})"
-        if options.packed:
-            counts[split] = write_packed(source, folder, f"{identity} {options.shape}", options.workers, options.shape)
-        else:
-            counts[split] = write_lmdb(source, folder, identity, options.workers)
-        print(f"  {counts[split]['samples']:,} written to {folder}, {counts[split]['skipped']:,} skipped")
+        counts[split] = write_split(options, source, options.out / split)
+        print(f"  {counts[split]['samples']:,} written to {options.out / split}, {counts[split]['skipped']:,} skipped")
     about = {"name": source.name, "sample": source.is_sample, "source": str(options.source_options), "splits": counts}
-    (options.out / DESCRIPTION).write_text(json.dumps(about, indent=2) + "\n")
+    write_file(options.out / DESCRIPTION, json.dumps(about, indent=2) + "\n")
     return counts
+
+
+def write_split(options: PrepareOptions, source: Source, folder: Path) -> dict[str, int]:
+    """Write one split, or go on with it: a source is what its labels and images are, wherever it lies."""
+    digest = digest_data(source)
+    identity = f"sha256 {digest.hex} of {digest.images} images"
+    if options.packed:
+        identity = f"{identity} as {options.shape}"
+        return write_packed(source, folder, identity, options.workers, options.shape, options.overwrite)
+    return write_lmdb(source, folder, identity, options.workers, options.overwrite)
 
 
 def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) -> None:
@@ -135,6 +160,8 @@ def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) ->
     if skipped > options.tolerate * (skipped + written):
         raise DataError(f"{skipped:,} of {skipped + written:,} images were unreadable, more than --tolerate "
                         f"{options.tolerate}; the others are written; `--audit` on the source names them")  # fmt: skip
+    if not written:
+        raise DataError(f"{options.source}: no image could be used")
     hashes = {split: hash_all(open_source(options.out, split), options.workers) for split in counts}
     refuse_overlap(hashes, options.allow_overlap)
 
@@ -144,8 +171,10 @@ def audit_all(options: PrepareOptions) -> None:
     hashes = {}
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
-        print("\n".join(map(one_line, report(split, found))))
+        print("\n".join(map(one_line, audit_report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
+        if found.unreadable == found.samples:
+            raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)
@@ -154,9 +183,22 @@ def audit_all(options: PrepareOptions) -> None:
 def build_charset(options: PrepareOptions, file: Path) -> None:
     """The alphabet of all labels, in code point order."""
     sources = [open_split(options, split) for split in splits_of(options)]
-    charset = Charset.of(source.label(index) for source in sources for index in range(len(source)))
+    skipped: list[str] = []
+    characters = {c for source in sources for text in readable_labels(source, skipped) for c in text}
+    if skipped:
+        raise DataError(f"{len(skipped):,} labels cannot be read, the first: {skipped[0]}")
+    charset = Charset.of(characters)
     charset.save(file)
     print(f"{len(charset.characters)} characters in {file}: {charset.characters[:100]!r}")
+
+
+def readable_labels(source: Source, skipped: list[str]) -> Iterator[str]:
+    """The labels of a source; those that cannot be read go to `skipped`, with the reason."""
+    for index in range(len(source)):
+        try:
+            yield source.label(index)
+        except DataError as error:
+            skipped.append(with_location(str(error), source.where(index)))
 
 
 def main(argv: list[str] | None = None) -> None:

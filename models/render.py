@@ -11,6 +11,9 @@ DIR/lines, the LMDBs that --texts makes.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/render.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import functools
 import math
 import multiprocessing

@@ -9,6 +9,9 @@ al. 2015, arXiv 1511.05641), so it reads as the small one did and has room to le
 
 from __future__ import annotations
 
+if not __package__:  # `python models/resize.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 import re
 from dataclasses import dataclass

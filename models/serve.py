@@ -6,6 +6,9 @@ Other hosts reach it with --host 0.0.0.0, and should do so through a proxy that 
 
 from __future__ import annotations
 
+if not __package__:  # `python models/serve.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import ipaddress
 import logging
 import os

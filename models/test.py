@@ -6,6 +6,10 @@ What is measured is `recognise`.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/test.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
+from collections.abc import Collection
 from functools import partial
 from itertools import islice
 
@@ -16,6 +20,7 @@ from bench.machine.device import Device
 from bench.machine.meter import Meter
 from bench.records.sections import TrainingResult
 from models.data.charset import Charset
+from models.data.formats import SourceOptions
 from models.dataset import Batch, WordDataset, normalise
 from models.decoding.ctc import Decoded
 from models.decoding.decoder import Decoder
@@ -34,7 +39,7 @@ from models.run.context import (
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
-from models.run.trained import load_trained
+from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import InFlight, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
@@ -60,7 +65,8 @@ def recognise(batch: Batch, network: Network | Engine, decoder: Decoder, device:
 def open_test_set(context: Context, options: Infer, charset: Charset) -> WordDataset:
     """What is to be read: --sets, or the split of --dataset."""
     if options.sets:
-        return open_sets(options.sets, options.split, make_shape(options.data), charset)
+        reading = SourceOptions(image_root=options.image_root)
+        return open_sets(options.sets, options.split, make_shape(options.data), charset, reading)
     return make_dataset(context, charset, options.split, targets=False)
 
 
@@ -86,15 +92,15 @@ def warm_card(recognise_batch: Recognise, dataset: WordDataset, device: Device, 
 
 
 def main(argv: list[str] | None = None) -> None:
-    run_test(COMMAND.parse(argv))
+    run_test(*parse_by_weights(COMMAND, argv, lambda options: options.checkpoint))
 
 
-def run_test(options: Infer) -> None:
+def run_test(options: Infer, given: Collection[str] = ()) -> None:
     """Read the split once for its accuracy, more of it until enough is timed, measure latency, and write the record."""
+    options, charset, trained = choose_trained(options, given)
     with open_context(options) as context:
         device, world = context.device, context.world
         instruments = Instruments.open(context)
-        charset = Charset.named(options.data.charset)
         decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
         dataset = open_test_set(context, options, charset)
         network = make_network(context, charset).eval()
@@ -105,7 +111,8 @@ def run_test(options: Infer) -> None:
 
         with record_failure(measured):
             context.say(f"{name}: {world.size} x {device.card_name()}, {len(dataset):,} of {dataset.name}")
-            weights, accuracy = load_trained(network, options, context, charset), None
+            tested: TrainingResult = load_trained(network, trained, context, charset)
+            accuracy = None
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
                 recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
@@ -117,7 +124,7 @@ def run_test(options: Infer) -> None:
                 predict_timed(islice(batches, steps))
             else:
                 _, predictions = gather_score(predict_timed(batches), world, options.mode)
-                if weights:
+                if trained:
                     source, method = dataset.source, decoder.method
                     accuracy = accuracy_section(predictions, source, options.split, method, options.mode)
                     report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
@@ -125,7 +132,6 @@ def run_test(options: Infer) -> None:
                 predict_timed(islice(batches, steps))
             with meter.phase("latency_s"):
                 latency = measure_latency(recognise_batch, dataset, device, options) if options.latency_runs else []
-            tested: TrainingResult = {"checkpoint": str(weights) if weights else None}
             record = measured.record(latency=latency, accuracy=accuracy, training=tested)
         if world.leads:
             context.say(f"record: {record.save(options.results)}")

@@ -7,11 +7,14 @@ The step that is measured is `Training.train_step`.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/train.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import cast
 
 import torch
@@ -29,18 +32,19 @@ from models.run.announce import announce_training
 from models.run.context import (
     Context,
     make_batches,
-    make_dataset,
     make_meter,
     make_network,
     make_run_name,
     make_test_batches,
     make_train_sampler,
     make_train_set,
+    make_val_set,
     open_context,
 )
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
 from models.run.signals import Interrupted, StopRequest, handle_signals
+from models.run.trained import parse_by_weights
 from models.scoring.evaluate import count_images, gather_score, predict
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
 from models.training.anomalies import AnomalyMonitor
@@ -63,11 +67,11 @@ class Training:
     def __init__(self, context: Context, options: Train):
         device, world = context.device, context.world
         check_graph(options, device, world)
-        charset = Charset.named(options.data.charset)
+        charset = Charset.named(options.data.charset, options.data.right_to_left)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
         self.train_set, self.left_out = make_train_set(context, charset, self.network)
-        self.val_set = make_dataset(context, charset, "val", targets=False)
+        self.val_set = make_val_set(context, charset, options.validate_samples)
         self.global_batch = options.batch_size * world.size
         self.total_steps = options.steps or options.epochs * batches_left(len(self.train_set), 0, self.global_batch)
         self.name = make_run_name(context, "Train", None if options.steps else options.epochs, options.steps)
@@ -86,11 +90,11 @@ class Training:
         self.position = Position()
         folder = checkpoint_root(options) / str(self.name)
         self.snapshots = Snapshots(
-            context, options, self.name, folder, self.network, self.optimizer, self.position, charset,
-            self.train_set.name,
-        )  # fmt: skip
+            context, options, self.name, folder, self.network, self.optimizer, self.position, charset, self.train_set
+        )
         self.losses = LossHistory(world.size)
         self.accuracy: Accuracy | None = None  # of the last validation
+        self.validated_losses = 0  # how many losses there were then
         self.monitor, self.stop_request, self.vote = AnomalyMonitor(), StopRequest(), Vote(world)
         self.progress = ProgressBar(self.total_steps, folder, world.leads)
         self.meter = make_meter(device, min(options.warmup_steps, max(1, self.total_steps // 4)))
@@ -120,7 +124,8 @@ class Training:
         """The steps of this epoch that are left, or as many as the number of steps allows. This loop is measured."""
         self.network.train()
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
-        batches = islice(self.batches, self.total_steps - self.optimizer.step)
+        wanted = takewhile(lambda _: not self.is_stale, self.batches)
+        batches = islice(wanted, self.total_steps - self.optimizer.step)
         for batch in self.meter.steps(batches, images=count_images):
             self.optimizer.set_lr()
             loss = self.step(batch)
@@ -146,6 +151,22 @@ class Training:
             raise Interrupted(number, f" after step {step}; --resume goes on there")
         if step % options.save_every == 0:
             self.save()
+        self.validate_on_time()
+
+    def validate_on_time(self) -> None:
+        """Inside an epoch, every --validate-every steps."""
+        every = self.options.validate_every
+        if every and self.optimizer.step and self.optimizer.step % every == 0:
+            self.save_and_validate()
+
+    def save_and_validate(self) -> None:
+        """Unless this step has been. The checkpoint is first: a run that is stopped in the validation resumes there."""
+        if is_ablation(self.options) or self.position.validated == self.optimizer.step:
+            return
+        self.save()
+        with self.stop_request.immediate():
+            self.validate()
+        self.network.train()
 
     def run(self) -> Breakdown | None:
         """Train to the end, validating after each epoch. Shares of a profile, where one was asked for."""
@@ -157,15 +178,13 @@ class Training:
             self.optimizer.peak_lr,
         )  # fmt: skip
         with handle_signals(self.stop_request), self.progress.from_step(self.optimizer.step):
+            self.validate_on_time()  # a run that was stopped in a validation
             while True:
                 self.train_epoch()
-                if not is_ablation(self.options):
-                    self.save()  # before the validation: a run that is stopped in it resumes with it
-                    with self.stop_request.immediate():
-                        self.validate()
+                self.save_and_validate()
                 if self.position.consumed >= len(self.train_set):
                     self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
-                if self.optimizer.step >= self.total_steps:
+                if self.optimizer.step >= self.total_steps or self.is_stale:
                     break
             return self.profile() if self.options.profile_steps else None
 
@@ -178,11 +197,23 @@ class Training:
                 predict(recognise, batches, self.device), self.context.world, self.options.mode
             )
         self.accuracy = cast(Accuracy, {"split": "val", **asdict(score)})  # Score names its fields as the record does
-        self.progress.log_validation(self.optimizer.step, self.position.epoch + 1, score)
+        if len(self.val_set) < len(self.val_set.source):
+            self.accuracy["split_n"] = len(self.val_set.source)
+        shown = predictions[:: max(1, len(predictions) // max(1, self.options.validate_shown))]
+        self.progress.log_validation(
+            self.optimizer.step, self.position.epoch + 1, score, shown[: self.options.validate_shown]
+        )
         self.warn(self.monitor.check_texts([one.text for one in predictions]))
-        if score.word_accuracy > self.position.best:
-            self.position.best = score.word_accuracy
-            self.snapshots.save(best=True)
+        loss = self.losses.mean_since(self.validated_losses, self.context.world)
+        self.validated_losses = len(self.losses.values)
+        if self.position.judge([score.word_accuracy or 0.0, -score.cer, -loss], self.optimizer.step):
+            with self.meter.phase("checkpoint_s"):
+                self.snapshots.save(best=True)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether --early-stop ends the run."""
+        return 0 < self.options.early_stop <= self.position.since_best
 
     def save(self) -> None:
         """Write last.pt, unless it is of this step already."""
@@ -211,7 +242,7 @@ class Training:
     def progress_section(self) -> TrainingResult:
         """How far training came, for the record of a run that failed too."""
         restarts = self.context.world.restarts
-        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts)
+        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts, self.is_stale)
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
@@ -224,8 +255,9 @@ def wrap_network(network: nn.Module, context: Context, options: Train) -> Callab
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     if options.test_only:
+        options, given = parse_by_weights(COMMAND, argv, lambda options: options.start_from)
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}
-        test.run_test(Infer(**shared, checkpoint=options.start_from, latency_runs=0))
+        test.run_test(Infer(**shared, checkpoint=options.start_from, latency_runs=0), given)
         return
     with open_context(options) as context:
         instruments = Instruments.open(context)

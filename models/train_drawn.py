@@ -12,6 +12,9 @@ makes weights like this.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/train_drawn.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 import json
 import os

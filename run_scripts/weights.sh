@@ -43,7 +43,7 @@ trained() { # <name of the words> <steps> <rate> <options...>; prints the checkp
   local run=${MODEL}_AMP_${2}S_1${device}_Train
   finished "$work/$1.results/$run".*.json ||
     PYTORCH_TRAIN_DATASET=${WORDS:-$work/$1} run_module models.launch "$run" --batch-size 64 --optimizer.name adamw \
-      --optimizer.lr "$3" --optimizer.lr-batch 64 --optimizer.schedule one_cycle \
+      --optimizer.lr "$3" --optimizer.lr-batch 64 --optimizer.schedule one_cycle --overwrite \
       --checkpoints "$work/$1.checkpoints" --results "$work/$1.results" "${@:4}" >&2
   echo "$work/$1.checkpoints/$run/best.pt"
 }

@@ -17,6 +17,7 @@ from bench.records.record import Record
 # can move a number, and are part of the key.
 NOT_COORDINATES = (
     "run", "seed", "results", "checkpoints", "checkpoint", "dataset", "resume", "log_every", "save_every", "strict",
+    "overwrite", "allow", "validate_every", "validate_shown", "early_stop",
     "recipe", "device", "precision", "batch_size", "workers",
 )  # fmt: skip
 

@@ -154,7 +154,8 @@ def wrong_accuracy(record: Record) -> Iterator[str]:
     share, low, high = accuracy["word_accuracy"], accuracy.get("word_accuracy_low"), accuracy.get("word_accuracy_high")
     if low is not None and (share is None or high is None or not low - SAME <= share <= high + SAME):
         yield f"accuracy.word_accuracy is {share}, outside its own interval {low}..{high}"
-    if accuracy["split"] == data["split"] and accuracy["n"] + data["skipped"] != data["n"]:
+    read = accuracy["n"] + accuracy.get("left_out", 0)
+    if accuracy["split"] == data["split"] and read + data["skipped"] != data["n"]:
         yield (
             f"accuracy.n is {accuracy['n']}, but the split has {data['n']} images, {data['skipped']} of them unreadable"
         )

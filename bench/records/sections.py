@@ -86,6 +86,13 @@ class Dataset(TypedDict, total=False):
     n: Annotated[int, Field("images of the split")]
     skipped: Annotated[int, Field("images that could not be read")]
     manifest_sha256: Annotated[str | None, Field("over the sample list and its labels; null for synthetic input")]
+    digest_sha256: Annotated[
+        str | None,
+        Field(
+            "over all labels and the bytes of images, wherever they lie; null where neither accuracy nor weights count"
+        ),
+    ]
+    digest_images: Annotated[int | None, Field("images in it: all of the split up to 100,000, else a fixed sample")]
 
 
 class Provenance(TypedDict, total=False):
@@ -317,6 +324,8 @@ class Accuracy(TypedDict, total=False):
     by_length: Annotated[list[dict[str, Any]], Field("the same, shorter, by the length of the truth")]
     confusions: Annotated[list[Any], Field("written, read, count: the commonest mistakes")]
     n: Annotated[int, Field("words read: the exact denominator", Column("n", "d"))]
+    left_out: Annotated[int, Field("words that are not counted, as the mode leaves nothing of their truths")]
+    split_n: Annotated[int, Field("words of the split, where --validate-samples read fewer")]
     mode: Annotated[
         str,
         Field("of correct, word_accuracy, one_minus_ned, cer: how texts are folded before they are compared"),
@@ -344,7 +353,9 @@ class TrainingResult(TypedDict, total=False):
     ]
     resumed_from_step: Annotated[int | None, Field("null when from the start")]
     restarts: Annotated[int, Field("times that torchrun started the ranks again")]
+    stopped_early: Annotated[bool, Field("by --early-stop")]
     checkpoint: Annotated[str | None, Field("file of the weights that were tested; null: random weights")]
+    checkpoint_sha256: Annotated[str | None, Field("of that file: weights are their bytes, whatever they are called")]
 
 
 class Breakdown(TypedDict, total=False):

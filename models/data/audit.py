@@ -14,13 +14,20 @@ from tqdm import tqdm
 
 from models.data.charset import Charset
 from models.data.files import DataError
-from models.data.image import Shape
+from models.data.image import UPRIGHT, Shape, has_exif, orientation
 from models.data.label_filter import KINDS, label_issue
 from models.data.parallel import in_chunks
 from models.data.rows import with_location
 from models.data.source import Source
+from models.data.text import is_right_to_left
 
 EXAMPLES = 5  # of each kind of trouble
+NOTES = {
+    "turned": "images that EXIF turns: they are read upright",
+    "right_to_left": "labels with letters that run from right to left, against the columns that CTC reads"
+    " (--data.right-to-left)",
+    "both_directions": "of these with words or numbers that run from left to right, too",
+}
 SQUEEZES = (1.25, 1.5, 2, 3)  # how much narrower than its own proportions an image becomes
 
 
@@ -46,38 +53,64 @@ class Findings:
     out_of_charset: Counter[str] = field(default_factory=Counter)  # characters outside the charset
     label_issues: Counter[str] = field(default_factory=Counter)  # labels by kind of issue (models/data/label_filter.py)
     squeezed: Counter[float] = field(default_factory=Counter)  # images by the largest of SQUEEZES they exceed
+    notes: Counter[str] = field(default_factory=Counter)  # samples by what a person should know of them (NOTES)
     examples: dict[str, list[str]] = field(default_factory=dict)
     hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable image's encoded bytes
+    labels: list[np.ndarray] = field(default_factory=list)  # uint64 of its label
 
     def add(self, other: Findings) -> None:
         self.samples += other.samples
         self.unreadable += other.unreadable
-        for name in ("lengths", "out_of_charset", "label_issues", "squeezed"):
+        for name in ("lengths", "out_of_charset", "label_issues", "squeezed", "notes"):
             getattr(self, name).update(getattr(other, name))
         for kind, some in other.examples.items():
             self.examples[kind] = (self.examples.get(kind, []) + some)[:EXAMPLES]
         self.hashes += other.hashes
+        self.labels += other.labels
 
-    def example(self, kind: str, text: str) -> None:
+    @property
+    def relabelled(self) -> int:
+        """Images that are there several times, with different labels."""
+        pairs = np.unique(np.stack([np.concatenate(self.hashes), np.concatenate(self.labels)]), axis=1)
+        return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+    def example(self, kind: str, source: Source, number: int, text: str) -> None:
         some = self.examples.setdefault(kind, [])
         if len(some) < EXAMPLES:
-            some.append(text)
+            some.append(with_location(text, source.where(number)))
 
 
 def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     """One chunk of a source."""
     found = Findings(samples=len(numbers))
-    hashes = []
+    hashes, labels = [], []
     for number in numbers:
         try:
             size = source.size(number)  # first: an image that cannot be read has no hash
-            hashes.append(content_hash(source.content(number)))
-            examine_sample(terms, found, source, number, size)
+            text, content = source.label(number), source.content(number)
         except DataError as error:
             found.unreadable += 1
-            found.example("unreadable", with_location(str(error), source.where(number)))
+            found.example("unreadable", source, number, str(error))
+            continue
+        hashes.append(content_hash(content))
+        labels.append(content_hash(text.encode()))
+        examine_sample(terms, found, source, number, size)
+        for note in sample_notes(text, content if source.shape is None else b""):
+            found.notes[note] += 1
+            found.example(note, source, number, repr(text))
     found.hashes.append(np.array(hashes, np.uint64))
+    found.labels.append(np.array(labels, np.uint64))
     return found
+
+
+def sample_notes(text: str, encoded: bytes | memoryview) -> Iterator[str]:
+    """Keys of NOTES that are true of a sample."""
+    if encoded and has_exif(encoded) and orientation(encoded) != UPRIGHT:
+        yield "turned"
+    if is_right_to_left(text):
+        yield "right_to_left"
+        if any(character.isalnum() and not is_right_to_left(character) for character in text):
+            yield "both_directions"
 
 
 def examine_sample(terms: Terms, found: Findings, source: Source, number: int, size: tuple[int, int]) -> None:
@@ -87,7 +120,7 @@ def examine_sample(terms: Terms, found: Findings, source: Source, number: int, s
     found.out_of_charset.update(terms.charset.out_of_charset(text))
     if kind := label_issue(text, terms.charset, terms.time_steps(width)):
         found.label_issues[kind] += 1
-        found.example(kind, f"{source.where(number)}: {text!r}")
+        found.example(kind, source, number, repr(text))
     squeeze = size[1] * terms.shape.height / size[0] / width
     if squeeze > SQUEEZES[0]:
         found.squeezed[max(limit for limit in SQUEEZES if squeeze > limit)] += 1
@@ -131,7 +164,7 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
             )
 
 
-def report(split: str, found: Findings) -> Iterator[str]:
+def audit_report(split: str, found: Findings) -> Iterator[str]:
     """The findings of one split, line by line, as they are printed."""
     repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
     lengths = sorted(found.lengths.elements())
@@ -143,6 +176,10 @@ def report(split: str, found: Findings) -> Iterator[str]:
         yield f"  characters outside the charset: {most}"
     for kind, count in found.label_issues.items():
         yield f"  {count:,} {KINDS[kind]}"
+    for kind, count in found.notes.items():
+        yield f"  {count:,} {NOTES[kind]}"
+    if relabelled := found.relabelled:
+        yield f"  {relabelled:,} images are there several times, with different labels"
     for limit in sorted(found.squeezed):
         yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + next_limit(limit)
     for kind, some in found.examples.items():

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.files import format_bytes
-from models.data.files import DataError, UnreadableError
+from models.data.files import DataError
 from models.data.image import PADDING, Shape, decode
 from models.data.packed import PackedWriter
 from models.data.parallel import in_chunks
@@ -39,7 +39,7 @@ def encoded_chunk(source: Source, numbers: range) -> Chunk:
         try:
             encoded, text = source.encoded(number), source.label(number)
             decode(encoded)
-        except UnreadableError as error:
+        except DataError as error:
             skipped.append(with_location(str(error), source.where(number)))
             continue
         samples.append((bytes(encoded), text))
@@ -58,15 +58,17 @@ def pad_to_width(rows: DecodedBatch, width: int) -> np.ndarray:
     return np.pad(images, [(0, 0)] * 3 + [(0, missing)], constant_values=PADDING) if missing else images
 
 
-def write_lmdb(source: Source, folder: Path, identity: str, workers: int) -> dict[str, int]:
-    """Write what is not yet written of a source as LMDB; gives its counts."""
-    writer = LMDBWriter(folder, identity)
+def write_lmdb(source: Source, folder: Path, identity: str, workers: int, overwrite: bool = False) -> dict[str, int]:
+    """Write what is not yet written of a source as LMDB; gives its counts. `overwrite` what is there of another."""
+    writer = LMDBWriter(folder, identity, overwrite)
     return convert_source(source, writer, encoded_chunk, lambda size: stored_bytes(size) + 80, workers)
 
 
-def write_packed(source: Source, folder: Path, identity: str, workers: int, shape: Shape) -> dict[str, int]:
-    """Write what is not yet written of a source as packed rows; gives its counts."""
-    writer = PackedWriter(folder, identity, shape, source.name, source.is_sample)
+def write_packed(
+    source: Source, folder: Path, identity: str, workers: int, shape: Shape, overwrite: bool = False
+) -> dict[str, int]:
+    """Write what is not yet written of a source as packed rows; gives its counts. `overwrite` as above."""
+    writer = PackedWriter(folder, identity, shape, source.name, source.is_sample, overwrite)
     row = shape.channels * shape.height * shape.width + 2 + 8 + 16
     return convert_source(source, writer, partial(packed_chunk, shape), lambda _: row, workers)
 
@@ -106,6 +108,6 @@ def space_needed(source: Source, done: int, cost: Callable[[int], int], looks: i
     for index in range(done, len(source), max(1, (len(source) - done) // looks)):
         try:
             costs.append(cost(len(source.encoded(index))))
-        except UnreadableError:
+        except DataError:
             continue
     return sum(costs) * (len(source) - done) // max(1, len(costs))

@@ -1,7 +1,7 @@
 """Images to uint8 arrays: bounded, decoded, put on white paper where they are transparent, resized.
 
 Here everything that reads images opens them: data sets by `decode`, the Python API, the demo and the service by
-`load_image`, which also turns what EXIF says is turned.
+`load_image`, which differs for photographs that are larger than an image of a data set may be.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from models.data.files import LARGEST, DataError, UnreadableError
 MAX_PIXELS = 1 << 22  # decoded per image of a data set at most; a word image has some 4,000, a page at 200 dpi 3.7 M
 PHOTO_PIXELS = 32_000_000  # what a camera makes; more is refused before it is decoded
 NEEDED = 640  # px, the lesser side: a large JPEG is decoded to no more than twice that, which is plenty for a word
-ORIENTATION = 0x0112  # of EXIF; 1 is upright
+ORIENTATION, UPRIGHT, LYING = 0x0112, 1, (5, 6, 7, 8)  # of EXIF; those that lie are turned by a quarter
+EXIF_WITHIN = 4096  # bytes of a JPEG
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
 MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest image that word images can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
@@ -80,54 +81,73 @@ def load_image(source: ImageSource, channels: int, most_pixels: int = PHOTO_PIXE
     if isinstance(source, Image.Image):
         return to_array(ImageOps.exif_transpose(refuse_large(source, most_pixels)), channels)
     if isinstance(source, bytes):
-        return decode_upright(source, channels, most_pixels)
+        return decode_photo(source, channels, most_pixels)
     if not isinstance(source, str | os.PathLike):
         raise UnreadableError(
             f"a {type(source).__name__} is no image: give a path, bytes, a uint8 array or a Pillow image"
         )
     try:
-        return decode_upright(Path(source).read_bytes(), channels, most_pixels)
+        return decode_photo(Path(source).read_bytes(), channels, most_pixels)
     except OSError as error:
         raise UnreadableError(f"{source}: {error.strerror}") from None
     except UnreadableError as error:
         raise UnreadableError(f"{source}: {error}") from None
 
 
-def decode_upright(encoded: bytes, channels: int, most_pixels: int) -> np.ndarray:
-    """As `decode`, for what phones and screens make: turned as EXIF says and megapixels large; a film is refused.
-
-    What needs neither turning nor shrinking goes through `decode`, so that it is read as in a data set, to the bit.
-    Data sets are not turned: their words were cut out and labelled as the pixels are, and libjpeg-turbo reads no EXIF.
-    """
+def decode_photo(encoded: bytes, channels: int, most_pixels: int) -> np.ndarray:
+    """As `decode`, to the bit, and what is larger than a data set may have shrunk, as phones and screens make it."""
     if not encoded:
         raise UnreadableError("not an image: the file is empty")
     refuse_bomb(encoded)
     with open_image(encoded, most_pixels) as image:
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # phones keep a second view in these
-            frames = getattr(image, "n_frames", 1)
-            raise UnreadableError(f"an animated {image.format} of {frames} frames: give one of them")
-        if image.getexif().get(ORIENTATION, 1) == 1 and image.width * image.height <= MAX_PIXELS:
-            with _lock:
-                pixels: np.ndarray = decode(encoded, channels).copy()
-                return pixels
-        image.draft(COLOURS[channels][1], (NEEDED, NEEDED))
-        return to_array(ImageOps.exif_transpose(image), channels)
+        if image.width * image.height > MAX_PIXELS:
+            refuse_film(image)
+            image.draft(COLOURS[channels][1], (NEEDED, NEEDED))
+            return to_array(ImageOps.exif_transpose(image), channels)
+    with _lock:
+        pixels: np.ndarray = decode(encoded, channels).copy()
+        return pixels
 
 
 def decode(encoded: bytes | memoryview, channels: int = 1) -> np.ndarray:
-    """Encoded image to uint8 (h, w, channels), as data sets are read. The result may be overwritten by the next call.
+    """Encoded image to uint8 (h, w, channels), upright as its EXIF says, on white where it is transparent.
 
-    JPEGs go through libjpeg-turbo, which decodes to grey without ever making colours; all else through Pillow.
-    Raises UnreadableError.
+    The result may be overwritten by the next call. JPEGs go through libjpeg-turbo, which decodes to grey without ever
+    making colours; all else through Pillow. Raises UnreadableError, for a film too.
     """
     if len(encoded) > SMALL:
         refuse_bomb(encoded)
+    if has_exif(encoded) and orientation(encoded) != UPRIGHT:
+        with open_image(encoded) as image:
+            return to_array(ImageOps.exif_transpose(image), channels)
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(encoded, COLOURS[channels][0], buffer=_decoded)
         return pixels
     except ValueError:  # not a JPEG, a broken one, CMYK or too large: Pillow knows which
         with open_image(encoded) as image:
-            return to_array(image, channels)
+            refuse_film(image)
+            return to_array(ImageOps.exif_transpose(image), channels)
+
+
+def has_exif(encoded: bytes | memoryview) -> bool:
+    """Whether a file may say how it is turned: 0.2 us, where asking Pillow takes 60."""
+    begin = bytes(encoded[:EXIF_WITHIN])
+    return b"Exif\0" in begin or not begin.startswith(b"\xff\xd8")
+
+
+def orientation(encoded: bytes | memoryview) -> int:
+    """How an image is turned, EXIF's number; UPRIGHT also where nothing can be read."""
+    try:
+        with open_image(encoded) as image:
+            return int(image.getexif().get(ORIENTATION, UPRIGHT))
+    except UnreadableError:
+        return UPRIGHT
+
+
+def refuse_film(image: Image.Image) -> None:
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # phones keep a second view in these
+        frames = getattr(image, "n_frames", 1)
+        raise UnreadableError(f"an animated {image.format} of {frames} frames: give one of them")
 
 
 def image_from_array(array: np.ndarray) -> Image.Image:
@@ -174,17 +194,19 @@ def image_size(encoded: bytes | memoryview) -> tuple[int, int]:
     """Height and width in px, from the header alone. Raises UnreadableError."""
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
-        return height, width
     except ValueError:
         with open_image(encoded) as image:
-            return image.height, image.width
+            height, width = image.height, image.width
+    return (width, height) if has_exif(encoded) and orientation(encoded) in LYING else (height, width)
 
 
 def to_array(image: Image.Image, channels: int) -> np.ndarray:
     """Pillow's image as uint8 (h, w, channels), on white paper where it is transparent.
 
-    16-bit greys are scaled, where Pillow alone would clip them.
+    16-bit greys are scaled, where Pillow alone would clip them. Raises UnreadableError for floating point.
     """
+    if image.mode == "F":
+        raise UnreadableError("floating-point pixels, whose white nobody knows: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     if image.has_transparency_data:

@@ -37,6 +37,7 @@ class LabelIssues:
     """Sample numbers by the kind of issue with their labels, and one example of each kind."""
 
     time_steps: int | np.ndarray  # for all, or for each sample
+    characters: bool = False  # they are those that attention writes
     found: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -52,6 +53,8 @@ class LabelIssues:
         parts = [
             f"{len(numbers):,} {KINDS[kind]} ({self.examples[kind]})" for kind, numbers in self.found.items() if numbers
         ]
+        if self.characters:
+            return f"up to {self.time_steps} characters (--model.longest): " + ("; ".join(parts) or "every label fits")
         steps = f"T = {np.min(self.time_steps)}" + f" to {np.max(self.time_steps)}" * (np.ndim(self.time_steps) > 0)
         return f"{steps}: " + ("; ".join(parts) or "every label fits")
 
@@ -61,30 +64,33 @@ def steps_needed(text: str) -> int:
     return len(text) + sum(a == b for a, b in pairwise(text))
 
 
-def label_issue(text: str, charset: Charset, time_steps: int) -> str | None:
+def label_issue(text: str, charset: Charset, time_steps: int, characters: bool = False) -> str | None:
     """The kind of issue with a label, a key of KINDS, or None."""
     if not text:
         return "empty"
     text = charset.normalise(text)
     if not charset.index.keys() >= set(text):
         return "out_of_charset"
-    return "long" if steps_needed(text) > time_steps else None
+    return "long" if (len(text) if characters else steps_needed(text)) > time_steps else None
 
 
-def find_label_issues(source: Source, charset: Charset, time_steps: int | np.ndarray) -> LabelIssues:
-    """Check every label: about 2 us each from an LMDB."""
-    issues = LabelIssues(time_steps)
+def find_label_issues(
+    source: Source, charset: Charset, time_steps: int | np.ndarray, characters: bool = False
+) -> LabelIssues:
+    """Check every label: about 2 us each from an LMDB. characters: `time_steps` are those that attention writes."""
+    issues = LabelIssues(time_steps, characters)
     steps = np.broadcast_to(time_steps, len(source))
     for begin in range(0, len(source), CHUNK):
         for index in suspects(source, begin, charset, steps[begin : begin + CHUNK]):
             try:
                 text = source.label(index)
-                kind = label_issue(text, charset, int(steps[index]))
+                kind = label_issue(text, charset, int(steps[index]), characters)
             except DataError as error:
                 text, kind = str(error), "broken"
             if kind:
                 issues.found[kind].append(index)
-                issues.examples.setdefault(kind, f"{source.where(index)}: {text!r}")
+                if kind not in issues.examples:
+                    issues.examples[kind] = f"{source.where(index)}: {text!r}"
     return issues
 
 

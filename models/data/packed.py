@@ -19,7 +19,7 @@ from models.data.files import DataError
 from models.data.image import Shape
 from models.data.rows import DecodedBatch, padded_width
 from models.data.source import Source
-from models.data.writer import WriterProgress
+from models.data.writer import WriterProgress, goes_on
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
 ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
@@ -41,10 +41,12 @@ class Packed(Source):
             about = json.loads((self.folder / ABOUT).read_text())
             self.shape, self.count = Shape(**about["shape"]), int(about["count"])
             self.name, self.is_sample = str(about["name"]), bool(about["sample"])
-            if self.count < 1:
-                raise ValueError(f"{self.count} samples")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
+        if self.count < 1:
+            raise DataError(
+                f"{self.folder}: no samples in it: none of its source could be used; mend that and pack again"
+            )
         self._mapped: dict[str, np.ndarray] | None = None
         self._map()
 
@@ -151,17 +153,18 @@ class Packed(Source):
 
 
 class PackedWriter:
-    """A packed folder being written in chunks. Opening an unfinished one continues it."""
+    """A packed folder being written in chunks. Opening an unfinished one continues it; another as in LMDBWriter."""
 
-    def __init__(self, folder: Path, source: str, shape: Shape, name: str, sample: bool):
+    def __init__(self, folder: Path, source: str, shape: Shape, name: str, sample: bool, overwrite: bool = False):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.shape, self.about = folder, shape, {"name": name, "sample": sample}
         self.row_bytes = {"images": shape.channels * shape.height * shape.width, "widths": 2, "ends": 8}
         self.progress = WriterProgress(source)
         if (folder / PROGRESS).is_file():
             self.progress = WriterProgress(**json.loads((folder / PROGRESS).read_text()))
-        if self.progress.source != source:
-            raise DataError(f"{folder}: holds {self.progress.source}, not {source}; remove it or choose another --out")
+        if not goes_on(folder, self.progress, source, overwrite):
+            (folder / ABOUT).unlink(missing_ok=True)
+            self.progress = WriterProgress(source)
         self.files = {name: (folder / f"{name}.npy").open("ab") for name in ROWS}
         self.files["texts"] = (folder / "texts.bin").open("ab")
         if not self.progress.finished:

@@ -19,6 +19,7 @@ class Source:
 
     name: str
     is_sample: bool  # rendered to stand in for the real data set; tables and records say so
+    how: str = ""  # of which format, and what gave it away, for a person
     shape: Shape | None = None  # in which images are stored decoded; None: they are encoded
 
     def __len__(self) -> int:

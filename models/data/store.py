@@ -14,6 +14,7 @@ import lmdb
 
 from models.data.files import LONGEST, DataError, UnreadableError
 from models.data.source import Source
+from models.data.text import clean_label
 
 Get: TypeAlias = "Callable[..., memoryview | None]"
 PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
@@ -152,7 +153,7 @@ class Store(Source):
         if len(content) > LONGEST:
             raise DataError(f"{self.folder}: label-{index + 1:09d} has {len(content):,} bytes, more than {LONGEST:,}")
         try:
-            return str(content, "utf-8")
+            return clean_label(str(content, "utf-8"))
         except UnicodeDecodeError as error:
             raise DataError(f"{self.folder}: label-{index + 1:09d} is not UTF-8: {error}") from None
 
@@ -167,7 +168,11 @@ class Store(Source):
             cursor.set_key(b"label-%09d" % (begin + 1))
             stored = zip(keys, cursor.iternext(), strict=False)  # no list of it: memoryviews that stay cost four times
             try:
-                texts = [str(text, "utf-8") for key, (name, text) in stored if name == key and len(text) <= LONGEST]
+                texts = [
+                    clean_label(str(text, "utf-8"))
+                    for key, (name, text) in stored
+                    if name == key and len(text) <= LONGEST
+                ]
             except UnicodeDecodeError as error:
                 raise DataError(f"{self.folder}: a label after {begin + 1:,} is not UTF-8: {error}") from None
         if len(texts) < len(keys):

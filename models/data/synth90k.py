@@ -7,10 +7,13 @@ the label: the label is that word (lower case), or the middle field of the file 
 from __future__ import annotations
 
 import hashlib
+from itertools import islice
 from pathlib import Path
 
 from models.data.files import DataError, Lines, read_inside
+from models.data.line_shapes import SYNTH90K
 from models.data.source import Source
+from models.data.text import clean_label
 
 INNER = Path("mnt/ramdisk/max/90kDICT32px")
 SPLITS = ("train", "val", "test")
@@ -19,9 +22,17 @@ SPLITS = ("train", "val", "test")
 def find_tree(root: Path) -> Path | None:
     """The 90kDICT32px folder, whether `root` is it, Synth90k, or the folder that holds that."""
     for folder in (root, root / INNER, root / "Synth90k" / INNER, root / "Synth90k", root / INNER.name):
-        if (folder / "lexicon.txt").is_file() or any((folder / f"annotation_{s}.txt").is_file() for s in SPLITS):
+        annotations = [path for split in SPLITS if (path := folder / f"annotation_{split}.txt").is_file()]
+        if any(map(is_annotation, annotations)):
             return folder
     return None
+
+
+def is_annotation(path: Path) -> bool:
+    """Whether a list is Synth90k's, by its first lines, and not one's own that is called as its lists are."""
+    with path.open("rb") as file:
+        lines = [line.decode("utf-8", "replace").strip() for line in islice(file, 20)]
+    return any(map(SYNTH90K.fullmatch, lines))
 
 
 class Synth90k(Source):
@@ -41,31 +52,34 @@ class Synth90k(Source):
         return len(self.lines)
 
     def encoded(self, index: int) -> bytes:
-        return read_inside(self.folder, self.where(index), f"{self.lines.path}: line {index + 1}")
+        return read_inside(self.folder, self.image_path(index))
 
     def label(self, index: int) -> str:
         path, _, number = self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")
         if self.words is None:
-            return path.rpartition("/")[2].partition("_")[2].rpartition("_")[0]
+            return clean_label(path.rpartition("/")[2].partition("_")[2].rpartition("_")[0])
         if not number.isdecimal() or len(number) > 9 or int(number) >= len(self.words):
             raise DataError(
                 f"{self.lines.path}: line {index + 1}: {number[:20]!r} is not a line of lexicon.txt (0 to "
                 f"{len(self.words) - 1})"
             )
-        return self.words[int(number)].decode("utf-8", "replace")
+        return clean_label(self.words[int(number)].decode("utf-8", "replace"))
 
     def texts(self, begin: int, end: int) -> list[str]:
         """Labels of samples begin to end."""
         if self.words is None or end - begin < 1000:
             return [self.label(index) for index in range(begin, end)]
         if self._words is None:
-            self._words = [word.decode("utf-8", "replace") for word in self.words]
+            self._words = [clean_label(word.decode("utf-8", "replace")) for word in self.words]
         try:
             return [self._words[int(self.lines[index].rpartition(b" ")[2])] for index in range(begin, end)]
         except (ValueError, IndexError) as error:
             raise DataError(f"{self.lines.path}: {error}") from None
 
     def where(self, index: int) -> str:
+        return f"{self.lines.path}: line {self.lines.number(index)}"
+
+    def image_path(self, index: int) -> str:
         """Path of an image below the folder, as its line has it."""
         return self.lines[index].decode("utf-8", "replace").strip().rpartition(" ")[0].removeprefix("./")
 

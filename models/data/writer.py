@@ -33,25 +33,45 @@ class WriterProgress:
     finished: bool = False
 
 
-class LMDBWriter:
-    """An LMDB being written in commits of whole chunks. Opening an unfinished one continues it."""
+def goes_on(folder: Path, progress: WriterProgress, source: str, overwrite: bool) -> bool:
+    """Whether a folder holds what is to be written; False: it may be written anew. Raises DataError when it may not."""
+    if progress.source == source:
+        return True
+    if overwrite or not progress.written:
+        return False
+    raise DataError(
+        f"{folder}: holds {progress.written:,} samples of another source, or of another state of this one (labels or "
+        "images have changed since); --overwrite writes it anew, another --out leaves it"
+    )
 
-    def __init__(self, folder: Path, source: str):
+
+class LMDBWriter:
+    """An LMDB being written in commits of whole chunks. Opening an unfinished one of the same source continues it.
+
+    One of another source is refused, or written anew with `overwrite` and where it holds no sample yet.
+    """
+
+    def __init__(self, folder: Path, source: str, overwrite: bool = False):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        # No fsync per commit: a killed process loses nothing by it (the pages are the kernel's), only a power cut does.
-        self.environment = lmdb.open(str(folder), map_size=FIRST_MAP, sync=False, metasync=False, meminit=False)
+        self.environment = self._open()
         self.progress = self._progress(source)
+        if not goes_on(folder, self.progress, source, overwrite):
+            self.close()
+            for name in ("data.mdb", "lock.mdb"):
+                (folder / name).unlink(missing_ok=True)
+            self.environment, self.progress = self._open(), WriterProgress(source)
+
+    def _open(self) -> lmdb.Environment:
+        # No fsync per commit: a killed process loses nothing by it (the pages are the kernel's), only a power cut does.
+        return lmdb.open(str(self.folder), map_size=FIRST_MAP, sync=False, metasync=False, meminit=False)
 
     def _progress(self, source: str) -> WriterProgress:
         with self.environment.begin() as reading:
             stored, count = reading.get(PROGRESS), reading.get(b"num-samples")
         if stored is None and count is not None:
             raise DataError(f"{self.folder}: holds a data set that another tool wrote; choose another --out")
-        progress = WriterProgress(**json.loads(stored)) if stored else WriterProgress(source)
-        if progress.source != source:
-            raise DataError(f"{self.folder}: holds {progress.source}, not {source}; remove it or choose another --out")
-        return progress
+        return WriterProgress(**json.loads(stored)) if stored else WriterProgress(source)
 
     def add(self, consumed: int, samples: Iterable[tuple[bytes, str]], skipped: Iterable[str]) -> None:
         """Commit one chunk of the source: `consumed` samples of which some were skipped, for the reasons given."""

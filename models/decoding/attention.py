@@ -22,11 +22,8 @@ def decode_attention(logits: Tensor, charset: Charset) -> Decoded:
     counts = before_end.sum(axis=1)
     line = "".join(charset.characters[c - 1] for c in classes[before_end])
     with_end = np.arange(classes.shape[1]) <= counts[:, None]
-    return Decoded(
-        split_at(line, counts),
-        np.exp((logs * with_end).sum(axis=1)).tolist(),
-        split_at(np.exp(logs[before_end]).tolist(), counts),
-    )
+    texts, sure = charset.typed_order(split_at(line, counts), split_at(np.exp(logs[before_end]).tolist(), counts))
+    return Decoded(texts, np.exp((logs * with_end).sum(axis=1)).tolist(), sure)
 
 
 @torch.no_grad()

@@ -56,7 +56,8 @@ def collapse(classes: np.ndarray, logs: np.ndarray, charset: Charset) -> Decoded
     kept = classes.ravel()[runs] != 0
     counts = np.bincount(runs[kept] // classes.shape[1], minlength=len(classes))
     line = "".join(map(charset.characters.__getitem__, classes.ravel()[runs[kept]] - 1))
-    return Decoded(split_at(line, counts), np.exp(logs.sum(axis=1)).tolist(), split_at(peaks[kept].tolist(), counts))
+    texts, sure = charset.typed_order(split_at(line, counts), split_at(peaks[kept].tolist(), counts))
+    return Decoded(texts, np.exp(logs.sum(axis=1)).tolist(), sure)
 
 
 def log_probabilities(logits: Tensor, time_steps: Sequence[int] | Tensor | None) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -29,6 +29,7 @@ from bench.options import check_values
 from models import weights
 from models.data.charset import Charset
 from models.data.image import PHOTO_PIXELS, ImageSource, Shape, load_image
+from models.data.text import visual_order, visual_positions
 from models.dataset import normalise, pad_batch
 from models.decoding.alignment import align, character_runs
 from models.decoding.beam import search_n_best
@@ -134,11 +135,8 @@ class Recogniser:
         check_values(Infer, batch_size=batch_size, beam=beam)
         path = find_weights(source)
         content = checkpoint.read_trained(path, "data", "model")
-        try:
-            charset, shape = Charset(content["charset"]), shape_from_checkpoint(content["data"])
-            model = Model(**{**content["model"], "pretrained": ""})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: not a trained recogniser: {type(error).__name__} {error}") from None
+        charset, model, data = checkpoint.described(content, path)
+        shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
         decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
         place = Device.open(device or best(), precision)
         network = network_from_checkpoint(content, path, model, charset, shape, place)
@@ -238,14 +236,19 @@ def read_ctc(network: Engine, decoder: Decoder, images: Tensor, widths: Tensor, 
     aligned = paths if decoder.method == "greedy" else align_texts(logs, lengths, decoded.texts, charset)
     others = n_best(logs, lengths, decoded.texts, alternatives, charset)
     return [
-        Reading(*text, other, character_runs(path[:n]), raw_path(raw[:n], charset))
+        Reading(*text, other, typed_rows(character_runs(path[:n]), text[0], charset), raw_path(raw[:n], charset))
         for text, other, path, raw, n in zip(unzip(decoded), others, aligned, paths, lengths.tolist(), strict=True)
     ]
 
 
+def typed_rows(rows: np.ndarray, text: str, charset: Charset) -> np.ndarray:
+    """Rows (characters, T) in the order of the image's columns, in the order in which the text is typed."""
+    return rows[visual_positions(visual_order(text))] if charset.right_to_left else rows
+
+
 def align_texts(logs: Tensor, lengths: Tensor, texts: list[str], charset: Charset) -> np.ndarray:
     """The most probable path (N, T) of each text."""
-    return align(logs.numpy(), lengths.numpy(), [[charset.index[c] for c in text] for text in texts])
+    return align(logs.numpy(), lengths.numpy(), [charset.classes_of(text) for text in texts])
 
 
 def n_best(
@@ -274,7 +277,10 @@ def read_attention(network: Engine, head: Attention, decoder: Decoder, images: T
         decoded = decoder(logits)
     lengths = [attended.shape[2]] * len(images) if time_steps is None else time_steps.tolist()
     seen = attended.float().cpu().numpy()
-    return [Reading(*text, [], seen[: len(text[0]), i, : lengths[i]], "") for i, text in enumerate(unzip(decoded))]
+    rows = [
+        typed_rows(seen[: len(text), i, : lengths[i]], text, decoder.charset) for i, text in enumerate(decoded.texts)
+    ]
+    return [Reading(*text, [], seen_by, "") for text, seen_by in zip(unzip(decoded), rows, strict=True)]
 
 
 def targets_from_texts(texts: list[str], charset: Charset, device: torch.device) -> Tensor:
@@ -296,6 +302,12 @@ def find_trained(recipe: str, root: Path | None = None) -> Path:
     if name := weights.of_recipe(recipe):
         return weights.path(name)
     raise UserError(f"no trained checkpoint of '{recipe}' below {root}: train one, or pass --checkpoint FILE")
+
+
+def refuse_other_recipe(path: Path | None, recipe: str, given: Collection[str]) -> None:
+    """Raises UserError where --checkpoint and --recipe were both given, and the file is of another recipe."""
+    if path and "recipe" in given and (theirs := checkpoint.read(path).get("recipe")) not in (None, recipe):
+        raise UserError(f"{path}: trained with the recipe {theirs!r}, not '{recipe}': leave one of the options out")
 
 
 def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
@@ -334,10 +346,6 @@ def find_weights(source: str | Path | None) -> Path:
     if source is None or source in weights.SHIPPED:
         return weights.path(None if source is None else str(source))
     return Path(source)
-
-
-def shape_from_checkpoint(data: dict) -> Shape:
-    return Shape(data["height"], data["width"], data["channels"], data.get("keep_ratio", False))
 
 
 def network_from_checkpoint(

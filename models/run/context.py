@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from bench.errors import UserError, plain
-from bench.files import say
+from bench.files import format_bytes, say
 from bench.machine.device import Device
 from bench.machine.discovery import best
 from bench.machine.meter import Meter
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
-from models.data.formats import SourceOptions, has_splits
+from models.data.formats import SourceOptions
+from models.data.opening import has_splits
 from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
 from models.data.sampler import BucketSampler, EpochSampler
@@ -29,7 +32,7 @@ from models.network.network import Network, build
 from models.network.winograd import use_winograd
 from models.run.options import Common, Data, dataset_root
 
-UNLIMITED = 1 << 16  # time steps: an attention head writes a text of any length
+READY = 2  # batches that each loader process has ready: torch's prefetch_factor
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,25 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
     options, shape = context.options, make_shape(context.options.data)
     if options.input == "synthetic":
         return WordDataset(Synthetic(shape, charset), shape, charset)
-    root = dataset_root(options)
-    dataset = open_dataset(root, split, shape, charset, out_of_charset="skip" if targets else "remove")
+    root, reading = dataset_root(options, split), SourceOptions(image_root=options.image_root)
+    dataset = open_dataset(root, split, shape, charset, reading, "skip" if targets else "remove")
     dataset.tolerance.share = options.tolerate
-    dataset.is_whole = not has_splits(root, SourceOptions(), split)
-    if dataset.is_whole and split != "train":
+    dataset.is_whole = not has_splits(root, reading, split)
+    named = split == "val" and getattr(options, "val_dataset", None)
+    if dataset.is_whole and split != "train" and not named:
         context.say(
             f"  warning: {root} has no {split} split of its own: {split} is all of it, any images trained on included; "
             "split it with `python -m models.prepare --ratio`"
         )
     return dataset
+
+
+def make_val_set(context: Context, charset: Charset, most: int | None) -> WordDataset:
+    """The validation split, or `most` samples from all over it: the same ones every time."""
+    dataset = make_dataset(context, charset, "val", targets=False)
+    if most is None or most >= len(dataset):
+        return dataset
+    return dataset.part(np.linspace(0, len(dataset) - 1, most).round().astype(np.uint32))
 
 
 def make_network(context: Context, charset: Charset) -> Network:
@@ -127,9 +139,9 @@ def check_kernels(options: Common, device: Device) -> None:
 
 def make_train_set(context: Context, charset: Charset, network: Network) -> tuple[WordDataset, LabelIssues]:
     """The training split without labels that the head cannot learn, and those labels."""
-    dataset = make_dataset(context, charset, "train")
+    options, dataset = context.options, make_dataset(context, charset, "train")
     if network.model.head == "attention":
-        issues = dataset.label_issues(UNLIMITED)
+        issues = dataset.label_issues(options.model.longest, characters=True)
     elif dataset.shape.keep_ratio:
         issues = dataset.label_issues(network.time_steps(dataset.widths()))
     else:
@@ -151,7 +163,29 @@ def make_batches(context: Context, dataset: WordDataset, sampler: EpochSampler) 
     if context.options.input == "resident":
         resident = ResidentLoader(dataset, sampler, device.torch)
         return resident if device.kind.type == "cpu" else Prefetcher(resident)
-    return make_loader(dataset, sampler, count_workers(context), device.kind.type)
+    workers = count_workers(context)
+    if workers:
+        shape = dataset.shape
+        image_bytes = shape.height * shape.width * shape.channels
+        refuse_small_shm(workers, context.options.batch_size * image_bytes, context.world.local_size)
+    return make_loader(dataset, sampler, workers, device.kind.type)
+
+
+def refuse_small_shm(workers: int, batch_bytes: int, ranks: int, place: Path = Path("/dev/shm")) -> None:
+    """Raises UserError when shared memory has no room for the batches that loader processes have ready.
+
+    A worker that finds it full says so on stderr alone, and its batch never comes.
+    """
+    if not place.is_dir():  # macOS
+        return
+    usage = shutil.disk_usage(place)
+    needed = ranks * batch_bytes * (READY * workers + 1)  # and the one that is computed
+    if needed > usage.free:
+        raise UserError(
+            f"{place}: {format_bytes(usage.free)} of {format_bytes(usage.total)} are free, and {workers} loader"
+            f" processes per card with batches of {format_bytes(batch_bytes)} need {format_bytes(needed)}: enlarge it"
+            " (docker: --shm-size=8g), or pass fewer --workers or a smaller --batch-size"
+        )
 
 
 def make_test_batches(context: Context, dataset: WordDataset) -> Iterable[Batch]:

@@ -25,6 +25,7 @@ from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
 from bench.records.sections import Ceilings, Cell, Dataset, Phases, PreflightCheck, Provenance, Samples
+from models.data.digest import DataDigest
 from models.dataset import DataError, WordDataset
 from models.network.network import Network
 from models.run.context import Context, count_workers
@@ -110,14 +111,18 @@ def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
     }
 
 
-def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset:
-    """What was read. An image that several ranks could not read counts once."""
+def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: bool = False) -> Dataset:
+    """What was read. An image that several ranks could not read counts once.
+
+    identify: take the digest of its images, too, which reads some; else it is there only where it is known already.
+    """
     skipped = set().union(*gather(set(dataset.reasons)))
     try:
         manifest = dataset.manifest_hash
     except (DataError, OSError) as error:  # gone since it was read: no reason to lose what was measured
         manifest = None
         warn(f"the record has no hash of the data set: {error}")
+    digest: DataDigest | None = dataset.digest if identify and manifest else vars(dataset).get("digest")
     return {
         "name": dataset.name,
         "split": split,
@@ -126,6 +131,8 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset
         "n": len(dataset),
         "skipped": len(skipped),
         "manifest_sha256": manifest,
+        "digest_sha256": digest.hex if digest else None,
+        "digest_images": digest.images if digest else None,
     }
 
 
@@ -193,7 +200,9 @@ class MeasuredRun:
             cell=benchmark_key(context, self.network.classes, self.engine),
             recipe=recipe_section(recipe_path(options.recipe)),
             options=dataclasses.asdict(options),
-            dataset=dataset_section(self.dataset, self.split, gather),
+            dataset=dataset_section(
+                self.dataset, self.split, gather, context.world.leads and sections.get("accuracy") is not None
+            ),
             provenance=provenance_section(context, instruments, gather),
             series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from bench.errors import UserError
-from bench.options import Bounds, Command, FileList, Given, Metavar
+from bench.options import Bare, Bounds, Choices, Command, FileList, Given, Metavar
 from models.network.model import Model
 
 T = TypeVar("T", bound="Common")
+DIFFERENCES = ("data", "shape", "model", "optimizer", "batch", "seed", "precision", "augment")
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "models" / "recipes"
 
@@ -30,6 +31,9 @@ class Data:
     """1 grey, 3 RGB"""
     keep_ratio: bool = False
     """Pad on the right instead of squeezing to `width`"""
+    right_to_left: bool = False
+    """Labels that are typed from right to left (Hebrew, Arabic) are learned in the order of the image's columns and
+    read as they are typed"""
     charset: str = "36"
     """36, 62, 94, chinese (models/alphabets), or a UTF-8 file with one alphabet"""
 
@@ -43,10 +47,13 @@ class Optimizer:
     """For a global batch of --optimizer.lr-batch; the peak with one_cycle"""
     lr_batch: Annotated[int, Bounds(1)] = 32
     betas: Annotated[tuple[float, float], Bounds(0, below=1)] = (0.9, 0.999)
-    eps: Annotated[float, Bounds(0)] = 1e-8
-    weight_decay: Annotated[float, Bounds(0)] = 0.0
-    schedule: Literal["constant", "one_cycle", "cosine", "exponential"] = "constant"
-    clip: Annotated[float, Bounds(0)] = 5.0
+    eps: Annotated[float, Bounds(0, 1)] = 1e-8
+    weight_decay: Annotated[float, Bounds(0, 1)] = 0.0
+    schedule: Literal["constant", "one_cycle", "cosine", "exponential", "step"] = "constant"
+    decay_steps: Annotated[int, Bounds(1)] = 10_000
+    """step: steps after which the rate is multiplied by --optimizer.decay, again and again"""
+    decay: Annotated[float, Bounds(above=0, most=1)] = 0.1
+    clip: Annotated[float, Bounds(0, 1e9)] = 5.0
     """Largest norm of the gradient; 0 is off"""
 
 
@@ -70,6 +77,8 @@ class Common:
     """Requested run name (the record stores the actual one)"""
     dataset: str | None = None
     """Holds Synth90k/, LMDBs, or any format of docs/data.md; a mix is MJ:0.5,ST:0.5; default: $PYTORCH_TRAIN_DATASET"""
+    image_root: str | None = None
+    """Folder that the paths of a list start from and may not leave, where they do not start beside the list"""
     device: Literal["MLU", "GPU", "CPU"] | None = None
     """Default: the best one present"""
     precision: Literal["FP32", "TF32", "AMP", "BF16"] = "FP32"
@@ -88,11 +97,13 @@ class Common:
     synthetic: random images, no data set (models/data/synthetic.py)"""
     min_steps: Annotated[int, Bounds(0)] = 20
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""
-    min_seconds: Annotated[float, Bounds(0)] = 10.0
+    min_seconds: Annotated[float, Bounds(0, 1e6)] = 10.0
     """The same, in seconds"""
     mode: Literal["exact", "ignore_case", "alphanumeric"] = "alphanumeric"
     """How texts are compared: as they are; whatever their case; whatever their case and punctuation"""
     seed: Annotated[int, Bounds(0)] = 1
+    allow: Annotated[list[str], Choices(DIFFERENCES)] = field(default_factory=list)
+    """In what a checkpoint may differ from the options here, to be gone on from or tested nevertheless"""
     checkpoints: Path | None = None
     """Default: $PYTORCH_TRAIN_CHECKPOINT, else checkpoints/"""
     results: Path = ROOT / "results" / "runs"
@@ -118,8 +129,11 @@ class Train(Common):
     network its convolutions"""
     test_only: bool = False
     """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
-    resume: bool = False
-    """Go on from the last checkpoint of this run"""
+    resume: Annotated[str | None, Bare("last"), Metavar("FILE")] = None
+    """Go on from the last checkpoint of this run, on whatever cards and of whatever length, or from FILE; auto: from
+    this very run's where it has one, else from the start"""
+    overwrite: bool = False
+    """Replace the checkpoints that this run's folder holds"""
     without: Literal["validation", "compute", "sync"] | None = None
     """Leave out validation and checkpoints, all but loading, or the exchange of gradients (training/ablation.py)"""
     profile_steps: Annotated[int, Bounds(0)] = 0
@@ -130,6 +144,16 @@ class Train(Common):
     """Steps between readings of the loss"""
     save_every: Annotated[int, Bounds(1)] = 2000
     """Steps between checkpoints inside an epoch"""
+    val_dataset: str | None = None
+    """Validate on this data set: its val split, or all of it; default: the val split of --dataset"""
+    validate_every: Annotated[int | None, Bounds(1)] = None
+    """Steps between validations inside an epoch; there is one at the end of each anyway"""
+    validate_samples: Annotated[int | None, Bounds(1)] = None
+    """Most images of a validation, the same ones every time, from all over the split; default: all of it"""
+    validate_shown: Annotated[int, Bounds(0, 100)] = 3
+    """Readings beside their truths in the log of a validation"""
+    early_stop: Annotated[int, Bounds(0)] = 0
+    """Stop after this many validations in a row that brought nothing better; 0 is off"""
     optimizer: Optimizer = field(default_factory=Optimizer)
     exchange: Exchange = field(default_factory=Exchange)
 
@@ -193,9 +217,13 @@ def parse(kind: type[T], argv: Sequence[str] | None, prog: str) -> T:
     return recipe_command(prog, kind).parse(argv)
 
 
-def dataset_root(options: Common) -> str:
-    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET. Raises UserError when neither is there."""
-    root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
+def dataset_root(options: Common, split: str = "") -> str:
+    """Where the data is: --dataset, else $PYTORCH_TRAIN_DATASET; of the validation --val-dataset, where it is given.
+
+    Raises UserError when nothing says it.
+    """
+    named = getattr(options, "val_dataset", None) if split == "val" else None
+    root = named or options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     if not root:
         raise UserError(
             "PYTORCH_TRAIN_DATASET is not set: set it to the folder that holds Synth90k/, "

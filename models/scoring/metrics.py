@@ -15,26 +15,37 @@ from typing import TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
+from models.data.text import JOINERS, compose, fold_case, is_mark
+
 Group = TypeVar("Group", bound=Hashable)
 
 
+def ignore_case(text: str) -> str:
+    return fold_case(compose(text))
+
+
 def alphanumeric(text: str) -> str:
-    """Lower case, letters and digits only. Letters are Unicode's, so a Chinese line keeps its characters."""
-    return "".join(c for c in text.lower() if c.isalnum())
+    """Lower case, letters and digits only. Letters are Unicode's, with their marks: vowel signs, tones, accents."""
+    return "".join(c for c in ignore_case(text) if c.isalnum() or is_mark(c)).lstrip(JOINERS)
 
 
 MODES: dict[str, Callable[[str], str]] = {
-    "exact": str,
-    "ignore_case": str.lower,
+    "exact": compose,
+    "ignore_case": ignore_case,
     "alphanumeric": alphanumeric,
 }
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a set of readings is worth. Shares are in 0..1 (a CER may exceed 1); nan without readings."""
+    """What a set of readings is worth. Shares are in 0..1 (a CER may exceed 1); nan without readings.
+
+    Truths of which the mode leaves nothing ("---" in alphanumeric) are left out of all of it, as the field does:
+    reading nothing would be right.
+    """
 
     n: int
+    left_out: int  # truths of which the mode leaves nothing
     mode: str  # of correct, word_accuracy, one_minus_ned, cer, character_precision and sequence_distance
     correct: int
     word_accuracy: float
@@ -56,11 +67,14 @@ def score(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric
     fold = make_fold(mode)
     if len(truths) != len(texts):
         raise ValueError(f"{len(truths)} truths but {len(texts)} texts: each image needs one of each")
+    counted = [i for i, truth in enumerate(truths) if fold(truth)]
+    truths, texts, left_out = [truths[i] for i in counted], [texts[i] for i in counted], len(truths) - len(counted)
     pairs = [(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
     edits = [Levenshtein.distance(*pair) for pair in pairs]
     matched = {name: equals(truths, texts, other) for name, other in MODES.items()}
     return Score(
         n=len(pairs),
+        left_out=left_out,
         mode=mode,
         correct=sum(matched[mode]),
         word_accuracy=mean_or_nan(matched[mode]),
@@ -123,7 +137,8 @@ def breakdown(
 def by_length(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> dict[int, Score]:
     """A score for each length of truth (as the mode counts characters), shortest first."""
     fold = make_fold(mode)
-    return dict(sorted(breakdown([len(fold(truth)) for truth in truths], truths, texts, mode).items()))
+    found = breakdown([len(fold(truth)) for truth in truths], truths, texts, mode)
+    return {length: part for length, part in sorted(found.items()) if part.n}
 
 
 def confusions(truths: Sequence[str], texts: Sequence[str], mode: str = "exact") -> Counter[tuple[str, str]]:
@@ -142,5 +157,6 @@ def worst(
 ) -> list[int]:
     """Indices of the wrong readings: most edits first, among equals the most confident mistake first."""
     fold = make_fold(mode)
-    edits = [Levenshtein.distance(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
+    pairs = [(fold(truth), fold(text)) for truth, text in zip(truths, texts, strict=True)]
+    edits = [Levenshtein.distance(*pair) if pair[0] else 0 for pair in pairs]
     return sorted((i for i, d in enumerate(edits) if d), key=lambda i: (-edits[i], -confidences[i]))

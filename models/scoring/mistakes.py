@@ -17,6 +17,7 @@ from rapidfuzz.distance import Levenshtein
 
 from bench.errors import plain
 from bench.reporting.templates import template_environment
+from models.data.text import compose, fold_case
 from models.dataset import WordDataset
 from models.run.context import Context
 from models.scoring.evaluate import Prediction
@@ -98,7 +99,8 @@ def encode_image(data: WordDataset, number: int) -> str:
 def align_pieces(truth: str, text: str, mode: str) -> tuple[list[Piece], list[Piece]]:
     """Both texts in pieces: what they share, and what only one of them has. Case counts in the exact mode alone."""
     theirs, ours = [], []
-    fold = str if mode == "exact" else str.lower
+    truth, text = compose(truth), compose(text)
+    fold = str if mode == "exact" else fold_case
     for step in Levenshtein.opcodes([fold(c) for c in truth], [fold(c) for c in text]):
         wrong = step.tag != "equal"
         theirs.append((truth[step.src_start : step.src_end], wrong))

@@ -92,4 +92,7 @@ def accuracy_rows(accuracy: dict) -> list[tuple[str, list[str]]]:
 def accuracy_table(accuracy: dict) -> str:
     aligned = ["left", *["right"] * len(COLUMNS)]
     cells = [[name, *shown] for name, shown in accuracy_rows(accuracy)]
-    return tabulate(cells, ["set", *COLUMNS], colalign=aligned, disable_numparse=True)
+    table = tabulate(cells, ["set", *COLUMNS], colalign=aligned, disable_numparse=True)
+    if left_out := accuracy.get("left_out"):
+        table += f"\n{left_out:,} more are not counted: --mode {accuracy['mode']} leaves nothing of their truths"
+    return table

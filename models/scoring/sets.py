@@ -10,12 +10,15 @@ import numpy as np
 from bench.errors import UserError
 from models.data.charset import Charset
 from models.data.combined import Mix
-from models.data.formats import SourceOptions, has_splits, open_source
+from models.data.formats import SourceOptions
+from models.data.opening import has_splits, open_source
 from models.data.source import Source
 from models.dataset import Shape, WordDataset, refuse_rubbish
 
 
-def open_sets(paths: Sequence[str], split: str, shape: Shape, charset: Charset) -> WordDataset:
+def open_sets(
+    paths: Sequence[str], split: str, shape: Shape, charset: Charset, reading: SourceOptions | None = None
+) -> WordDataset:
     """All sets in a row. Each is a path, or NAME=PATH; without a name a set is called as its file or folder.
 
     Raises UserError: two sets of one name, or a path that holds no data set.
@@ -24,10 +27,10 @@ def open_sets(paths: Sequence[str], split: str, shape: Shape, charset: Charset) 
     names = [name for name, _ in named]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"several sets are called {twice[0]!r}: give them names, --sets NAME=PATH NAME=PATH")
-    sources = [open_set(name, path, split) for name, path in named]
+    sources = [open_set(name, path, split, reading) for name, path in named]
     source = sources[0] if len(sources) == 1 else Mix(sources)
     data = WordDataset(source, shape, charset, out_of_charset="remove")
-    data.is_whole = not all(has_splits(path, SourceOptions(), split) for _, path in named)
+    data.is_whole = not all(has_splits(path, reading or SourceOptions(), split) for _, path in named)
     return data
 
 
@@ -37,8 +40,8 @@ def parse_set(option: str) -> tuple[str, str]:
     return (name, path) if equals and not Path(option).exists() else (Path(option).name, option)
 
 
-def open_set(name: str, path: str, split: str) -> Source:
-    source = open_source(path, split)
+def open_set(name: str, path: str, split: str, reading: SourceOptions | None) -> Source:
+    source = open_source(path, split, reading)
     source.name = name
     refuse_rubbish(source)
     return source

@@ -154,6 +154,7 @@ def add_recognise(app: FastAPI, service: Service) -> None:
 
 
 def add_rest(app: FastAPI, service: Service) -> None:
+    @app.head("/healthz", include_in_schema=False)  # what some load balancers ask
     @app.get("/healthz")
     async def healthz() -> dict[str, Any]:
         """Whether it reads, and with what."""

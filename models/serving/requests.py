@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from models.serving.limits import Limits
 
 T = TypeVar("T")
+FROM_URL_SAFE = str.maketrans("-_", "+/")
 TYPES = "multipart/form-data, application/json with base64, or one image as image/*"
 
 
@@ -98,10 +99,15 @@ async def images_of_json(request: Request, limits: Limits) -> list[UploadedImage
     """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
     images = refuse_too_many(parse_images(await request.body()), limits)
     try:
-        texts = [image.rpartition(",")[2] for image in images]
-        return [UploadedImage(str(place), base64.b64decode(text, validate=True)) for place, text in enumerate(texts)]
+        return [UploadedImage(str(place), decode_base64(image)) for place, image in enumerate(images)]
     except ValueError as error:
         raise HTTPException(400, f"not base64: {error}") from None
+
+
+def decode_base64(text: str) -> bytes:
+    """Also in lines (MIME's), with - and _ (RFC 4648's for addresses), without its padding, after data:...;base64, ."""
+    digits = "".join(text.rpartition(",")[2].split()).translate(FROM_URL_SAFE).rstrip("=")
+    return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
 
 
 def parse_images(body: bytes) -> list[str]:

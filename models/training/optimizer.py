@@ -26,6 +26,7 @@ OPTIMIZERS = {
 }
 FUSED = ("adam", "adamw")  # one kernel for the whole update, which the device itself can tell to change nothing
 # The learning rate as a share of its peak, a pure function of progress (0..1): nothing to save, nothing to restore.
+# "step" counts steps instead: torch's StepLR.
 SCHEDULES = {
     "constant": lambda progress: 1.0,
     "cosine": lambda progress: half_cosine(progress),
@@ -150,6 +151,8 @@ class GuardedOptimizer:
 
     @property
     def lr(self) -> float:
+        if self.options.schedule == "step":
+            return self.peak_lr * self.options.decay ** (self.step // self.options.decay_steps)
         return self.peak_lr * SCHEDULES[self.options.schedule](self.step / self.total_steps)
 
     @property
@@ -165,16 +168,16 @@ class GuardedOptimizer:
             "skipped": self.skipped,
         }
 
-    def load_state_dict(self, state: dict) -> None:
-        """Also that of another device: whether updates are fused is decided here, not there."""
-        own = {"fused": self.fused, "capturable": self.capturable, "lr": self.peak_lr}
-        groups = [
-            {**group, **{name: value for name, value in own.items() if name in group}}
-            for group in state["optimizer"]["param_groups"]
-        ]
-        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.initial_lr()
-        self.scaler.load_state_dict(state["scaler"])
+    def load_state_dict(self, state: dict, same_kind: bool = True) -> None:
+        """Also that of another device. Rates and switches are this run's own; of an optimiser of another kind
+        (not `same_kind`) the count of steps alone is of use.
+        """
+        if same_kind:
+            own = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": own})
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.initial_lr()
+            if state["scaler"] and self.scaler.is_enabled():  # empty where the precision needs none
+                self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.skips = torch.tensor([state["skipped"], 0, 0], device=self.device.torch)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from bench.errors import one_line
 from bench.files import say, warn
+from models.scoring.evaluate import Prediction
+from models.scoring.metrics import Score
 
 LINE_EVERY_S = 15  # in a log a line now and then; a terminal has the bar
 
@@ -85,8 +89,8 @@ class ProgressBar:
             self.spoke = time.monotonic()
             say(f"  step {step:,} of {self.bar.total:,}: {text}")
 
-    def log_validation(self, step: int, epoch: int, score) -> None:
-        """Print the score of a validation; epochs are counted from 1."""
+    def log_validation(self, step: int, epoch: int, score: Score, shown: Sequence[Prediction] = ()) -> None:
+        """Print the score of a validation and some readings beside their truths; epochs are counted from 1."""
         if self.board is None:
             return
         self.board.add(step, word_accuracy=score.word_accuracy)
@@ -95,3 +99,6 @@ class ProgressBar:
             f"  step {step:,}, epoch {epoch}: validation {score.word_accuracy:.1%} of {score.n:,} words read, "
             f"CER {score.cer:.3f}"
         )
+        width = max((len(one.truth) for one in shown), default=0)
+        for one in shown:
+            say(one_line(f"    {one.truth:{width}} read as {one.text!r}{'' if one.text != one.truth else ', right'}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +25,13 @@ class LossHistory:
     def append(self, loss: Tensor) -> None:
         self.values.append(loss)
 
+    def mean_since(self, begin: int, world: World) -> float:
+        """The mean from this step on, over all ranks; infinite where there is none or one is not finite."""
+        mine = self.read()[begin:]
+        both = [sum(some) for some in zip(*world.gather([sum(mine), float(len(mine))]), strict=True)]
+        mean = both[0] / both[1] if both[1] else math.inf
+        return mean if math.isfinite(mean) else math.inf
+
     def read(self) -> list[float]:
         """All losses so far as numbers; those still on the device are copied to the host at once."""
         pending = [(i, loss) for i, loss in enumerate(self.values) if isinstance(loss, Tensor)]
@@ -34,7 +42,12 @@ class LossHistory:
 
 
 def training_progress(
-    position: Position, optimizer: GuardedOptimizer, monitor: AnomalyMonitor, snapshots: Snapshots, restarts: int
+    position: Position,
+    optimizer: GuardedOptimizer,
+    monitor: AnomalyMonitor,
+    snapshots: Snapshots,
+    restarts: int,
+    stopped_early: bool,
 ) -> TrainingResult:
     """How far training came, as far as this rank alone knows: other ranks of a failed run may be gone."""
     return {
@@ -45,6 +58,7 @@ def training_progress(
         "noticed": list(monitor.noticed.values()),
         "resumed_from_step": snapshots.resumed_step,
         "restarts": restarts,
+        "stopped_early": stopped_early,
     }
 
 

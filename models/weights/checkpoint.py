@@ -10,27 +10,35 @@ import fcntl
 import io
 import os
 import random
+import zipfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from bench.errors import UserError
-from bench.files import write_error_reason, write_file
+from bench.errors import UserError, one_line
+from bench.files import warn, write_error_reason, write_file
 from bench.machine.device import Device
+from bench.options import check_value, options_of
 from bench.records.run_name import RunName
 from models.data.charset import Charset
 from models.network.model import Model
+from models.run.options import Data
+from models.weights import FOLDER, SHIPPED, verify_checksum
+from models.weights.checksum import ChecksumError, append_checksum, has_valid_checksum, not_finite
 from models.weights.file import Weights, load_weights
-from models.weights.unpickle import UNREADABLE, unpickle
+from models.weights.unpickle import UNREADABLE, unpickle, unreadable_reason
 
-FORMAT = 1
+NAMES = ("last.pt", "previous.pt", "best.pt")
+T = TypeVar("T")
+FORMAT = 2  # 1: without a checksum of the file
 OURS = "crnn-bench"  # the source of weights that this project trained
 KINDS = {"network": dict, "charset": str, "data": dict, "model": dict}  # of the parts that programs ask for
 
 
+_said: set[Path] = set()  # files of which it is told that they carry no checksum
 _locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lock
 
 
@@ -62,7 +70,8 @@ def write(content: dict[str, Any], path: Path, before: Path | None = None) -> No
     `before` is a name for the file that is replaced, under which it stays. Raises UserError when the disk is full.
     """
     serialized = io.BytesIO()
-    torch.save({"format": FORMAT, **content}, serialized)
+    torch.save({**content, "format": FORMAT}, serialized)
+    append_checksum(serialized)
     try:
         write_file(path, serialized.getbuffer(), before, sync=True)
     except OSError as error:
@@ -78,20 +87,44 @@ def write_last(content: dict[str, Any], folder: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, on the CPU, or of converted weights (.safetensors).
 
-    Raises UserError when it is damaged or would run code.
+    Raises UserError when it is damaged, has weights that are not finite, or would run code.
     """
     if path.suffix == ".safetensors":
+        if path.resolve().parent == FOLDER and (shipped := {one.file: one for one in SHIPPED.values()}.get(path.name)):
+            verify_checksum(path, shipped.sha256)
         return load_weights(path)
     try:
         content = unpickle(path)
+        if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
+            raise UserError(
+                f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others"
+            )
+        check_whole(path, content["format"])
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"no checkpoint at {path}") from None
+    except ChecksumError as error:
+        raise UserError(f"{path}: {error}") from None
     except UNREADABLE as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason[:160]})") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path}: not a checkpoint of this project; `python -m models.convert` reads those of others")
+        raise UserError(f"{path}: not a readable checkpoint ({unreadable_reason(error, path)})") from None
+    if isinstance(content.get("network"), dict) and (bad := not_finite(content["network"])):
+        raise UserError(f"{path}: {bad}: such weights read nothing; take an earlier checkpoint of that run")
     return content
+
+
+def check_whole(path: Path, made_as: int) -> None:
+    """Raises ChecksumError when the bytes are not those that were written. Says so where the file cannot tell."""
+    if has_valid_checksum(path):
+        return
+    if made_as == FORMAT:
+        raise ChecksumError("damaged: it has lost the SHA-256 that it was written with")
+    with zipfile.ZipFile(path) as archive:
+        if member := archive.testzip():
+            raise ChecksumError(f"damaged: {member} in it does not have its CRC-32")
+    if path not in _said:
+        warn(one_line(f"{path}: of an older release and carries no checksum; the CRC-32 of its parts hold"))
+    _said.add(path)
 
 
 def read_trained(path: Path, *parts: str) -> dict[str, Any]:
@@ -111,14 +144,46 @@ def check_parts(content: dict[str, Any], path: Path, *parts: str) -> dict[str, A
     return content
 
 
+def described(content: dict[str, Any], path: Path) -> tuple[Charset, Model, Data]:
+    """What a checkpoint says of its network: alphabet, parts, shape of images. Raises UserError for what cannot be."""
+    check_parts(content, path, *KINDS)
+    try:
+        charset = Charset(content["charset"], content["data"].get("right_to_left") is True)
+    except UserError as refusal:
+        raise UserError(f"{path}: {str(refusal)[:200]}") from None
+    return charset, build_options(Model, {**content["model"], "pretrained": ""}, path), build_options(
+        Data, {"charset": "", **content["data"]}, path, "height", "width", "channels"
+    )  # fmt: skip
+
+
+def build_options(kind: type[T], values: dict[str, Any], path: Path, *needed: str) -> T:
+    """Options as a file has them, an older one without some. Raises UserError for what a command line may not say."""
+    known = {option.key: option for option in options_of(kind)}
+    for name in needed:
+        if name not in values:
+            raise UserError(f"{path}: not a trained recogniser: it does not say its {name}")
+    for name, value in values.items():
+        option = known.get(name)
+        if option is None:
+            raise UserError(f"{path}: made with an option {name!r}, which this release does not know")
+        kinds = (int, float) if option.inner is float else (type(option.default),)
+        if type(value) not in kinds:
+            raise UserError(f"{path}: not a trained recogniser: its {name} is {str(value)[:40]!r}")
+        if option.choices and value not in option.choices:
+            raise UserError(f"{path}: made with {name} {value!r}, which this release does not know")
+        try:
+            check_value(option, value)
+        except UserError as refusal:
+            raise UserError(f"{path}: not a trained recogniser: {refusal}") from None
+    return kind(**values)
+
+
 def weights_of(content: dict[str, Any], path: Path) -> tuple[Weights, Charset]:
     """The network of a checkpoint and its alphabet. Raises UserError when parts of it are missing."""
-    check_parts(content, path, *KINDS)
-    data, charset = content["data"], Charset(content["charset"])
-    model = Model(**{**content["model"], "pretrained": ""})
-    shape = {name: data[name] for name in ("channels", "height", "width")}
-    keep_ratio, recipe = data.get("keep_ratio", False), content.get("recipe")
-    weights = Weights(OURS, content["network"], model, charset.classes, **shape, keep_ratio=keep_ratio, recipe=recipe)
+    charset, model, data = described(content, path)
+    recipe = content.get("recipe")
+    shape = (data.channels, data.height, data.width, data.keep_ratio)
+    weights = Weights(OURS, content["network"], model, charset.classes, *shape, recipe=recipe)
     weights.network()  # raises UserError when they do not fit
     return weights, charset
 
@@ -146,18 +211,33 @@ def read_last(folder: Path) -> tuple[dict[str, Any], Path] | None:
     return None
 
 
-def newest_folder(name: RunName, own: Path) -> Path:
-    """Of the folders of this run, on whatever number of cards, the one that was written to last."""
-    alike = [folder for folder in own.parent.glob("*") if is_same_run(name, folder.name)]
-    written = {file.stat().st_mtime: folder for folder in alike for file in folder.glob("[lp]*.pt")}
-    return written[max(written)] if written else own
+def folders_of(name: RunName, own: Path, any_length: bool) -> list[Path]:
+    """The folders with checkpoints of this run: on whatever cards, then of whatever length, the newest first."""
+    alike = [(how, folder) for folder in own.parent.glob("*") if (how := likeness(name, folder.name, any_length))]
+    written = {
+        (how, -max(file.stat().st_mtime_ns for file in files)): folder
+        for how, folder in alike
+        if (files := list(folder.glob("[lp]*.pt")))
+    }
+    return [written[place] for place in sorted(written)]
 
 
-def is_same_run(name: RunName, folder: str) -> bool:
+def likeness(name: RunName, folder: str, any_length: bool) -> int:
+    """1: the same run but for its number of cards; 2: and its length; 0: another run."""
     try:
-        return replace(RunName.parse(folder), cards=name.cards) == name
+        theirs = RunName.parse(folder)
     except UserError:
-        return False
+        return 0
+    if replace(theirs, cards=name.cards) == name:
+        return 1
+    as_long = replace(theirs, cards=name.cards, epochs=name.epochs, steps=name.steps)
+    return 2 if any_length and as_long == name else 0
+
+
+def remove_all(folder: Path) -> None:
+    """Remove the checkpoints of a run that another one replaces."""
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def newest_best(root: Path, recipe: str) -> Path | None:
@@ -175,10 +255,8 @@ def is_run_of(recipe: str, folder: str) -> bool:
         return False
 
 
-def restore_weights(
-    network: nn.Module, content: dict[str, Any], path: Path, charset: str, recipe: str | None = None
-) -> None:
-    """Load the weights. Raises UserError when the checkpoint is of another recipe, alphabet or network."""
+def refuse_other(content: dict[str, Any], path: Path, charset: str, recipe: str | None = None) -> None:
+    """Raises UserError when the checkpoint is of another recipe or alphabet."""
     check_parts(content, path, "network", "charset")
     if recipe and (content.get("recipe") or recipe) != recipe:
         raise UserError(
@@ -190,6 +268,13 @@ def restore_weights(
             f"{path}: trained for another alphabet ({len(theirs)} characters, {theirs[:20]!r}...) than the one asked"
             f" for ({len(charset)}, {charset[:20]!r}...): pass the matching --data.charset"
         )
+
+
+def restore_weights(
+    network: nn.Module, content: dict[str, Any], path: Path, charset: str, recipe: str | None = None
+) -> None:
+    """Load the weights. Raises UserError when the checkpoint is of another recipe, alphabet or network."""
+    refuse_other(content, path, charset, recipe)
     try:
         network.load_state_dict(content["network"])
     except RuntimeError as error:

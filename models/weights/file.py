@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from bench.errors import UserError
+from bench.files import write_error_reason, write_file
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import Network, build
+from models.weights.checksum import UNKNOWN, ChecksumError, fill_checksum, has_valid_checksum, not_finite
 from models.weights.unpickle import State
 
+FORMAT = 2  # of the metadata; without one: no checksum
 ABOUT = "crnn-bench"  # the entry of a file's metadata that describes its weights
 
 
@@ -52,19 +55,25 @@ def save_weights(weights: Weights, charset: Charset, path: Path) -> None:
             f"the file has {weights.classes} classes and the alphabet {charset.classes} (its characters and class 0): "
             f"pass --charset with the {weights.classes - 1} characters it was trained on"
         )
+    if bad := not_finite(weights.state):
+        raise UserError(f"{path}: not written: {bad}")
     about = {
+        "format": FORMAT,
+        "sha256": UNKNOWN,
         "source": weights.source,
         "charset": charset.characters,
-        "data": {name: getattr(weights, name) for name in ("height", "width", "channels", "keep_ratio")},
+        "data": {name: getattr(weights, name) for name in ("height", "width", "channels", "keep_ratio")}
+        | ({"right_to_left": True} if charset.right_to_left else {}),
         "model": dataclasses.asdict(weights.model),
         "recipe": weights.recipe,
     }
+    # One entry: the order of several differs from run to run, and so would the checksum of the same weights.
+    metadata = {ABOUT: json.dumps(about)}
+    content = fill_checksum(safetensors.torch.save({k: v.contiguous() for k, v in weights.state.items()}, metadata))
     try:
-        # One entry: the order of several differs from run to run, and so would the checksum of the same weights.
-        metadata = {ABOUT: json.dumps(about)}
-        save_file({key: value.contiguous() for key, value in weights.state.items()}, path, metadata)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {error}") from None
+        write_file(path, content)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {write_error_reason(error, len(content), path.parent)}") from None
 
 
 def is_weights_file(path: Path) -> bool:
@@ -87,7 +96,15 @@ def load_weights(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[ABOUT])
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        if not has_valid_checksum(path) and about.get("format") is not None:
+            raise ChecksumError("damaged: it has lost the SHA-256 that it was written with")
+        if bad := not_finite(state):
+            raise UserError(f"{path}: {bad}: such weights read nothing; convert an earlier checkpoint of that run")
         return {"network": state, **{key: about[key] for key in ("charset", "recipe", "data", "model")}}
+    except UserError:
+        raise
+    except ChecksumError as error:
+        raise UserError(f"{path}: {error}") from None
     except (OSError, SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
     except KeyError as error:

@@ -16,6 +16,7 @@ import torch
 
 from bench.errors import UserError
 from models.network.model import Model
+from models.weights.checksum import not_finite
 from models.weights.file import Weights
 from models.weights.unpickle import State
 
@@ -135,6 +136,8 @@ PEERS = (
 def convert_peer(state: State) -> Weights:
     """A peer's weights to ours. Raises UserError when their layout is unknown or incomplete."""
     state = remove_prefixes(state)
+    if bad := not_finite(state):
+        raise UserError(f"{bad}: such weights read nothing")
     peer = next((peer for peer in PEERS if peer.marker in state), None)
     if peer is None:
         raise UserError(

@@ -13,7 +13,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,30 @@ def refuse_archive(path: Path) -> None:
             raise ValueError(f"its members are compressed: {unpacked:,} bytes in {path.stat().st_size:,}")
 
 
+def first_bytes(path: Path) -> bytes:
+    """The beginning of a file; of what is none (opening a pipe would block) nothing."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def unreadable_reason(error: BaseException, path: Path) -> str:
+    """Why a file holds no weights, in some words: what it looks like, where that tells, else what torch says."""
+    with suppress(OSError):
+        start = first_bytes(path).lstrip()
+        if start[:1] == b"<" and re.match(rb"<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
+            return "a web page: the link led to a page about the file; download the file itself"
+        if start.startswith(b"version https://git-lfs"):
+            return "a pointer of Git LFS; `git lfs pull` brings the file itself"
+        if not start and path.is_file():
+            return "an empty file"
+    said = str(error).strip().splitlines()
+    if said and said[0].startswith("Weights only load failed"):  # torch's advice is to switch the protection off
+        return "more than weights, and reading that could run code in it"
+    return said[0][:160] if said else type(error).__name__
+
+
 def read_weights(path: Path) -> State:
     """The tensors of a file, wherever they are in it. Raises UserError when more than tensors must be built."""
     return find_tensors(read_file(path), path)
@@ -89,13 +113,15 @@ def read_file(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"no file at {path}") from None
     except pickle.UnpicklingError as error:
+        if (reason := unreadable_reason(error, path)).startswith(("a web page", "a pointer", "an empty")):
+            raise UserError(f"{path}: not a readable weights file ({reason})") from None
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         needs = f" (it asks for {asked[1]})" if asked else ""
         raise UserError(
             f"{path}: more than weights{needs}, and reading that could run code in it; save its state_dict() alone"
         ) from None
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from None
+        raise UserError(f"{path}: not a readable weights file ({unreadable_reason(error, path)[:120]})") from None
 
 
 def find_tensors(content: Any, path: Path) -> State:

@@ -128,7 +128,7 @@ def test_the_largest_batch_is_found_to_within_an_eighth(limit, most, found):
 def test_auto_batch_runs_at_what_it_found(matrix, monkeypatch):
     monkeypatch.setattr(sweep, "fits_in_memory", lambda *_: lambda batch: batch <= 48)
     assert matrix("--auto-batch", "512") == 0
-    assert matrix.started[0][1] == ["--batch-size", "48"]
+    assert matrix.started[0][1][-2:] == ["--batch-size", "48"]
 
 
 def test_auto_batch_stops_at_a_failure_that_is_not_memory(matrix):
@@ -159,3 +159,10 @@ def test_a_real_matrix_runs(surroundings, tmp_path, monkeypatch):
         sweep.main([NAME, "--results", str(tmp_path), "--", *quick])
     assert ended.value.code == 0
     assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_trainings_leave_their_checkpoints_beside_the_records_and_may_be_repeated(tmp_path):
+    own = ["--checkpoints", str(tmp_path / "checkpoints"), "--overwrite"]
+    assert sweep.own_checkpoints("CRNN_FP32_5S_1CPU_Train", tmp_path, ["--batch-size", "4"]) == own
+    assert sweep.own_checkpoints("CRNN_FP32_1CPU_Infer", tmp_path, []) == []
+    assert sweep.own_checkpoints("CRNN_FP32_5S_1CPU_Train", tmp_path, ["--checkpoints=ck"]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shlex
@@ -37,6 +38,24 @@ def help_of(program: str, monkeypatch, capsys) -> str:
 def example_of(text: str) -> list[str]:
     [line] = re.findall(r"^\s*example: (.+)$", text, re.MULTILINE)
     return shlex.split(line)
+
+
+@pytest.mark.parametrize("program", ["models.train", "bench.report"])
+def test_a_program_may_be_started_as_a_file_from_any_folder(program, tmp_path):
+    """`python models/train.py -h`, the words of Cambricon's model zoo: no PYTHONPATH, and no models/ here."""
+    file = ROOT / f"{program.replace('.', '/')}.py"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(file), "-h"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("usage: "), done.stderr
+
+
+@pytest.mark.parametrize("program", sorted(programs()))
+def test_every_program_finds_the_checkout_when_it_is_started_as_a_file(program):
+    """It would take a second each to start them."""
+    text = (ROOT / f"{program.replace('.', '/')}.py").read_text()
+    assert "\nif not __package__:" in re.split(r"\nfrom (?:bench|models)\b", text)[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")

@@ -125,7 +125,7 @@ def campaign(name: str, times: int, begin: Callable[[Place], int], result: Calla
 
 def train_small(where: Place) -> int:
     """With augmentation, so that a generator that went on from elsewhere would be seen in the weights."""
-    return start(lambda: train.main(where.words(resume=True, augment=True)), where.log)
+    return start(lambda: train.main(where.words(resume="auto", augment=True)), where.log)
 
 
 def prepare_small(where: Place) -> int:

@@ -30,6 +30,7 @@ NARROW = (4, 8, 16, 16, 32, 32, 32)
 OPTIONS = {
     "--device": "CPU", "--model.hidden": 8, "--batch-size": 4, "--epochs": 3, "--save-every": 2, "--log-every": 1,
     "--data.width": 48, "--warmup-steps": 1, "--min-steps": 1, "--min-seconds": 0,
+    "--overwrite": True,
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ CHANGES = {
 def test_a_checkpoint_that_does_not_fit(name, trained, tmp_path, refused):
     change, reason = CHANGES[name]
     path = changed(trained, tmp_path / "changed.pt", change)
-    line = refused(test, "--checkpoint", path)
+    line = refused(test, "--checkpoint", path, "--recipe", "crnn", "--data.charset", "36")
     assert line.startswith(str(path))
     with pytest.raises(UserError, match=reason):
         raise UserError(line)

@@ -9,7 +9,7 @@ import pytest
 
 from bench import report
 from models.data.charset import Charset
-from models.data.formats import open_source
+from models.data.opening import open_source
 from models.dataset import Shape, WordDataset
 from models.scoring import mistakes
 from models.scoring.evaluate import Prediction

@@ -187,10 +187,13 @@ def test_an_unset_or_wrong_path_is_one_clear_line(tmp_path):
         opened(tmp_path, "training")
 
 
-@pytest.mark.parametrize("name, what", [("annotation_train.txt", "annotation file"), ("lexicon.txt", "lexicon")])
+@pytest.mark.parametrize(
+    "name, what",
+    [("annotation_train.txt", "no train split in it"), ("lexicon.txt", "lexicon.txt: the lexicon is missing")],
+)
 def test_a_tree_without_one_of_its_files_is_named(tmp_path, name, what):
     (make_tree(tmp_path) / name).unlink()
-    with broken(f"{name}: the {what} is missing"):
+    with broken(what):
         opened(tmp_path)
 
 

@@ -78,12 +78,16 @@ def test_converted_weights_are_read_too(picture, tmp_path, capsys):
     assert " => " in capsys.readouterr().out
 
 
-def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch):
+def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch, capsys):
     path = trained(tmp_path, Model(hidden=8))
     (tmp_path / "text.png").write_text("hello")
-    for image, reason in ((tmp_path / "text.png", "not an image"), (tmp_path / "none.png", "No such file")):
-        with pytest.raises(UserError, match=reason):
-            demo.main([str(image), "--checkpoint", str(path)])
+    bad = [tmp_path / "text.png", tmp_path / "none.png", tmp_path]
+    with pytest.raises(UserError, match="3 of 5 images were not read"):
+        demo.main([*map(str, (picture, *bad, picture)), "--checkpoint", str(path)])
+    said = capsys.readouterr()
+    for file, reason in zip(bad, ("not an image", "No such file", "Is a directory"), strict=True):
+        assert f"{file}: not read: {reason}" in said.err
+    assert said.out.count(f"{picture}: ") == 2  # which are read, whatever lies beside them
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])

@@ -9,12 +9,14 @@ import time
 
 import lmdb
 import pytest
+from PIL import Image
 
 from models.data.charset import Charset
 from models.data.writer import LMDBWriter, check_space
 from models.dataset import DataError, Shape, open_dataset
+from models.scoring.sets import open_sets
 from tests.support.data_samples import WORDS, make_store, make_tree
-from tests.support.images import jpeg
+from tests.support.images import encoded, jpeg
 from tests.support.preparation import run
 
 
@@ -71,7 +73,7 @@ def test_an_lmdb_that_is_something_else_is_not_overwritten(tmp_path):
     assert "another tool wrote" in run("--source", tmp_path, "--out", tmp_path / "lmdb")
     assert texts(tmp_path / "lmdb") == ["keep"]
     LMDBWriter(tmp_path / "begun", "one source").add(1, [(b"x", "x")], [])
-    with pytest.raises(DataError, match="holds one source, not another"):
+    with pytest.raises(DataError, match=r"1 samples of another source, .* --overwrite"):
         LMDBWriter(tmp_path / "begun", "another")
 
 
@@ -143,3 +145,118 @@ def killed_while_writing(process, data) -> bool:
 def texts_of_store(folder):
     with lmdb.open(str(folder), lock=False) as environment, environment.begin() as reading:
         return [reading.get(b"label-%09d" % i).decode() for i in range(1, int(reading.get(b"num-samples")) + 1)]
+
+
+def list_of(folder, *labels, name="labels.tsv"):
+    """Images and a list with these labels, written anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, _ in enumerate(labels):
+        (folder / f"{seed}.jpg").write_bytes(jpeg(seed=seed))
+    (folder / name).write_text("".join(f"{i}.jpg\t{label}\n" for i, label in enumerate(labels)))
+    return folder
+
+
+def stored(folder):
+    source = open_dataset(folder, "train", Shape(), Charset()).source
+    return [source.label(i) for i in range(len(source))]
+
+
+@pytest.mark.parametrize("packed", [[], ["--packed"]])
+def test_what_has_changed_since_is_never_taken_for_done(tmp_path, packed):
+    """Labels corrected, another set of the same name and size, an image replaced: refused, or written anew."""
+    source, out = list_of(tmp_path / "a/set", "one", "tree"), tmp_path / "out"
+    assert run("--source", source, "--out", out, *packed) is None
+    list_of(source, "one", "three")
+    assert "another state of this one" in run("--source", source, "--out", out, *packed)
+    assert stored(out) == ["one", "tree"]
+    assert run("--source", source, "--out", out, *packed, "--overwrite") is None
+    assert stored(out) == ["one", "three"]
+    assert "--overwrite writes it anew" in run("--source", list_of(tmp_path / "b/set", "x", "y"), "--out", out, *packed)
+    (source / "0.jpg").write_bytes(jpeg(seed=9))
+    assert "labels or images have changed" in run("--source", source, "--out", out, *packed)
+
+
+def test_the_same_data_is_gone_on_with_wherever_it_lies_now(tmp_path, capsys):
+    source = list_of(tmp_path / "set", "one", "two")
+    assert run("--source", source, "--out", tmp_path / "out") is None
+    source.rename(tmp_path / "moved")
+    assert run("--source", tmp_path / "moved", "--out", tmp_path / "out") is None
+    assert "2 written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("packed", [[], ["--packed"]])
+def test_where_nothing_was_written_the_corrected_list_is(tmp_path, packed):
+    source = list_of(tmp_path / "set", "one", "two")
+    (source / "labels.tsv").write_text("gone0.jpg\tone\ngone1.jpg\ttwo\n")
+    assert run("--source", source, "--out", tmp_path / "out", *packed) is not None
+    list_of(source, "one", "two")
+    assert run("--source", source, "--out", tmp_path / "out", *packed) is None
+    assert stored(tmp_path / "out") == ["one", "two"]
+
+
+def test_a_bad_row_is_skipped_and_counted_as_in_training(tmp_path, capsys):
+    source = list_of(tmp_path / "set", *(f"w{i}" for i in range(60)))
+    lines = (source / "labels.tsv").read_text().splitlines()
+    lines[57] = "no image at all"
+    (source / "labels.tsv").write_text("\n".join(lines))
+    assert "1 of 60 images were unreadable" in run("--source", source, "--out", tmp_path / "out")
+    assert run("--source", source, "--audit") is None
+    assert "labels.tsv: line 58: 'no image at all' names no image file" in capsys.readouterr().out
+    assert len(stored(tmp_path / "out")) == 59 and "w57" not in stored(tmp_path / "out")
+
+
+def test_the_splits_that_are_there_are_prepared(tmp_path, capsys):
+    for split in ("train", "dev"):
+        list_of(tmp_path / "set", "one", "two", name=f"{split}.txt")
+    options = ["--source", tmp_path / "set", "--out", tmp_path / "out", "--allow-overlap", "train+val"]
+    assert run(*options) is None
+    assert "has train and val, no test" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.json", "train", "val"]
+    assert "none of --splits test" in run(*options, "--splits", "test")
+
+
+def test_an_alphabet_is_built_of_whole_labels_or_refused(tmp_path):
+    (list_of(tmp_path / "set", "x") / "labels.tsv").unlink()
+    (tmp_path / "set/labels.json").write_text(json.dumps({"0.jpg": "one\ntwo"}))
+    refusal = run("--source", tmp_path / "set", "--build", tmp_path / "chars.txt")
+    assert "labels.json: 0.jpg: label 'one\\ntwo' has a line break" in refusal
+    assert not (tmp_path / "chars.txt").exists()
+
+
+def test_an_audit_of_what_cannot_be_read_fails(tmp_path):
+    source = list_of(tmp_path / "set", "one")
+    (source / "0.jpg").write_bytes(b"no image")
+    assert "nothing can be read" in run("--source", source, "--audit")
+
+
+def test_an_audit_names_what_a_person_should_know(tmp_path, capsys):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    source = list_of(tmp_path / "set", "\u05e9\u05dc\u05d5\u05dd 12", "same", "same", "other", "x")
+    (source / "4.jpg").write_bytes(encoded(Image.new("L", (32, 90)), "JPEG", exif=turned))
+    for name in ("2.jpg", "3.jpg"):
+        (source / name).write_bytes(jpeg(seed=1))
+    assert run("--source", source, "--audit") is None
+    said = capsys.readouterr().out
+    assert "1 images that EXIF turns: they are read upright" in said
+    assert "1 labels with letters that run from right to left" in said and "1 of these with words or numbers" in said
+    assert "1 images are there several times, with different labels" in said
+
+
+def test_a_share_of_nothing_is_no_split(tmp_path):
+    source = list_of(tmp_path / "set", "one", "two")
+    assert run("--source", source, "--out", tmp_path / "out", "--ratio", "0,0,1") is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dataset.json", "test"]
+
+
+def test_a_packed_set_of_nothing_says_so(tmp_path):
+    source = list_of(tmp_path / "set", "one")
+    (source / "0.jpg").write_bytes(b"no image")
+    assert "1 of 1 images were unreadable" in run("--source", source, "--out", tmp_path / "out", "--packed")
+    with pytest.raises(DataError, match="train: no samples in it"):
+        open_dataset(tmp_path / "out", "train", Shape(), Charset())
+
+
+def test_what_prepare_made_of_one_list_is_a_set_to_test(tmp_path):
+    assert run("--source", list_of(tmp_path / "set", "one", "two"), "--out", tmp_path / "out") is None
+    assert len(open_sets([f"mine={tmp_path / 'out'}"], "test", Shape(), Charset())) == 2

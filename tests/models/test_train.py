@@ -16,8 +16,9 @@ from models.run.context import open_context
 from models.run.options import Train, parse
 from models.train import Training
 from models.training import device_batch
-from models.weights import checkpoint
+from models.weights import checkpoint, sha256_of
 from tests.support.data_samples import WORDS, make_store
+from tests.support.images import jpeg
 
 QUICK = ["--device", "CPU", "--batch-size", "8", "--log-every", "1", "--warmup-steps", "1"]
 
@@ -40,6 +41,9 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     }  # fmt: skip
     assert len(record["series"][0]["step_s"]) == record["training"]["steps"] == len(record["training"]["loss"]) == 4
     assert record["accuracy"]["n"] == 40
+    content = checkpoint.read(tmp_path / "ck" / record["run"] / "last.pt")
+    assert record["dataset"]["digest_sha256"] == content["data_digest"]["hex"]
+    assert record["dataset"]["digest_images"] == 120
     assert record["precision_evidence"]["autocast_dtype"] == "float32"
     assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
         "last.pt",
@@ -57,6 +61,23 @@ def test_a_data_set_without_splits_is_said_to_be_validated_on_what_it_trains_on(
     assert capsys.readouterr().out.count(f"warning: {words} has no val split of its own") == 1
     [record] = records(tmp_path)
     assert record["dataset"]["is_whole"] and record["dataset"]["n"] == len(WORDS)
+
+
+def test_another_data_set_can_be_validated_on_and_images_can_lie_elsewhere(places, tmp_path, capsys):
+    others = make_store(tmp_path / "others", WORDS[:3])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "lists").mkdir()
+    for i, word in enumerate(WORDS):
+        (tmp_path / "images" / f"{i}.jpg").write_bytes(jpeg(seed=i))
+        with (tmp_path / "lists" / "train.txt").open("a") as file:
+            file.write(f"{i}.jpg\t{word}\n")
+    options = ["--dataset", str(tmp_path / "lists"), "--val-dataset", str(others), "--steps", "1"]
+    with pytest.raises(UserError, match=r"none of its first 8 images can be read.*--image-root"):
+        train.main([*places, *QUICK, *options])
+    train.main([*places, *QUICK, *options, "--image-root", str(tmp_path / "images")])
+    assert "split of its own" not in capsys.readouterr().out
+    [record] = records(tmp_path)
+    assert (record["dataset"]["n"], record["accuracy"]["n"]) == (len(WORDS), 3)
 
 
 def test_an_epoch_is_every_picture_once(places, tmp_path):
@@ -110,7 +131,9 @@ def test_a_stopped_run_goes_on_with_other_batches_and_sees_each_picture_once(pla
         with pytest.raises(SystemExit) as ending:
             train.main([*small, "--batch-size", "32"])
         assert ending.value.code == 130
-    train.main([*small, "--batch-size", "16", "--resume"])
+    with pytest.raises(UserError, match=r"--batch-size \(32 then, 16 now\).* --allow batch"):
+        train.main([*small, "--batch-size", "16", "--resume"])
+    train.main([*small, "--batch-size", "16", "--resume", "--allow", "batch"])
     record = max(records(tmp_path), key=lambda record: record["training"]["steps"])
     n, steps = record["dataset"]["n"], -(-record["dataset"]["n"] // 16)
     assert sum(record["series"][0]["images"]) == 2 * n - 32
@@ -161,7 +184,7 @@ def test_augmentation_is_off_until_it_is_asked_for(places, monkeypatch):
     monkeypatch.setattr(device_batch, "augment", lambda images, strength: seen.append(strength) or images)
     train.main([*places, *QUICK, "--steps", "1"])
     assert not seen
-    train.main([*places, *QUICK, "--steps", "1", "--augment"])
+    train.main([*places, *QUICK, "--steps", "1", "--augment", "--overwrite"])
     assert seen == [device_batch.MODERATE]
 
 
@@ -214,7 +237,7 @@ def test_test_only_tests_what_was_trained_and_trains_nothing(places, tmp_path, c
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ck").rglob("*.pt")} == before
 
 
-def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path):
+def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path, capsys):
     """As commit 6cbeed7 wrote them, whose networks had no head_rank: no section has lost or renamed a name since."""
     small = [*places, *QUICK, "--recipe", "crnn_small", "--steps", "3", "--save-every", "2"]
     train.main(small)
@@ -229,16 +252,19 @@ def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path
         **{name: content[name] for name in ("random", "charset", "recipe", "run", "job", "dataset", "global_batch")},
     }
     expected = checkpoint.read(folder / "last.pt")["network"]
-    checkpoint.write(first, folder / "last.pt")
+    torch.save({"format": 1, **first}, folder / "last.pt")  # without a checksum
     train.main([*small, "--resume"])
+    said = capsys.readouterr().err
+    assert said.count("last.pt: of an older release and carries no checksum; the CRC-32 of its parts hold") == 1
     resumed = checkpoint.read(folder / "last.pt")["network"]
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert {record["training"]["resumed_from_step"] for record in records(tmp_path)} == {None, 2}
 
-    checkpoint.write(first, tmp_path / "first.pt")
+    torch.save({"format": 1, **first}, tmp_path / "first.pt")
     quick = ["--device", "CPU", "--min-steps", "1", "--min-seconds", "0", "--latency-runs", "0"]
-    test.main([*places, *quick, "--recipe", "crnn_small", "--checkpoint", str(tmp_path / "first.pt")])
+    test.main([*places, *quick, "--checkpoint", str(tmp_path / "first.pt")])
     [tested] = [record for record in records(tmp_path) if record["task"] == "Infer"]
+    assert tested["training"]["checkpoint_sha256"] == sha256_of(tmp_path / "first.pt")
     assert tested["training"]["checkpoint"] == str(tmp_path / "first.pt") and tested["accuracy"]["n"] == 40
 
 

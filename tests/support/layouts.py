@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 from tests.support.data_samples import WORDS, make_store, make_tree
@@ -43,9 +44,9 @@ def make_bare_icdar(root):
 
 def make_integers(root):
     write_images(root / "images", ["1.jpg", "2.jpg"])
-    (root / "train.txt").write_text("1.jpg 1 2 2\n2.jpg 4\n")
+    (root / "train.txt").write_text("1.jpg 1 2 2\n2.jpg 3 4 1\n")
     (root / "alphabet.txt").write_text("ab# \n")
-    return ["abb", " "]
+    return ["abb", "# a"]
 
 
 def make_iam(root):
@@ -70,6 +71,27 @@ def make_doctr(root):
     return ["x", "two words"]
 
 
+def make_json(root):
+    write_images(root, ["a.jpg", "b.jpg"])
+    entries = [{"image": "a.jpg", "text": "x"}, {"image": "b.jpg", "text": "two words"}]
+    (root / "export.json").write_text(json.dumps(entries))
+    return ["x", "two words"]
+
+
+def make_jsonl(root):
+    write_images(root, ["a.jpg", "b.jpg"])
+    lines = [{"filename": "a.jpg", "text": "x"}, {"filename": "b.jpg", "text": "two words"}]
+    (root / "label.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return ["x", "two words"]
+
+
+def make_csv(root):
+    write_images(root, [f"{i}.jpg" for i in range(4)])
+    with (root / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([f"{i}.jpg", text] for i, text in enumerate(TEXTS))
+    return TEXTS
+
+
 def make_names(root):
     write_images(root, ["Alpha_1.jpg", "deep/two_words_22.jpg"])
     return ["Alpha", "two_words"]
@@ -86,6 +108,9 @@ MAKERS = {
     "space": make_space,
     "icdar": make_icdar,
     "integers": make_integers,
+    "csv": make_csv,
+    "json": make_json,
+    "jsonl": make_jsonl,
     "iam": make_iam,
     "mmocr": make_mmocr,
     "doctr": make_doctr,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from models.data.audit import Terms, audit, overlaps, report
+from models.data.audit import Terms, audit, audit_report, overlaps
 from models.data.charset import Charset
-from models.data.formats import open_source
 from models.data.image import Shape
+from models.data.opening import open_source
 from tests.support.data_samples import make_store
 from tests.support.images import jpeg
 from tests.support.preparation import run
@@ -27,7 +27,7 @@ def test_an_audit_counts_everything(tmp_path):
     assert found.out_of_charset == {"-": 1}
     assert found.label_issues == {"empty": 1, "out_of_charset": 1, "long": 1}
     assert found.squeezed == {1.5: 5, 3: 1}  # 90x31 to 48x32 is 1.9 times narrower, 400x31 8.6 times
-    text = "\n".join(report("train", found))
+    text = "\n".join(audit_report("train", found))
     assert "7 samples, 1 unreadable, 1 repeated within it" in text
     assert "characters outside the charset: '-' 1" in text
     assert "long: " in text and "'committeeee'" in text and "0 to 11, median 4" in text

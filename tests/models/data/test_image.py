@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.data.files import UnreadableError
-from models.data.image import Shape, decode, load_image, resize
+from models.data.image import Shape, decode, image_size, load_image, resize
 from tests.support.images import encoded, grey, jpeg
 
 
@@ -28,7 +28,6 @@ KINDS = {
     "one bit": ("1", "PNG", {}),
     "transparent": ("RGBA", "PNG", {}),
     "CMYK JPEG": ("CMYK", "JPEG", {"quality": 95}),
-    "animated": ("L", "GIF", {"save_all": True, "append_images": [Image.new("L", (90, 31))]}),
     "webp": ("RGB", "WEBP", {"lossless": True}),
     "bmp": ("RGB", "BMP", {}),
 }
@@ -124,3 +123,41 @@ def test_fine_detail_is_smoothed_away_where_a_picture_shrinks(width):
         for resized in (resize(noise, 32, 100), cv2.resize(noise, (100, 32)))
     )
     assert ours < 0.6 * plain
+
+
+def picture(name):
+    """An image of each kind that is opened otherwise than its neighbours, its encoded form, and how it should look."""
+    base = Image.fromarray(grey()[:, :, 0])
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    deep = Image.fromarray(grey()[:, :, 0].astype(np.uint16) * 257)
+    return {
+        "turned JPEG": encoded(base.rotate(90, expand=True), "JPEG", quality=100, exif=turned),
+        "turned PNG": encoded(base.rotate(90, expand=True), "PNG", exif=turned),
+        "16 bits": encoded(deep, "PNG"),
+        "palette": encoded(base.convert("P"), "PNG"),
+        "CMYK": encoded(base.convert("CMYK"), "JPEG", quality=100),
+    }[name]
+
+
+@pytest.mark.parametrize("kind", ["turned JPEG", "turned PNG", "16 bits", "palette", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_demo_and_data_sets_see_the_same_upright_picture(kind, channels):
+    content = picture(kind)
+    pixels = decode(content, channels).copy()
+    assert pixels.shape == (31, 90, channels) and image_size(content) == (31, 90)
+    assert np.abs(pixels.astype(int) - grey()).mean() < 6
+    assert (load_image(content, channels) == pixels).all()
+
+
+FLOATING = encoded(Image.fromarray(np.full((20, 40), 0.5, np.float32)), "TIFF")
+FILM = encoded(Image.new("L", (90, 31)), "GIF", save_all=True, append_images=[Image.new("L", (90, 31), 255)])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(FLOATING, "floating-point"), (FILM, "animated GIF of 2 frames")], ids=["float", "film"]
+)
+@pytest.mark.parametrize("opens", [decode, lambda content: load_image(content, 1)], ids=["data set", "demo"])
+def test_what_has_no_one_meaning_is_refused_alike(content, reason, opens):
+    with pytest.raises(UnreadableError, match=reason):
+        opens(content)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from models.data import label_filter
 from models.data.charset import NAMED, Charset
 from models.data.files import DataError
-from models.data.formats import open_source
 from models.data.label_filter import find_label_issues, label_issue, steps_needed
+from models.data.opening import open_source
 from models.data.source import Source
 from tests.support.data_samples import make_store, make_tree
 

@@ -110,7 +110,7 @@ def test_a_killed_packing_continues_from_its_last_whole_chunk(tmp_path):
     write(tmp_path, ["c"])
     source = open_dataset(tmp_path, "train", Shape(), Charset()).source
     assert source.texts(0, 3) == ["a", "b", "c"] and source.images.shape == (3, 1, 32, 100)
-    with pytest.raises(DataError, match="holds source, not another"):
+    with pytest.raises(DataError, match=r"3 samples of another source, .* --overwrite"):
         PackedWriter(tmp_path, "another", Shape(), "made", False)
 
 

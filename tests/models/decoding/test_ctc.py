@@ -66,3 +66,17 @@ def test_the_raw_path_prints_as_the_field_knows_it():
     path = "a-----v--a-i-l-a-bb-l-ee--"
     charset = Charset()
     assert raw_path([charset.index.get(c, 0) for c in path], charset) == path
+
+
+def test_a_right_to_left_text_is_read_as_it_is_typed():
+    """Columns run from left to right, so the word's first letter is in the last of them; so are confidences."""
+    word = "\u05e9\u05dc\u05d5\u05dd"
+    charset = Charset("".join(sorted(word)), right_to_left=True)
+    path = [c for one in charset.encode(word) for c in (one, 0)]
+    logits = torch.full((len(path), 1, charset.classes), -9.0)
+    for step, one in enumerate(path):
+        logits[step, 0, one] = 1.0 + step
+    decoded = decode_greedy(logits, None, charset)
+    assert decoded.texts == [word]
+    sure = decoded.character_confidences[0]
+    assert sure == sorted(sure, reverse=True)  # the surest column is the last, which has the first letter

@@ -11,8 +11,8 @@ from fontTools.ttLib import TTCollection, TTFont
 
 from bench.errors import UserError
 from models import render
-from models.data.formats import open_source
 from models.data.image import decode
+from models.data.opening import open_source
 from models.rendering import drawing, find_faces, fonts, lines
 from models.rendering.fonts import Face, choose_face, weighted_faces
 

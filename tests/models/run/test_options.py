@@ -26,9 +26,9 @@ def test_the_command_line_wins_over_the_recipe_over_the_defaults(tmp_path, monke
 
 
 def test_a_bare_flag_is_true_and_hyphens_are_underscores():
-    assert train("--resume", "--log-every", "3").resume
+    assert train("--resume", "--log-every", "3").resume == "last"
     assert train("--log-every", "3").log_every == 3
-    assert not train("--resume", "false").resume
+    assert train("--resume", "false").resume is None and train("--resume", "x/last.pt").resume == "x/last.pt"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_bare_flag_is_true_and_hyphens_are_underscores():
         (["--optimizer.betas", "0.9,1.5"], r"^--optimizer.betas is at least 0 and below 1, not 1.5$"),
         (["--optimizer.betas", "0.9"], r"^--optimizer.betas wants 2 numbers with commas, not '0.9'$"),
         (["--steps"], r"^--steps wants a whole number after it$"),
-        (["--resume", "often"], r"^unexpected word 'often'$"),
+        (["--compile", "often"], r"^unexpected word 'often'$"),
         (["--recipe", "crn"], r"no recipe 'crn' in models/recipes; there are .*\(crnn\?\)"),
         (["--precision", "FP8"], r"^--precision is one of FP32, TF32, AMP, BF16, not 'FP8'$"),
     ],

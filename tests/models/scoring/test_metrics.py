@@ -1,12 +1,13 @@
 """The protocol's arithmetic, checked on cases small enough to do by hand."""
 
 import math
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.scoring.metrics import breakdown, by_length, confusions, score, wilson, worst
+from models.scoring.metrics import MODES, breakdown, by_length, confusions, score, wilson, worst
 
 
 def test_modes_differ_by_case_and_punctuation():
@@ -22,10 +23,10 @@ def test_chinese_characters_count_as_alphanumeric():
 
 
 def test_one_minus_ned_divides_by_the_longer_text():
-    # kitten -> sitting: 3 edits, longest 7; "" against "ab": 2 / 2; equal: 0
-    s = score(["kitten", "", "same"], ["sitting", "ab", "same"])
+    # kitten -> sitting: 3 edits, longest 7; "xy" against "": 2 / 2; equal: 0
+    s = score(["kitten", "xy", "same"], ["sitting", "", "same"])
     assert s.one_minus_ned == pytest.approx(((1 - 3 / 7) + 0 + 1) / 3)
-    assert s.cer == pytest.approx((3 + 2 + 0) / (6 + 0 + 4))
+    assert s.cer == pytest.approx((3 + 2 + 0) / (6 + 2 + 4))
 
 
 def test_the_tensorflow_systems_own_numbers():
@@ -34,9 +35,41 @@ def test_the_tensorflow_systems_own_numbers():
     assert s.sequence_distance == pytest.approx((1 / 4 + 1 / 2) / 2)
 
 
-def test_nothing_read_where_nothing_is_written_is_right():
-    s = score([""], [""])
-    assert (s.word_accuracy, s.one_minus_ned, s.cer, s.character_precision) == (1, 1, 0, 1)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("mode", ["exact", "ignore_case", "alphanumeric"])
+@pytest.mark.parametrize("truth", ["caf\u00e9", "Ti\u1ebfng", "\ud55c\uad6d"])
+def test_a_decomposed_text_is_the_composed_one(truth, mode, form):
+    """macOS names files in NFD, Vietnamese and Korean keyboards write it."""
+    s = score([unicodedata.normalize(form, truth)], [truth], mode)
+    assert (s.correct, s.cer) == (1, 0)
+    assert confusions([unicodedata.normalize(form, truth)], [truth], mode) == {}
+
+
+@pytest.mark.parametrize(
+    ("truth", "read"),
+    [
+        ("\u0915\u093f", "\u0915\u0940"),  # Devanagari ki and kii: another vowel sign
+        ("\u0e01\u0e48", "\u0e01\u0e49"),  # Thai, another tone
+        ("\u0b95\u0bbe", "\u0b95"),  # Tamil kaa and ka
+        ("\u0645\u064f", "\u0645\u0650"),  # Arabic mu and mi
+    ],
+    ids=["Hindi", "Thai", "Tamil", "Arabic"],
+)
+def test_a_wrong_vowel_or_tone_is_a_mistake_in_every_mode(truth, read):
+    assert [score([truth], [read], mode).correct for mode in MODES] == [0, 0, 0]
+    assert [score([truth], [truth], mode).correct for mode in MODES] == [1, 1, 1]
+
+
+def test_the_turkish_capital_with_a_dot_is_an_i():
+    assert score(["\u0130zmir"], ["izmir"]).correct == 1
+
+
+def test_truths_of_which_the_mode_leaves_nothing_are_counted_apart():
+    s = score(["---", "!!!", "ab", ""], ["", "x", "ab", ""])
+    assert (s.n, s.left_out, s.correct, s.cer) == (1, 3, 1, 0)
+    assert by_length(["---", "ab"], ["", "ab"]).keys() == {2} and worst(["---"], ["zz"], [0.5]) == []
+    exact = score(["---", "!!!"], ["---", "!"], "exact")
+    assert (exact.n, exact.left_out, exact.correct) == (2, 0, 1)
 
 
 def test_no_readings_have_no_accuracy():

@@ -15,7 +15,7 @@ from bench.records.checks import validation_errors
 from bench.records.record import Record
 from models import test, train
 from models.data.charset import Charset
-from models.data.formats import open_source
+from models.data.opening import open_source
 from models.dataset import Shape, WordDataset
 from models.run.options import Infer, parse
 from models.scoring import mistakes
@@ -125,7 +125,7 @@ def test_texts_are_found_as_asked(sets, tmp_path, trained, options, method):
         (["--decode", "greedy", "--beam", "5"], "--beam is for --decode beam"),
         (["--beam", "0"], "--beam is 1 to 1000, not 0"),
         (["--lexicon", "none.txt"], "no lexicon at none.txt"),
-        (["--model.head", "attention", "--beam", "5"], "beam search is for CTC"),
+        (["--model.head", "attention", "--beam", "5"], "trained with --model.head ctc, not attention"),
         (["--lexicon", "x", "--beam", "5"], "--beam is for --decode beam, not lexicon"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import re
 import signal
@@ -106,6 +107,21 @@ def test_bad_input_gets_a_clear_answer(name, service):
     assert reason in response.json()["detail"]
     assert "Traceback" not in response.text
     assert requests.get(f"{service}/healthz", timeout=5).json()["status"] == "ok"
+
+
+def test_base64_is_read_as_clients_write_it(service, reader):
+    """In lines of 76 (base64 FILE, Python's encodebytes), URL-safe without padding, after a data URI."""
+    content = encoded(noise())
+    url_safe = base64.urlsafe_b64encode(content).decode().rstrip("=")
+    for text in (base64.encodebytes(content).decode(), url_safe, f"data:image/png;base64,{url_safe}"):
+        response = post(service, json={"images": [text]})
+        assert response.status_code == 200, response.text
+        assert response.json()["results"][0]["text"] == reader(noise()).text
+
+
+def test_health_answers_to_head_too(service):
+    response = requests.head(f"{service}/healthz", timeout=5)
+    assert (response.status_code, response.text) == (200, "")
 
 
 def test_a_picture_without_text_is_an_answer(service):

@@ -22,7 +22,8 @@ def newest(tmp_path, monkeypatch):
         if job:
             monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
         name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
-        found = find_newest(SimpleNamespace(resume=resume), World(rank=rank, size=2), name, tmp_path)
+        options = SimpleNamespace(resume="last" if resume else None)
+        found = find_newest(options, World(rank=rank, size=2), name, tmp_path)
         return found and found[0]["step"]
 
     return ask

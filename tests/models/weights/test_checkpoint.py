@@ -66,16 +66,20 @@ def test_a_folder_is_trained_in_by_one_process_and_cleared_of_what_a_killed_one_
     assert "another process trains there" in done.stderr
 
 
-def test_the_newest_folder_of_a_run_is_found_whatever_its_number_of_cards(tmp_path):
+def test_the_folders_of_a_run_are_found_whatever_its_number_of_cards_and_its_length(tmp_path):
     name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
     own = tmp_path / str(name)
-    assert checkpoint.newest_folder(name, own) == own
-    for i, run in enumerate(
-        [str(name), "CRNN_FP32_2E_4CPUs_Train", "CRNN_FP32_3E_1CPU_Train", "CRNN_AMP_2E_1CPU_Train"]
-    ):
+    assert checkpoint.folders_of(name, own, any_length=True) == []
+    runs = [
+        str(name), "CRNN_FP32_2E_4CPUs_Train", "CRNN_FP32_3E_1CPU_Train", "CRNN_FP32_9S_1CPU_Train",
+        "CRNN_AMP_2E_1CPU_Train", "CRNN_SMALL_FP32_2E_2CPUs_Train",
+    ]  # fmt: skip
+    for i, run in enumerate(runs):
         checkpoint.write({}, tmp_path / run / "last.pt")
         os.utime(tmp_path / run / "last.pt", (i, i))
-    assert checkpoint.newest_folder(name, own).name == "CRNN_FP32_2E_4CPUs_Train"
+    same = [tmp_path / runs[1], tmp_path / runs[0]]
+    assert checkpoint.folders_of(name, own, any_length=False) == same
+    assert checkpoint.folders_of(name, own, any_length=True) == [*same, tmp_path / runs[3], tmp_path / runs[2]]
 
 
 def test_a_truncated_checkpoint_is_one_line(tmp_path):
