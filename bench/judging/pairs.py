@@ -119,9 +119,3 @@ def container_image(name: str) -> Iterator[Build]:
     if done.returncode:
         raise UserError(f"no image {name}: docker build -t {name} .")
     yield Build(name, done.stdout.strip(), ROOT, image=name)
-
-
-def run_order(first: int, count: int) -> list[tuple[int, str]]:
-    """(pair, side) in the order in which runs happen: AB BA AB BA, from pair `first` on."""
-    sides = (("base", "candidate"), ("candidate", "base"))
-    return [(pair, side) for pair in range(first, first + count) for side in sides[pair % 2]]

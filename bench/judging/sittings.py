@@ -1,0 +1,71 @@
+"""Sittings: runs of one occasion on one machine. Between occasions the level of a machine moves (temperature, neighbours,
+placement of memory), and repeats of one occasion say nothing of by how much. So between occasions the sitting, and not
+the run, is the unit: Student's t on means of sittings. No torch here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from bench.judging.policy import SITTING_GAP_S, GatedMetric
+from bench.judging.statistics import Floats
+from bench.judging.verdict import Evidence
+from bench.records.record import Record
+
+
+def split_sittings(records: Sequence[Record]) -> list[list[Record]]:
+    """Records by occasion, oldest first: a host, and no longer than SITTING_GAP_S between two beginnings."""
+    found: list[list[Record]] = []
+    open_on: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda one: (one.started_utc, one.record_id)):
+        host = record.provenance.get("host") or ""
+        sitting = open_on.get(host)
+        if sitting is None or seconds_between(sitting[-1], record) > SITTING_GAP_S:
+            sitting = open_on[host] = []
+            found.append(sitting)
+        sitting.append(record)
+    return found
+
+
+def seconds_between(earlier: Record, later: Record) -> float:
+    began, ended = (datetime.fromisoformat(one.started_utc) for one in (earlier, later))
+    return (ended - began).total_seconds()
+
+
+def sitting_change(old: Floats, new: Floats) -> tuple[Floats, Floats, int]:
+    """(estimate, its standard error, degrees of freedom) of new - old, samples of sittings along the last axis.
+
+    Their common variance is pooled. Without degrees of freedom the error is NaN.
+    """
+    m, n = old.shape[-1], new.shape[-1]
+    df = m + n - 2
+    squares = old.var(axis=-1) * m + new.var(axis=-1) * n
+    error = np.sqrt(squares / df * (1 / m + 1 / n)) if df else np.full(squares.shape, math.nan)
+    return new.mean(axis=-1) - old.mean(axis=-1), np.where(error < 1e-12, 0.0, error), df
+
+
+def level(values: Sequence[float], tolerance: GatedMetric) -> float:
+    """A sitting as one number, on the scale of changes, its sign such that less is worse."""
+    numbers = np.asarray(values, float)
+    return tolerance.better * float((numbers if tolerance.absolute else np.log(numbers)).mean())
+
+
+def sitting_evidence(
+    cell: str, metric: str, old: Sequence[Sequence[float]], new: Sequence[Sequence[float]], tolerance: GatedMetric
+) -> Evidence:
+    """The change from sittings of the baseline to sittings of the candidate, each a list of its runs' values."""
+    before, after = (np.array([level(values, tolerance) for values in side]) for side in (old, new))
+    estimate, error, df = sitting_change(before, after)
+    levels = tuple(float(np.median([v for values in side for v in values])) for side in (old, new))
+    said = f"{len(old)} sittings against {len(new)}"
+    if not df:
+        said += ": how far sittings of one build lie apart is not known; add sittings of other days"
+    runs = sum(map(len, new))
+    return Evidence(
+        cell, metric, float(estimate), float(error), df or None, runs, tolerance,
+        levels=(levels[0], levels[1]), said=said,
+    )  # fmt: skip
