@@ -1,9 +1,9 @@
 """Change points: where the level of a series of runs changed for good. No torch.
 
-At each place a step is fitted; the best one counts when its t is large, given that neighbouring runs are alike (Newey and
-West 1987), Bonferroni over the places, and when it is abrupt: a slow drift is no step. Then binary segmentation
-(Vostrikova 1981). A t-test of two segments alone, as in Hunter (arXiv 2301.03034), sees changes in a
-third of series that are merely autocorrelated, and in all that drift.
+At each place a step is fitted; the best one counts when its t is large, given that neighbouring runs are alike (Newey
+and West 1987), Bonferroni over the places, and when it is abrupt: a slow drift is no step. Then binary segmentation
+(Vostrikova 1981). A t-test of two segments alone, as in Hunter (arXiv 2301.03034), sees changes in a third of series
+that are merely autocorrelated, and in all that drift.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ SHORTEST = 3 * EDGE
 LAGS = 10  # a tenth of a series: how far apart runs may be alike
 PLACES = 40  # independent places of a change, at most: neighbouring ones are nearly one
 BETTER = 8.0  # a step fits better than a line, by so much in twice its log likelihood
-NEAR, ABRUPT, STEEP = 40, 2.3, 4.0  # runs on either side in which a step must be abrupt: its t, and where a line fits, too
+NEAR, ABRUPT, STEEP = (
+    40,
+    2.3,
+    4.0,
+)  # runs on either side in which a step must be abrupt: its t, and where a line fits, too
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def long_run_inflation(residuals: Floats) -> float:
 
 
 def strongest_change(values: Floats) -> tuple[int, float] | None:
-    """(index, p) of the place where a step explains most; None where it is not abrupt, or for a series too short or flat."""
+    """(index, p) of the place where a step explains most; None where it is not abrupt, or for a short or flat series."""
     n = len(values)
     if n < SHORTEST or np.ptp(values) < 1e-12:
         return None

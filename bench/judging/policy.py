@@ -41,19 +41,29 @@ class GatedMetric:
     better: int  # +1: more is better; -1: less is
     margin: float
     absolute: bool = False
+    unit: str = ""
+    factor: float = 1.0  # from the value to its unit
 
     @property
     def loss(self) -> float:
         """The margin on the scale of changes: a logarithm, or points."""
         return self.margin if self.absolute else -math.log1p(-self.margin)
 
+    def show(self, value: float) -> str:
+        """A value as people read it."""
+        return f"{value * self.factor:.4g} {self.unit}"
+
 
 TOLERANCES = {
-    "throughput": GatedMetric(read_throughput, +1, 0.02),
-    "latency": GatedMetric(read_latency, -1, 0.02),
-    "memory": GatedMetric(read_memory, -1, 0.03),
-    "accuracy": GatedMetric(read_accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
-    "step": GatedMetric(read_step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
+    "throughput": GatedMetric(read_throughput, +1, 0.02, unit="images/s"),
+    "latency": GatedMetric(read_latency, -1, 0.02, unit="ms"),
+    "memory": GatedMetric(read_memory, -1, 0.03, unit="MiB", factor=2**-20),
+    "accuracy": GatedMetric(
+        read_accuracy, +1, 0.005, absolute=True, unit="%", factor=100
+    ),  # non-inferiority by half a point
+    "step": GatedMetric(
+        read_step, -1, 0.02, unit="ms"
+    ),  # median step time: blind to rare stalls, but steadier on a shared host
 }
 GATED = ("throughput", "latency", "memory", "accuracy")  # unless --metrics says otherwise
 

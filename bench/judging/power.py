@@ -7,7 +7,7 @@ session, of which one may be worse.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,15 +38,14 @@ def normal(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 def heavy_tails(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Student's t on 3 degrees of freedom, of the same standard deviation."""
-    drawn: Floats = random.standard_t(3, shape) * (SD / 3**0.5)
-    return drawn
+    return np.asarray(random.standard_t(3, shape) * (SD / 3**0.5))
 
 
 def autoregressive(rho: float) -> Noise:
     """Each run is alike to the one before: AR(1)."""
 
     def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
-        noise = random.normal(0, SD, shape)
+        noise = np.asarray(random.normal(0, SD, shape))
         for i in range(1, shape[-1]):
             noise[..., i] = rho * noise[..., i - 1] + (1 - rho * rho) ** 0.5 * noise[..., i]
         return noise
@@ -183,7 +182,9 @@ def baseline_table(sessions: int, seed: int = 1) -> pd.DataFrame:
         for before in (2, 3, 5, 10):
             random = np.random.default_rng(seed)
 
-            def failed(loss: float, day_sd: float = day_sd, n: int = before, rng: np.random.Generator = random) -> float:
+            def failed(
+                loss: float, day_sd: float = day_sd, n: int = before, rng: np.random.Generator = random
+            ) -> float:
                 runs = rng.normal(0, SD, (sessions, METRICS, n + 1, 5)) + rng.normal(
                     0, day_sd, (sessions, METRICS, n + 1, 1)
                 )
@@ -202,8 +203,11 @@ def judge_sittings(old: Floats, new: Floats) -> NDArray[np.bool_]:
     """Which of many gates are FAIL, by the functions of sittings.py and verdict.py."""
     estimate, error, df = sitting_change(old, new)
     half = t_quantile(verdict.certainty(1.0), df) * error
-    failed, _ = verdict.decide(estimate, half, t_cdfs(estimate / error, df), np.full_like(estimate, TOLERANCE.loss), 1.0)
-    return failed.any(axis=-1)
+    failed, _ = verdict.decide(
+        estimate, half, t_cdfs(estimate / error, df), np.full_like(estimate, TOLERANCE.loss), 1.0
+    )
+    any_failed: NDArray[np.bool_] = np.asarray(failed.any(axis=-1))
+    return any_failed
 
 
 HISTORIES: dict[str, Noise] = {
@@ -218,7 +222,7 @@ HISTORIES: dict[str, Noise] = {
 
 
 def history_table(series: int, seed: int = 1, runs: int = 200) -> pd.DataFrame:
-    """Histories of 200 runs: in how many a change is seen that is none, and a step of -5 % in the middle, in 3 % noise."""
+    """Histories of 200 runs: how many show a change that is none, and a step of -5 % in the middle, in 3 % noise."""
     rows = []
     for name, noise in HISTORIES.items():
         random = np.random.default_rng(seed)
@@ -234,23 +238,24 @@ def history_table(series: int, seed: int = 1, runs: int = 200) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def broken_promises(sessions: pd.DataFrame, advertised: pd.DataFrame, based: pd.DataFrame, history: pd.DataFrame,
-                    count: int) -> list[str]:  # fmt: skip
-    """What the tables do not keep, with 3 standard errors of so few trials allowed."""
+def broken_promises(tables: Sequence[pd.DataFrame], count: int) -> list[str]:
+    """What the four tables do not keep, with 3 standard errors of so few trials allowed."""
+    sessions, advertised, based, history = tables
+    plain, two = sessions.iloc[0], based[based["sd of days %"] == 2]
+    is_periodic = sessions["noise"].str.startswith("periodic")
 
     def most(share: float) -> float:
-        return 100 * (share + 3 * (share * (1 - share) / count) ** 0.5)
+        return float(100 * (share + 3 * (share * (1 - share) / count) ** 0.5))
 
-    is_periodic = sessions["noise"].str.startswith("periodic")
-    two = based[based["sd of days %"] == 2]
     checks = {
         "false alarms <= 1 %": sessions.loc[~is_periodic, "false alarms %"].max() <= most(0.01),
         "false alarms under periodic load <= 3 %": sessions.loc[is_periodic, "false alarms %"].max() <= most(0.03),
-        "-1.5 % is FAIL in <= 2 %": sessions.loc[sessions["noise"] == "normal", "-1.5 %: FAIL %"].max() <= most(0.02),
-        "-5 % is found in >= 95 %": sessions.loc[sessions["noise"] == "normal", "-5 %: FAIL %"].min() >= 200 - most(0.95) - 0,
+        "-1.5 % is FAIL in <= 2 %": plain["-1.5 %: FAIL %"] <= most(0.02),
+        "-5 % is found in >= 95 %": 100 - plain["-5 %: FAIL %"] <= most(0.05),
         "the advertised size is found in 90 %": bool(
             (abs(advertised["found %"] - 100 * POWER) <= most(POWER) - 100 * POWER + 2).all()),
         "false FAIL against baselines <= 1 %": two["false FAIL %"].max() <= most(0.01),
-        "false changes in history <= 5 %": history["false changes %"].max() <= most(0.05),
+        "false changes in history <= 5 %": history["false changes %"].iloc[:4].max() <= most(0.05),
+        "-5 % in 3 % noise is found in history in >= 90 %": 100 - history["-5 % found %"].iloc[0] <= most(0.10),
     }  # fmt: skip
     return [promise for promise, held in checks.items() if not held]

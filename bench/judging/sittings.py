@@ -1,6 +1,8 @@
-"""Sittings: runs of one occasion on one machine. Between occasions the level of a machine moves (temperature, neighbours,
-placement of memory), and repeats of one occasion say nothing of by how much. So between occasions the sitting, and not
-the run, is the unit: Student's t on means of sittings. No torch here.
+"""Sittings: runs of one occasion on one machine. No torch here.
+
+Between occasions the level of a machine moves (temperature, neighbours, placement of memory), and repeats of one
+occasion say nothing of by how much. So between occasions the sitting, and not the run, is the unit: Student's t on means
+of sittings.
 """
 
 from __future__ import annotations
@@ -36,15 +38,16 @@ def seconds_between(earlier: Record, later: Record) -> float:
     return (ended - began).total_seconds()
 
 
-def sitting_change(old: Floats, new: Floats) -> tuple[Floats, Floats, int]:
+def sitting_change(old: Floats, new: Floats, earlier: Sequence[Floats] = ()) -> tuple[Floats, Floats, int]:
     """(estimate, its standard error, degrees of freedom) of new - old, samples of sittings along the last axis.
 
-    Their common variance is pooled. Without degrees of freedom the error is NaN.
+    Their common variance is pooled, with that of `earlier` builds' sittings. Without degrees of freedom the error is
+    NaN.
     """
-    m, n = old.shape[-1], new.shape[-1]
-    df = m + n - 2
-    squares = old.var(axis=-1) * m + new.var(axis=-1) * n
-    error = np.sqrt(squares / df * (1 / m + 1 / n)) if df else np.full(squares.shape, math.nan)
+    samples = [old, new, *earlier]
+    df = sum(sample.shape[-1] - 1 for sample in samples)
+    squares = sum(sample.var(axis=-1) * sample.shape[-1] for sample in samples)
+    error = np.sqrt(squares / max(df, 1) * (1 / old.shape[-1] + 1 / new.shape[-1])) * (1.0 if df else math.nan)
     return new.mean(axis=-1) - old.mean(axis=-1), np.where(error < 1e-12, 0.0, error), df
 
 
@@ -54,18 +57,20 @@ def level(values: Sequence[float], tolerance: GatedMetric) -> float:
     return tolerance.better * float((numbers if tolerance.absolute else np.log(numbers)).mean())
 
 
+Sittings = Sequence[Sequence[float]]  # of one build, each the values of its runs
+
+
 def sitting_evidence(
-    cell: str, metric: str, old: Sequence[Sequence[float]], new: Sequence[Sequence[float]], tolerance: GatedMetric
+    cell: str, metric: str, old: Sittings, new: Sittings, tolerance: GatedMetric, earlier: Sequence[Sittings] = ()
 ) -> Evidence:
-    """The change from sittings of the baseline to sittings of the candidate, each a list of its runs' values."""
-    before, after = (np.array([level(values, tolerance) for values in side]) for side in (old, new))
-    estimate, error, df = sitting_change(before, after)
+    """The change from sittings of the baseline to sittings of the candidate."""
+    before, after, *others = (np.array([level(one, tolerance) for one in side]) for side in (old, new, *earlier))
+    estimate, error, df = sitting_change(before, after, others)
     levels = tuple(float(np.median([v for values in side for v in values])) for side in (old, new))
-    said = f"{len(old)} sittings against {len(new)}"
+    said = f"{len(old)} + {len(new)} sittings"
     if not df:
-        said += ": how far sittings of one build lie apart is not known; add sittings of other days"
-    runs = sum(map(len, new))
+        said = "one sitting a side: how far sittings of one build lie apart is not known; promote those of other days"
     return Evidence(
-        cell, metric, float(estimate), float(error), df or None, runs, tolerance,
+        cell, metric, float(estimate), float(error), df or None, sum(map(len, new)), tolerance,
         levels=(levels[0], levels[1]), said=said,
     )  # fmt: skip

@@ -135,7 +135,7 @@ def benjamini_hochberg(p_values: Sequence[float] | Floats, rate: float) -> NDArr
 def mcnemar_p(lost: int, gained: int) -> float:
     """One-sided exact p of losing so many words while so few are gained, were either equally likely (McNemar 1947)."""
     n = lost + gained
-    return sum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n
+    return float(sum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n)
 
 
 @lru_cache(maxsize=256)

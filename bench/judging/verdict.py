@@ -112,7 +112,8 @@ def judge(evidence: Sequence[Evidence], share: float = 1.0) -> list[Finding]:
     if not evidence:
         return []
     numbers = [(e.estimate, e.bound(certainty(share)), e.p_worse, e.tolerance.loss) for e in evidence]
-    failed, passed = decide(*np.array(numbers, float).T, share)
+    estimate, half, p_worse, loss = np.array(numbers, float).T
+    failed, passed = decide(estimate, half, p_worse, loss, share)
     return [finding(one, f, p) for one, f, p in zip(evidence, failed.tolist(), passed.tolist(), strict=True)]
 
 

@@ -26,8 +26,10 @@ from bench.records.run_name import RunName
 from bench.records.seal import altered, sealed
 from bench.records.sections import Field
 
-SCHEMA_VERSION = 4
-READABLE = (3, SCHEMA_VERSION)  # 4: limits hold their spread; records of 3 keep the rules they were made under
+SCHEMA_VERSION = 5
+# 4: limits hold their spread. 5: contents and variables are part of the key, quarters of steadiness, words read.
+# Older records keep the rules they were made under.
+READABLE = (3, 4, SCHEMA_VERSION)
 LARGEST = 1 << 26  # bytes of a record file; 30 epochs of Synth90k on 8 cards at batch 32 take about 30 MB
 RUNS = ROOT / "results" / "runs"
 # A run that ended in one of these leaves what it had; the others are judged from its series.
@@ -85,7 +87,7 @@ class Record:
         default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
     )
     record_id: Annotated[str, Field("random, 32 hex digits")] = field(default_factory=lambda: uuid.uuid4().hex)
-    schema_version: Annotated[int, Field(f"{SCHEMA_VERSION}; {' and '.join(map(str, READABLE))} are read")] = (
+    schema_version: Annotated[int, Field(f"{SCHEMA_VERSION}; {', '.join(map(str, READABLE))} are read")] = (
         SCHEMA_VERSION
     )
     # Of the file it was read from: cells that are not what was sealed. Never written.
@@ -163,7 +165,7 @@ def other_schema(version: object) -> str:
         advice = "it was written by a newer checkout; read it with that one"
     else:
         advice = "numbers of other versions mean other things; run it again, or read it with the commit it names"
-    return f"schema {version}, this program reads {' and '.join(map(str, READABLE))}: {advice}"
+    return f"schema {version}, this program reads {', '.join(map(str, READABLE))}: {advice}"
 
 
 def recipe_section(path: Path) -> sections.Recipe:

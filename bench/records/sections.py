@@ -86,6 +86,10 @@ class Dataset(TypedDict, total=False):
     n: Annotated[int, Field("images of the split")]
     skipped: Annotated[int, Field("images that could not be read")]
     manifest_sha256: Annotated[str | None, Field("over the sample list and its labels; null for synthetic input")]
+    content_sha256: Annotated[
+        str | None,
+        Field("over the bytes of up to 64 images, evenly spaced: the list does not know its images; since schema 5"),
+    ]
 
 
 class Provenance(TypedDict, total=False):
@@ -103,7 +107,14 @@ class Provenance(TypedDict, total=False):
     cpu_cores: Annotated[int | None, Field("that this process may use")]
     memory_bytes: Annotated[int, Field("of the host")]
     versions: Annotated[dict[str, str | None], Field("of packages; null when absent")]
-    environment: Annotated[dict[str, str], Field("settings that change numbers")]
+    environment: Annotated[
+        dict[str, str],
+        Field("variables that can change arithmetic, libraries or pace, by the beginnings of their names"),
+    ]
+    contents: Annotated[
+        dict[str, str | None],
+        Field("sha256 of what options name by a file: charset, lexicon, weights (as loaded); since schema 5"),
+    ]
     device_versions: Annotated[dict[str, str | None] | None, Field("of the device's libraries")]
     cards: Annotated[
         list[dict[str, Any]], Field("name, driver, uuid and the like of each rank's card, as far as its driver tells")
@@ -228,6 +239,15 @@ class Steady(TypedDict, total=False):
     ]
     drift_bound_share: Annotated[float | None, derived("how far from 0 it may be, at 95 %")]
     slope_share_per_min: Annotated[float | None, derived("the same climb a minute")]
+    quarters_share: Annotated[
+        float | None,
+        derived("the larger of (inner half - outer half) and (odd - even quarters) / mean: what halves do not show"),
+    ]
+    quarters_bound_share: Annotated[float | None, derived("how far from 0 it may be, at 95 %; since schema 5")]
+    rate_bound_share: Annotated[
+        float | None,
+        derived("half the 95 % interval of the rate, from its own blocks; since schema 5", Column("± %", ".1f", 100)),
+    ]
 
 
 class Efficiency(TypedDict):
@@ -313,6 +333,12 @@ class Accuracy(TypedDict, total=False):
         Field("of correct, word_accuracy, one_minus_ned, cer: how texts are folded before they are compared"),
     ]
     correct: Annotated[int, Field("words read without a mistake")]
+    right: Annotated[list[int], Field("1 for each word read, in the order of the data set; since schema 5")]
+    timed_n: Annotated[
+        int | None,
+        Field("answers of later, timed passes that were kept, 5 % at random; null where there was no such pass"),
+    ]
+    timed_same: Annotated[int | None, Field("of these, equal to the answer of the first pass; since schema 5")]
     word_accuracy: Annotated[float | None, derived("correct / n", Column("words read %", ".2f", 100))]
     word_accuracy_low: Annotated[float | None, Field("Wilson's 95 % interval")]
     word_accuracy_high: Annotated[float | None, Field("the same")]

@@ -159,7 +159,7 @@ def over_time(group: list[Record], folder: Path) -> Markup | None:
         return None
     group, rates = [record for record, _ in rated], [rate for _, rate in rated]
     base = baselines.load_baseline(group[-1], folder)
-    accepted = (base or {}).get("values", {}).get("throughput") or []
+    accepted = [value for sitting in base.values("throughput") for value in sitting] if base else []
     plot = Plot("History", "run", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]))
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")

@@ -136,6 +136,24 @@ class Plot:
         )
 
 
+STYLE = """svg{font:11px sans-serif;background:#fff}text{fill:#59636e}.label,.tick.x{text-anchor:middle}
+.tick.y{text-anchor:end}.grid{stroke:#d8dee4}.line{fill:none;stroke:var(--c);stroke-width:2.5}.point{fill:var(--c)}
+.level{stroke:#8886;stroke-width:2;stroke-dasharray:8 4}.s0{--c:#0072b2}.s1{--c:#d55e00}.s2{--c:#009e73}
+.s3{--c:#cc79a7}.s4{--c:#b58900}.s5{--c:#56a0d3}.s6{--c:#6e4bb8}.s7{--c:#444}"""
+
+
+def standalone(plot: Plot) -> str:
+    """The figure as a file of its own, with its title and legend inside."""
+    names = [f'<text class="s{colour % 8}" x="{LEFT}" y="{HEIGHT + 16 * (i + 1)}"><tspan fill="var(--c)">●</tspan>'
+             f" {escaped(text)}</text>" for i, (colour, text) in enumerate(plot.names)]  # fmt: skip
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -20 {WIDTH} {HEIGHT + 30 + 16 * len(names)}">'
+        f'<style>{STYLE}</style><text x="{LEFT}" y="-6">{escaped(plot.title)}</text>'
+        + "".join([*plot.axes(), *plot.parts, *names])
+        + "</svg>\n"
+    )
+
+
 def escaped(text: str) -> Markup:
     return escape(plain(text))
 
