@@ -128,6 +128,8 @@ def take_up(session: PairedSession, options: CompareOptions) -> int:
     mine = json.loads(json.dumps(session.identity()))
     same = [(folder, state) for folder, state in stored_sessions(session.folder.parent) if state["identity"] == mine]
     is_open = [(folder, state) for folder, state in same if state["verdict"] == AMBIGUOUS]
+    if options.calibrate:
+        session.looks = len(LOOKS) - 1  # the spread is wanted, and no verdict before all pairs
     if options.calibrate or not same:
         return len(LOOKS)
     if options.anew or not is_open:

@@ -2,7 +2,7 @@
 
 At each place a step is fitted; the best one counts when its t is large, given that neighbouring runs are alike (Newey
 and West 1987), Bonferroni over the places, and when it is abrupt: a slow drift is no step. Then binary segmentation
-(Vostrikova 1981). A t-test of two segments alone, as in Hunter (arXiv 2301.03034), sees changes in a third of series
+(Vostrikova 1981), on seeded parts. A t-test of two segments alone, as in Hunter (arXiv 2301.03034), sees changes in a third of series
 that are merely autocorrelated, and in all that drift.
 """
 
@@ -84,34 +84,62 @@ def long_run_inflation(residuals: Floats) -> float:
     return max(1.0, 1 + 2 * sum((1 - k / lags) * rho for k, rho in enumerate(likeness, 1)))
 
 
-def strongest_change(values: Floats) -> tuple[int, float] | None:
-    """(index, p) of the place where a step explains most; None where it is not abrupt, or for a short or flat series."""
+def strongest_change(values: Floats) -> dict[int, float]:
+    """{index: p} of the place where a step explains most; empty where it is not shown, or not abrupt."""
     n = len(values)
-    if n < SHORTEST or np.ptp(values) < 1e-12:
-        return None
     places = range(EDGE, n - EDGE + 1)
     steps, lefts = fit_steps(values, places)
     best = int(np.argmin(lefts))
-    at, step, left = places[best], float(steps[best]), max(float(lefts[best]), 1e-24)
-    residuals = values - values.mean()
-    residuals[:at] -= residuals[:at].mean()
-    residuals[at:] -= residuals[at:].mean()
-    inflation = long_run_inflation(residuals)
+    at, left = places[best], max(float(lefts[best]), 1e-24)
+    p, inflation = shown_changes(values, [at], min(PLACES, len(places)))
     better = n * math.log(line_leaves(values) / left) > BETTER * inflation
-    if abruptness(values, at) * math.copysign(1.0, step) < (ABRUPT if better else STEEP):
-        return None
-    error = math.sqrt(left / (n - 2) * n / at / (n - at) * inflation)
-    df = max(1, min(n - 2, round(1.5 * LAGS + (n - 2) / inflation**2)))
-    return at, min(1.0, 2 * t_cdf(-abs(step) / error, df) * min(PLACES, len(places)))
+    steep = abruptness(values, at) * math.copysign(1.0, float(steps[best])) >= (ABRUPT if better else STEEP)
+    return p if steep else {}
+
+
+def strongest_pair(values: Floats) -> dict[int, float]:
+    """The same of two places at once: a fall and the rise after it hide each other from one step."""
+    n, sums = len(values), np.concatenate([[0.0], np.cumsum(values)])
+    grid = np.arange(EDGE, n - EDGE + 1)
+    first, second = (side.ravel() for side in np.meshgrid(grid, grid, indexing="ij"))
+    apart = second - first >= EDGE
+    first, second = first[apart], second[apart]
+    if not len(first):
+        return {}
+    explained = sums[first] ** 2 / first + (sums[second] - sums[first]) ** 2 / (second - first)
+    best = int(np.argmax(explained + (sums[n] - sums[second]) ** 2 / (n - second)))
+    places = [int(first[best]), int(second[best])]
+    p, _ = shown_changes(values, places, PLACES**3)
+    return p if all(abs(abruptness(values, at)) >= ABRUPT for at in places) else {}
+
+
+def shown_changes(values: Floats, places: list[int], tried: int) -> tuple[dict[int, float], float]:
+    """({place: p}, inflation) of steps between levels; no place where any of them is not shown."""
+    edges, n = [0, *places, len(values)], len(values)
+    parts = [values[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    residuals = np.concatenate([part - part.mean() for part in parts])
+    inflation = long_run_inflation(residuals)
+    left = n - len(parts)
+    variance = max(float(residuals @ residuals), 1e-24) / left * inflation
+    df = max(1, min(left, round(1.5 * LAGS + left / inflation**2)))
+    found = {}
+    for at, (before, after) in zip(places, zip(parts, parts[1:], strict=False), strict=True):
+        t = abs(after.mean() - before.mean()) / math.sqrt(variance * (1 / len(before) + 1 / len(after)))
+        found[at] = min(1.0, 2 * t_cdf(-float(t), df) * tried)
+    return (found if max(found.values()) <= HISTORY_P else {}), inflation
 
 
 def split_at_changes(values: Floats, start: int, stop: int) -> dict[int, float]:
     """Change points inside values[start:stop] and their p, by recursion while the test agrees."""
-    found = strongest_change(values[start:stop])
-    if found is None or found[1] > HISTORY_P:
+    part = values[start:stop]
+    if len(part) < SHORTEST or np.ptp(part) < 1e-12:
         return {}
-    at = start + found[0]
-    return {**split_at_changes(values, start, at), at: found[1], **split_at_changes(values, at, stop)}
+    points = {start + at: p for at, p in (strongest_change(part) or strongest_pair(part)).items()}
+    edges = [start, *points, stop]
+    for first, last in zip(edges, edges[1:], strict=False):
+        if points:
+            points |= split_at_changes(values, first, last)
+    return points
 
 
 def find_changes(series: Sequence[float] | Floats, tolerance: GatedMetric = TOLERANCES["throughput"]) -> list[Change]:
