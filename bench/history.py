@@ -1,7 +1,7 @@
 """Change points: where the level of a cell changed. `python -m bench.history FOLDER`. No torch here.
 
-A history follows a configuration and starts anew where its environment (machine class, torch, libraries) changes, so that
-no commit is blamed for a new driver. Runs of one sitting are one value where there are sittings enough.
+A history follows a configuration and starts anew where its environment (machine class, torch, libraries) changes, so
+that no commit is blamed for a new driver. Runs of one sitting are one value where there are sittings enough.
 """
 
 from __future__ import annotations

@@ -30,10 +30,11 @@ from models.run.context import (
     make_test_batches,
     open_context,
 )
+from models.run.audit import AnswerAudit, audit_repeats
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
-from models.run.trained import load_trained
+from models.run.trained import digest_weights, load_trained
 from models.scoring.evaluate import gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
@@ -90,7 +91,7 @@ def run_test(options: Infer) -> None:
 
         with record_failure(measured):
             context.say(f"{name}: {world.size} x {device.card_name()}, {len(dataset):,} of {dataset.name}")
-            weights, accuracy = load_trained(network, options, context, charset), None
+            weights, accuracy, answers = load_trained(network, options, context, charset), None, AnswerAudit()
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
             measured.engine = engine.name
@@ -101,17 +102,20 @@ def run_test(options: Infer) -> None:
                 predict_timed(islice(batches, steps))
             else:
                 _, predictions = gather_score(predict_timed(batches), world, options.mode)
+                answers.remember(predictions)
                 if weights:
+                    measured.weights_sha256 = digest_weights(network)
                     accuracy = accuracy_section(
                         predictions, dataset.source, options.split, decoder.method, options.mode
                     )
                     report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
-                predict_timed(islice(batches, steps))
+                answers.compare(predict_timed(islice(batches, steps)))
             with meter.phase("latency_s"):
                 latency = measure_latency(recognise_batch, dataset, device, options) if options.latency_runs else []
+                audit = answers.section() | audit_repeats(recognise_batch, dataset, device, options.batch_size)
             tested: TrainingResult = {"checkpoint": str(weights) if weights else None}
-            record = measured.record(latency=latency, accuracy=accuracy, training=tested)
+            record = measured.record(latency=latency, accuracy=accuracy, training=tested, audit=audit)
         if world.leads:
             context.say(f"record: {record.save(options.results)}")
 

@@ -2,8 +2,8 @@
 
 At each place a step is fitted; the best one counts when its t is large, given that neighbouring runs are alike (Newey
 and West 1987), Bonferroni over the places, and when it is abrupt: a slow drift is no step. Then binary segmentation
-(Vostrikova 1981), on seeded parts. A t-test of two segments alone, as in Hunter (arXiv 2301.03034), sees changes in a third of series
-that are merely autocorrelated, and in all that drift.
+(Vostrikova 1981); where no single step is shown, two at once. A t-test of two segments alone, as in Hunter (arXiv
+2301.03034), sees changes in a third of series that are merely autocorrelated, and in all that drift.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -116,14 +117,14 @@ def strongest_pair(values: Floats) -> dict[int, float]:
 def shown_changes(values: Floats, places: list[int], tried: int) -> tuple[dict[int, float], float]:
     """({place: p}, inflation) of steps between levels; no place where any of them is not shown."""
     edges, n = [0, *places, len(values)], len(values)
-    parts = [values[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [values[a:b] for a, b in pairwise(edges)]
     residuals = np.concatenate([part - part.mean() for part in parts])
     inflation = long_run_inflation(residuals)
     left = n - len(parts)
     variance = max(float(residuals @ residuals), 1e-24) / left * inflation
     df = max(1, min(left, round(1.5 * LAGS + left / inflation**2)))
     found = {}
-    for at, (before, after) in zip(places, zip(parts, parts[1:], strict=False), strict=True):
+    for at, (before, after) in zip(places, pairwise(parts), strict=True):
         t = abs(after.mean() - before.mean()) / math.sqrt(variance * (1 / len(before) + 1 / len(after)))
         found[at] = min(1.0, 2 * t_cdf(-float(t), df) * tried)
     return (found if max(found.values()) <= HISTORY_P else {}), inflation
@@ -136,7 +137,7 @@ def split_at_changes(values: Floats, start: int, stop: int) -> dict[int, float]:
         return {}
     points = {start + at: p for at, p in (strongest_change(part) or strongest_pair(part)).items()}
     edges = [start, *points, stop]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         if points:
             points |= split_at_changes(values, first, last)
     return points

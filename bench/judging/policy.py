@@ -77,7 +77,7 @@ CERTAIN = 0.025  # no bound that decides is nearer to the estimate than the end 
 POWER = 0.90  # at the size that is advertised
 CANARY_MOVED = 0.05  # a fixed workload that changed by more than this says that the host did, not the code
 SITTING_GAP_S = 3600  # runs that begin further apart are of two sittings: the level of a machine moves between them
-HISTORY_P = 0.003  # of a whole series, over all places
+HISTORY_P = 0.005  # of a whole series, over all places
 
 
 def look_share(number: int) -> float:

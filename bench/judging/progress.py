@@ -24,7 +24,8 @@ def plan(session: PairedSession, most: int) -> str:
     looks = ", ".join(str(pairs_at(look)) for look in range(session.looks, most))
     lines = [
         f"{session.title}: {', '.join(session.runs)}",
-        f"  {(first - session.pairs) * each} to {(last - session.pairs) * each} runs; a verdict is sought after {looks} pairs",
+        f"  {(first - session.pairs) * each} to {(last - session.pairs) * each} runs; a verdict is sought after"
+        f" {looks} pairs",
         f"  metrics: {', '.join(f'{n} (accepted loss {t.margin:.1%})' for n, t in session.chosen.items())}",
     ]
     return plain("\n".join(lines))
@@ -68,7 +69,8 @@ def look_report(session: PairedSession, findings: list[Finding]) -> str:
             continue
         sd = one.error * one.n**0.5
         margin = f"{one.tolerance.margin * 100:g}" + (" points" if one.tolerance.absolute else " %")
-        line = f"    {one.cell} {one.metric}: {found.verdict}, {format_change(one.estimate, one)}, pairs spread by {sd:.2%}"
+        change = format_change(one.estimate, one)
+        line = f"    {one.cell} {one.metric}: {found.verdict}, {change}, pairs spread by {sd:.2%}"
         if found.verdict == AMBIGUOUS:
             line += f"; at this spread {margin} needs about {verdict.pairs_needed(sd, one.tolerance.loss)} pairs"
         lines.append(line)

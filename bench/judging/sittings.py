@@ -1,8 +1,8 @@
 """Sittings: runs of one occasion on one machine. No torch here.
 
 Between occasions the level of a machine moves (temperature, neighbours, placement of memory), and repeats of one
-occasion say nothing of by how much. So between occasions the sitting, and not the run, is the unit: Student's t on means
-of sittings.
+occasion say nothing of by how much. So between occasions the sitting, and not the run, is the unit: Student's t on
+means of sittings.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ SCHEMA_VERSION = 5
 # 4: limits hold their spread. 5: contents and variables are part of the key, quarters of steadiness, words read.
 # Older records keep the rules they were made under.
 READABLE = (3, 4, SCHEMA_VERSION)
+SINCE = {"audit": 5}  # fields that older records do not have
 LARGEST = 1 << 26  # bytes of a record file; 30 epochs of Synth90k on 8 cards at batch 32 take about 30 MB
 RUNS = ROOT / "results" / "runs"
 # A run that ended in one of these leaves what it had; the others are judged from its series.
@@ -71,6 +72,7 @@ class Record:
     accuracy: Annotated[sections.Accuracy | None, Field()] = None
     # Evidence
     training: Annotated[sections.TrainingResult | None, Field()] = None
+    audit: Annotated[sections.Audit | None, Field()] = None
     breakdown: Annotated[sections.Breakdown | None, Field()] = None
     loadgen: Annotated[sections.LoadGen | None, Field()] = None
     precision_evidence: Annotated[dict[str, Any], Field("switches as read back after they were set")] = field(
@@ -113,7 +115,11 @@ class Record:
 
     def body(self) -> dict[str, Any]:
         """As JSON has it: long series packed, paths and the like as text."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "altered"}
+        fields = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name != "altered" and self.schema_version >= SINCE.get(f.name, 0)
+        }
         content: dict[str, Any] = json.loads(json.dumps(packed_tree(fields), default=str))
         return content
 

@@ -88,7 +88,7 @@ class Dataset(TypedDict, total=False):
     manifest_sha256: Annotated[str | None, Field("over the sample list and its labels; null for synthetic input")]
     content_sha256: Annotated[
         str | None,
-        Field("over the bytes of up to 64 images, evenly spaced: the list does not know its images; since schema 5"),
+        Field("over the bytes of up to 1,024 images, evenly spaced: the list does not know its images; since schema 5"),
     ]
 
 
@@ -321,6 +321,22 @@ class Latency(TypedDict, total=False):
     seconds: Annotated[list[float], Field("of each batch", unit="s")]
 
 
+class Audit(TypedDict, total=False):
+    """What speaks for a run beside its own word; since schema 5. After MLPerf's compliance tests TEST01 and TEST04."""
+
+    product_error: Annotated[
+        float,
+        Field("of a matrix product on the device after the run, against float64: norm of the error / of the result"),
+    ]
+    convolution_error: Annotated[float, Field("the same of a convolution")]
+    timed_n: Annotated[int, Field("answers of later, timed passes that were kept, 5 % at random")]
+    timed_same: Annotated[int, Field("of these, equal to the answer of the first pass, whose accuracy counts")]
+    repeated_ms: Annotated[float, Field("a batch that was read before, median of a few, drained around each")]
+    new_ms: Annotated[
+        float, Field("the same batch with noise in its images: never seen, so no answer can be kept of it")
+    ]
+
+
 class Accuracy(TypedDict, total=False):
     split: Annotated[str, Field("train, val or test")]
     method: Annotated[str, Field("how logits became texts: greedy, beam, lexicon, attention")]
@@ -334,11 +350,6 @@ class Accuracy(TypedDict, total=False):
     ]
     correct: Annotated[int, Field("words read without a mistake")]
     right: Annotated[list[int], Field("1 for each word read, in the order of the data set; since schema 5")]
-    timed_n: Annotated[
-        int | None,
-        Field("answers of later, timed passes that were kept, 5 % at random; null where there was no such pass"),
-    ]
-    timed_same: Annotated[int | None, Field("of these, equal to the answer of the first pass; since schema 5")]
     word_accuracy: Annotated[float | None, derived("correct / n", Column("words read %", ".2f", 100))]
     word_accuracy_low: Annotated[float | None, Field("Wilson's 95 % interval")]
     word_accuracy_high: Annotated[float | None, Field("the same")]

@@ -164,7 +164,10 @@ def over_time(group: list[Record], folder: Path) -> Markup | None:
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")
     for change in find_changes(rates):
-        plot.mark(change.index + 0.5, f"the level changed by {change.share:+.1%} here (p {'< 1e-6' if change.p < 1e-6 else f'= {change.p:.1g}'})")
+        plot.mark(
+            change.index + 0.5,
+            f"the level changed by {change.share:+.1%} here (p {'< 1e-6' if change.p < 1e-6 else f'= {change.p:.1g}'})",
+        )
     plot.line([(i, rate) for i, rate in enumerate(rates, 1)], 0)
     for i, (record, rate) in enumerate(zip(group, rates, strict=True), 1):
         commit = (record.provenance.get("commit") or "no commit")[:9]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from bench.errors import UserError, plain
 from bench.files import refuse_unwritable, say, warn
 from bench.machine import ceilings, preflight, telemetry
+from bench.machine.arithmetic import arithmetic_errors
 from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
 from bench.machine.telemetry import Sensor
@@ -32,6 +35,7 @@ from models.run.failures import failure_message, failure_status
 from models.run.options import recipe_path
 from models.run.signals import Interrupted, handle_signals, raise_interrupted
 
+MOST_HASHED = 1024  # images whose bytes a record's hash of the data covers
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> those of all ranks
 
 
@@ -113,9 +117,9 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset
     """What was read. An image that several ranks could not read counts once."""
     skipped = set().union(*gather(set(dataset.reasons)))
     try:
-        manifest = dataset.manifest_hash
+        manifest, content = dataset.manifest_hash, content_sha256(dataset)
     except (DataError, OSError) as error:  # gone since it was read: no reason to lose what was measured
-        manifest = None
+        manifest = content = None
         warn(f"the record has no hash of the data set: {error}")
     return {
         "name": dataset.name,
@@ -125,13 +129,36 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset
         "n": len(dataset),
         "skipped": len(skipped),
         "manifest_sha256": manifest,
+        "content_sha256": content,
     }
 
 
-def provenance_section(context: Context, instruments: Instruments, gather: Gather) -> Provenance:
+def content_sha256(dataset: WordDataset) -> str:
+    """Over the bytes of images, evenly spaced: the list of samples does not know what its images show."""
+    digest, source = hashlib.sha256(), dataset.source
+    for number in np.unique(np.linspace(0, len(source) - 1, MOST_HASHED).astype(int)).tolist():
+        try:
+            digest.update(hashlib.sha256(source.content(number)).digest())
+        except DataError:
+            digest.update(b"unreadable")
+    return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str | None:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:  # gone since it was read: no reason to lose what was measured
+        warn(f"the record has no hash of {path}: {error.strerror}")
+        return None
+
+
+def provenance_section(
+    context: Context, instruments: Instruments, gather: Gather, contents: dict[str, str | None]
+) -> Provenance:
     """Where the number comes from; with several hosts also that of each, the leader's first."""
     section: Provenance = {**provenance.collect(), "device_versions": context.device.versions()}
     hosts = gather({**section})[:: context.world.local_size]
+    section["contents"] = contents
     section["cards"] = gather(instruments.card)
     if len(hosts) > 1:
         section["hosts"] = hosts
@@ -156,6 +183,7 @@ class MeasuredRun:
     network: Network
     engine: str = "eager"  # what computes the network, a row of models/engines/table.py
     evidence: Callable[[], dict[str, Any]] = dict  # sections that a failed run has too
+    weights_sha256: str | None = None  # of the weights that were loaded; None: random ones
     try_batch: Callable[[int], object] | None = None  # needs as much memory as a step of this many images
 
     def record(self, **sections: Any) -> Record:
@@ -163,7 +191,8 @@ class MeasuredRun:
         gather, total_s = self.context.world.gather, self.total_s
         memory = {"peak_bytes": gather(self.context.device.peak_memory_bytes())}
         limits = gather(self.measure_ceilings())
-        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, **sections))
+        audit = {**arithmetic_errors(self.context.device), **sections.pop("audit", {})}
+        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, audit=audit, **sections))
 
     def failure_record(self, failure: BaseException) -> Record | None:
         """What this rank alone knows of a run that ended in `failure`; None when it was the user's mistake."""
@@ -193,7 +222,7 @@ class MeasuredRun:
             recipe=recipe_section(recipe_path(options.recipe)),
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather),
-            provenance=provenance_section(context, instruments, gather),
+            provenance=provenance_section(context, instruments, gather, self.contents()),
             series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},
@@ -205,6 +234,15 @@ class MeasuredRun:
             seeds={"seed": options.seed, "hash": os.environ.get("PYTHONHASHSEED")},
             **sections,
         )
+
+    def contents(self) -> dict[str, str | None]:
+        """What options name by a file, by its content: one file in two places is one, two under one name are two."""
+        lexicon = getattr(self.context.options, "lexicon", None)
+        return {
+            "charset_sha256": hashlib.sha256(self.dataset.charset.characters.encode()).hexdigest(),
+            "lexicon_sha256": file_sha256(lexicon) if lexicon else None,
+            "weights_sha256": self.weights_sha256,
+        }
 
     @property
     def total_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from models import weights
@@ -27,6 +28,15 @@ def load_trained(network: Network, options: Infer, context: Context, charset: Ch
             "  Train one with `bash run_scripts/quickstart.sh`, or pass --checkpoint FILE."
         )
     return path
+
+
+def digest_weights(network: Network) -> str:
+    """sha256 over the weights as they were loaded: whatever file, or format of file, they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def find_shipped(options: Infer, charset: Charset) -> Path | None:

@@ -49,7 +49,9 @@ def session(monkeypatch, tmp_path):
             "base": Pretended("base", base, Path()),
             "candidate": Pretended("candidate", candidate, Path()),
         }
-        return compare.PairedSession(builds, [RUN], tolerances(list(metrics), []), tmp_path / "session", [], 1.0, **settings)
+        return compare.PairedSession(
+            builds, [RUN], tolerances(list(metrics), []), tmp_path / "session", [], 1.0, **settings
+        )
 
     return make
 

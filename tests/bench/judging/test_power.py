@@ -31,7 +31,9 @@ def test_the_simulation_says_what_the_session_says():
     at_once = power.judge_sessions(changes)
     for i, session in enumerate(changes):
         for number, look in enumerate(LOOKS):
-            evidence = [verdict.paired_evidence("c", str(m), row[:look], power.TOLERANCE) for m, row in enumerate(session)]
+            evidence = [
+                verdict.paired_evidence("c", str(m), row[:look], power.TOLERANCE) for m, row in enumerate(session)
+            ]
             said = verdict.overall(verdict.judge(evidence, look_share(number)))
             if said != verdict.AMBIGUOUS:
                 break
