@@ -198,7 +198,7 @@ def contradicting_evidence(record: Record) -> Iterator[str]:
 
 def failed_audits(record: Record) -> Iterator[str]:
     """What the audits found: another precision than named, other answers, answers that were kept."""
-    audit = record.audit or {}
+    audit: dict[str, Any] = dict(record.audit or {})
     most = LARGEST_ERROR.get(record.cell.get("precision", ""), math.inf)
     for kind in ("product", "convolution"):
         error = audit.get(f"{kind}_error")
@@ -214,7 +214,7 @@ def failed_audits(record: Record) -> Iterator[str]:
 
 def wrong_windows(record: Record) -> Iterator[str]:
     """Telemetry of other times than those of the steps; a run that is yet to begin."""
-    measured_s = record.phases_s.get("measured_s")
+    measured_s = record.phases_s.get("measured_s") or 0.0
     for samples in record.samples if measured_s and record.status not in FAILURES else []:
         length = math.fsum(end - begin for begin, end in samples.get("windows") or [])
         if length and abs(length - measured_s) > WINDOWS * measured_s + 1.0:

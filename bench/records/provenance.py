@@ -22,12 +22,11 @@ PACKAGES = ("torch", "torchvision", "torch_mlu", "numpy", "lmdb", "simplejpeg", 
 # write or how much to print are left out.
 VARIABLES = (
     "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD",
-    "LD_LIBRARY_PATH", "CUDA_", "CUBLAS", "CUDNN", "NVIDIA_TF32_OVERRIDE", "NCCL_", "TORCH_", "TORCHINDUCTOR_",
+    "CUDA_", "CUBLAS", "CUDNN", "NVIDIA_TF32_OVERRIDE", "NCCL_", "TORCH_", "TORCHINDUCTOR_",
     "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_MLU_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING",
     "MLU_", "CN_", "CNNL", "CNCL", "CNRT", "ENABLE_FALLBACK_TO_CPU",
 )  # fmt: skip
-NOT_VARIABLES = re.compile(r"_(DEBUG|VERBOSE|LOG|LOGS|FILE|PATH|HOME|DIR|CACHE_DIR|EXTENSIONS_DIR)$")
-KEPT = ("LD_LIBRARY_PATH",)  # a path that chooses libraries
+NOT_VARIABLES = re.compile(r"_(DEBUG|VERBOSE|LOG|LOGS|FILE|PATH|HOME|DIR|CACHE_DIR|EXTENSIONS_DIR|LEVEL)$")
 
 
 def git_output(*arguments: str) -> str | None:
@@ -100,7 +99,7 @@ def arithmetic_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(environment.items())
-        if name.startswith(VARIABLES) and (name in KEPT or not NOT_VARIABLES.search(name))
+        if name.startswith(VARIABLES) and not NOT_VARIABLES.search(name)
     }
 
 
