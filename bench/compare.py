@@ -208,7 +208,7 @@ def main(argv: list[str] | None = None) -> None:
             builds, runs, chosen, folder, passed_on, options.timeout, bool(options.metrics), told=clock.told
         )
         most = open_folder(session, options)
-        print(progress.plan(session, most), flush=True)
+        print(progress.session_plan(session, most), flush=True)
         outcome = judge_session(session, most)
     finish(session, outcome, options)
     sys.exit(EXIT[outcome.verdict])

@@ -18,7 +18,7 @@ from bench.judging import baselines, ci, noise, verdict
 from bench.judging.baselines import Baseline
 from bench.judging.outcome import Outcome
 from bench.judging.policy import TOLERANCES, GatedMetric, tolerances
-from bench.judging.session import read_words
+from bench.judging.session import words_read
 from bench.judging.sittings import Sittings, sitting_evidence, split_sittings
 from bench.judging.verdict import EXIT, FAIL, INCOMPLETE, NEW, Evidence, Finding
 from bench.judging.words import accuracy_evidence, word_changes
@@ -42,7 +42,7 @@ def compare_with_baseline(
                 yield verdict.unmeasured(run, name, tolerance, INCOMPLETE, counts)
         elif not old or not new:
             yield verdict.unmeasured(run, name, tolerance, INCOMPLETE if old else NEW, counts)
-        elif name == "accuracy" and base.weights != cells.weights_of(group[0]):
+        elif name == "accuracy" and base.weights != cells.weights_digest(group[0]):
             yield verdict.unmeasured(run, name, tolerance, NEW, "not comparable: it is of other weights")
         else:
             found = (
@@ -59,7 +59,7 @@ def words_evidence(
 ) -> Evidence | None:
     """Of accuracy that every repeat of a side agrees on: the words that one side reads and the other does not."""
     sides = [{value for values in side for value in values} for side in (old, new)]
-    words = word_changes([base.words], [read_words(group[-1])])
+    words = word_changes([base.words], [words_read(group[-1])])
     if any(len(side) > 1 for side in sides) or words is None:
         return None
     before, after = (side.pop() for side in sides)

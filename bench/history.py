@@ -46,7 +46,7 @@ def series_of_history(records: list[Record], tolerance: GatedMetric) -> list[Poi
 def blame(before: Record, after: Record) -> str:
     """The commits between which the level changed; the same code is not to blame."""
     old, new = ((one.provenance.get("commit") or "no commit")[:9] for one in (before, after))
-    if cells.build(before) == cells.build(after):
+    if cells.build_of(before) == cells.build_of(after):
         return f"{new}, and so before: not the code"
     return f"{old}..{new}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -35,7 +36,7 @@ from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
 from models.run.trained import digest_weights, load_trained
-from models.scoring.evaluate import gather_score, predict
+from models.scoring.evaluate import Prediction, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
@@ -69,6 +70,16 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
     batch = dataset.__getitems__(list(range(min(options.batch_size, len(dataset)))))
     images = normalise(batch.images, context.device.torch)
     return choose_engine(options.engine, network, context.device, dataset.charset, images, context.say)
+
+
+def judge_answers(
+    measured: MeasuredRun, predictions: list[Prediction], options: Infer, decoder: Decoder
+) -> dict[str, Any]:
+    """The record's accuracy, which is also printed, and the report of mistakes where one was asked for."""
+    dataset = measured.dataset
+    accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
+    report_accuracy(measured.context, str(measured.name), accuracy, predictions, dataset, options.mistakes)
+    return accuracy
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -105,10 +116,7 @@ def run_test(options: Infer) -> None:
                 answers.remember(predictions)
                 if weights:
                     measured.weights_sha256 = digest_weights(network)
-                    accuracy = accuracy_section(
-                        predictions, dataset.source, options.split, decoder.method, options.mode
-                    )
-                    report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
+                    accuracy = judge_answers(measured, predictions, options, decoder)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
                 answers.compare(predict_timed(islice(batches, steps)))
             with meter.phase("latency_s"):

@@ -15,7 +15,7 @@ from bench.errors import UserError
 from bench.files import write_file
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
-from bench.judging.session import read_words
+from bench.judging.session import words_read
 from bench.judging.sittings import Sittings, split_sittings
 from bench.records import cells
 from bench.records.packing import packed_tree, unpacked_tree
@@ -104,14 +104,14 @@ def store_baseline(group: list[Record], folder: Path) -> Path:
     mine = {record.record_id for record in group}
     kept = [one for one in (known.sittings if known else []) if not mine & set(one["record_ids"])]
     sittings = [*kept, *(sitting_content(one) for one in split_sittings(group))]
-    last = cells.build(first)["commit"]
+    last = cells.build_of(first)["commit"]
     sittings.sort(key=lambda one: (one["commit"] == last, one["measured_utc"]))
     content = {
         "run": first.run,
         "card": first.cell["card"],
         "key": cells.speed_key(first),
         "configuration": cells.configuration_key(first),
-        "weights": cells.weights_of(first),
+        "weights": cells.weights_digest(first),
         "coordinates": cells.coordinates(first),
         "sittings": packed_tree(sittings[-MOST_SITTINGS:]),
     }
@@ -126,7 +126,7 @@ def sitting_content(records: list[Record]) -> dict[str, Any]:
         "measured_utc": records[0].started_utc,
         "record_ids": [record.record_id for record in records],
         "values": {name: numbers for name, numbers in values.items() if numbers},
-        "words": read_words(records[-1]) or None,
+        "words": words_read(records[-1]) or None,
     }
 
 

@@ -17,7 +17,7 @@ from bench.judging.verdict import AMBIGUOUS, Finding
 ACROSS = 61  # characters of a drawing, zero in the middle
 
 
-def plan(session: PairedSession, most: int) -> str:
+def session_plan(session: PairedSession, most: int) -> str:
     """What will be run, before anything is."""
     first, last = pairs_at(session.looks), pairs_at(most - 1)
     each = 2 * len(session.runs)

@@ -183,7 +183,7 @@ def metric_evidence(
     changes = verdict.signed_changes(old, fresh, tolerance)
     found = verdict.paired_evidence(run, name, changes, tolerance)
     if name == "accuracy":
-        words = word_changes(*([read_words(one[i]) for one in both] for i in (0, 1)))
+        words = word_changes(*([words_read(one[i]) for one in both] for i in (0, 1)))
         found = accuracy_evidence(run, name, changes, words, (both[0][0].accuracy or {}).get("n", 0), tolerance)
     missing = counts if len(both) < len(base) else ""
     return with_levels(found, old, fresh, missing)
@@ -193,7 +193,7 @@ def with_levels(found: Evidence, old: list[float], new: list[float], missing: st
     return Evidence(**{**vars(found), "levels": (median(old), median(new)), "missing": missing})
 
 
-def read_words(record: Record) -> list[int]:
+def words_read(record: Record) -> list[int]:
     """1 for each word that was read, in the order of the data set; empty where that was not kept."""
     return list(record.accuracy.get("right") or []) if record.accuracy else []
 
@@ -202,7 +202,7 @@ def unlike_records(base: list[Record], new: list[Record]) -> list[str]:
     """Why two sides are not comparable; what the builds themselves change (recipes, options) is theirs to change."""
     reasons = []
     for side, records in zip(SIDES, (base, new), strict=True):
-        if len({cells.short_hash(cells.build(record)) for record in records}) > 1:
+        if len({cells.short_hash(cells.build_of(record)) for record in records}) > 1:
             reasons.append(f"the tree of the {side} changed while it was measured")
     every = [*base, *new]
     in_images = any(record.provenance.get("image_digest") for record in every)

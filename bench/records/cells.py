@@ -85,7 +85,7 @@ def environment(record: Record) -> dict[str, Any]:
     }
 
 
-def build(record: Record) -> dict[str, Any]:
+def build_of(record: Record) -> dict[str, Any]:
     """Which code."""
     return {name: record.provenance.get(name) for name in ("commit", "dirty", "diff_sha256")}  # type: ignore[misc]
 
@@ -115,7 +115,7 @@ def configuration_key(record: Record) -> str:
     return short_hash(speed_configuration(record))
 
 
-def weights_of(record: Record) -> str | None:
+def weights_digest(record: Record) -> str | None:
     digest: str | None = contents_of(record).get("weights_sha256")
     return digest
 
@@ -152,7 +152,7 @@ def group_repeats(records: list[Record], by_code: bool = True) -> list[list[Reco
     groups: dict[tuple[object, ...], list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.started_utc, r.record_id)):
         alone = record.record_id if is_failed(record) else None
-        groups.setdefault((key(record), short_hash(build(record)) if by_code else None, alone), []).append(record)
+        groups.setdefault((key(record), short_hash(build_of(record)) if by_code else None, alone), []).append(record)
     return list(groups.values())
 
 

@@ -223,7 +223,7 @@ def test_half_a_pair_is_measured_again(session, monkeypatch):
 
 def test_the_plan_the_pairs_and_what_is_next_are_said(session, capsys):
     one = session("0.1", "0.105")
-    assert "12 to 32 runs; a verdict is sought after 6, 10, 16 pairs" in progress.plan(one, 3)
+    assert "12 to 32 runs; a verdict is sought after 6, 10, 16 pairs" in progress.session_plan(one, 3)
     outcome = compare.judge_session(one)
     drawn = progress.draw_pairs(one)
     assert drawn.count("o") >= LOOKS[0]
