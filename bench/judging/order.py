@@ -1,8 +1,8 @@
 """The order of the runs of a paired session: at random, as often AB as BA, and in step with no load. No torch here.
 
 A fixed order (AB BA AB BA) has a period of 4 runs, and takes a load of that period for a change of the code. So does,
-now and then, one that is merely random: of the 20 balanced orders of 6 pairs two are AB BA AB BA AB BA. Hence orders are
-drawn from those that follow no sine wave of any period: by their R², as a periodogram has it.
+now and then, one that is merely random: of the 20 balanced orders of 6 pairs two are AB BA AB BA AB BA. Hence orders
+are drawn from those that follow no sine wave of any period: by their R², as a periodogram has it.
 """
 
 from __future__ import annotations

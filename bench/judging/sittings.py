@@ -10,30 +10,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from bench.judging.policy import SITTING_GAP_S, GatedMetric
 from bench.judging.statistics import Floats
 from bench.judging.verdict import Evidence
-from bench.records.record import Record
 
 
-def split_sittings(records: Sequence[Record]) -> list[list[Record]]:
+class Dated(Protocol):
+    """A record, or the line of one in an index."""
+
+    @property
+    def started_utc(self) -> str: ...
+    @property
+    def record_id(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+
+
+T = TypeVar("T", bound=Dated)
+
+
+def split_sittings(records: Sequence[T]) -> list[list[T]]:
     """Records by occasion, oldest first: a host, and no longer than SITTING_GAP_S between two beginnings."""
-    found: list[list[Record]] = []
-    open_on: dict[str, list[Record]] = {}
+    found: list[list[T]] = []
+    open_on: dict[str, list[T]] = {}
     for record in sorted(records, key=lambda one: (one.started_utc, one.record_id)):
-        host = record.provenance.get("host") or ""
-        sitting = open_on.get(host)
+        sitting = open_on.get(record.host)
         if sitting is None or seconds_between(sitting[-1], record) > SITTING_GAP_S:
-            sitting = open_on[host] = []
+            sitting = open_on[record.host] = []
             found.append(sitting)
         sitting.append(record)
     return found
 
 
-def seconds_between(earlier: Record, later: Record) -> float:
+def seconds_between(earlier: Dated, later: Dated) -> float:
     began, ended = (datetime.fromisoformat(one.started_utc) for one in (earlier, later))
     return (ended - began).total_seconds()
 

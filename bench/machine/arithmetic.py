@@ -1,4 +1,4 @@
-"""In what precision a device really computes: one product and one convolution against float64, whatever the switches say.
+"""In what precision a device really computes: a product and a convolution against float64, whatever switches say.
 
 An environment variable (ONEDNN_DEFAULT_FPMATH_MODE, NVIDIA_TF32_OVERRIDE) turns FP32 into bfloat16 or TF32 and leaves
 every switch of torch as it was. The error of a result does not lie.

@@ -18,8 +18,8 @@ from bench.files import ROOT
 from bench.records.sections import Provenance
 
 PACKAGES = ("torch", "torchvision", "torch_mlu", "numpy", "lmdb", "simplejpeg", "pillow", "pandas")
-# Variables that can change arithmetic, libraries or pace, by the beginnings of their names; those that only say where to
-# write or how much to print are left out.
+# Variables that can change arithmetic, libraries or pace, by the beginnings of their names; those that only say where
+# to write or how much to print are left out.
 VARIABLES = (
     "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD",
     "CUDA_", "CUBLAS", "CUDNN", "NVIDIA_TF32_OVERRIDE", "NCCL_", "TORCH_", "TORCHINDUCTOR_",

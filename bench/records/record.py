@@ -95,6 +95,11 @@ class Record:
     # Of the file it was read from: cells that are not what was sealed. Never written.
     altered: list[str] = field(default_factory=list, compare=False)
 
+    @property
+    def host(self) -> str:
+        """Name of the machine; empty where it was not kept."""
+        return self.provenance.get("host") or ""
+
     def save(self, folder: Path = RUNS) -> Path:
         """Write the record whole or not at all; names never collide with those of other processes.
 

@@ -2,9 +2,9 @@
 
 Three questions, each asked of the time per image in up to 20 blocks of steps (neighbouring steps are alike, blocks
 hardly): does the second half differ from the first, does a straight line through them climb, and do quarters differ, as
-when the middle was disturbed? Steady means that the 95 % interval of all answers lies within limits: a span too short or
-too noisy to show that is not steady either. This is an equivalence test (Schuirmann 1987), with Student's t; the reader
-need not trust the warm-up.
+when the middle was disturbed? Steady means that the 95 % interval of all answers lies within limits: a span too short
+or too noisy to show that is not steady either. This is an equivalence test (Schuirmann 1987), with Student's t; the
+reader need not trust the warm-up.
 """
 
 from __future__ import annotations

@@ -116,6 +116,10 @@ class Plot:
         parts.append(
             f'<text class="label" transform="translate(13 {middle}) rotate(-90)">{escaped(self.y_label)}</text>'
         )
+        if self.y[0] > 0:
+            parts.append(
+                f'<text class="cut" x="{LEFT + 4}" y="{bottom - 5}">axis begins at {format_tick(self.y[0])}</text>'
+            )
         for tick in self.up.ticks():
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -163,6 +167,7 @@ def format_tick(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 10 or (abs(value) >= size and value % size == 0):
             return f"{value / size:g}{letter}"
+    value = float(f"{value:.4g}")
     return f"{value:g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
 
 

@@ -180,7 +180,7 @@ def test_accuracy_of_other_weights_is_not_compared_and_speed_is(place, capsys):
 
 
 def test_fewer_words_read_fail_although_speed_holds(promoted, capsys):
-    assert run(promoted(accuracy=None, **{}), "--baselines", promoted.baselines) == 4
+    assert run(promoted(accuracy=None), "--baselines", promoted.baselines) == 4
     capsys.readouterr()
     worse = {"split": "val", "n": 100, "correct": 20, "word_accuracy": 0.20}
     assert run(promoted(accuracy=worse), "--baselines", promoted.baselines) == 1

@@ -8,7 +8,6 @@ import pytest
 
 from bench.errors import UserError
 from bench.judging import verdict
-from bench.judging.noise import Spread
 from bench.judging.outcome import finding_row
 from bench.judging.policy import LOOKS, TOLERANCES, look_share, pairs_at, tolerances
 from bench.judging.statistics import t_cdfs, t_quantile
