@@ -18,7 +18,7 @@ import numpy as np
 from bench.judging.policy import HISTORY_P, TOLERANCES, GatedMetric
 from bench.judging.statistics import Floats, t_cdf
 
-EDGE = 4  # runs on either side of a change, at least
+EDGE = 3  # runs on either side of a change, at least
 SHORTEST = 3 * EDGE
 LAGS = 10  # a tenth of a series: how far apart runs may be alike
 PLACES = 40  # independent places of a change, at most: neighbouring ones are nearly one
@@ -111,7 +111,9 @@ def strongest_pair(values: Floats) -> dict[int, float]:
     best = int(np.argmax(explained + (sums[n] - sums[second]) ** 2 / (n - second)))
     places = [int(first[best]), int(second[best])]
     p, _ = shown_changes(values, places, PLACES**3)
-    return p if all(abs(abruptness(values, at)) >= ABRUPT for at in places) else {}
+    one, other = places
+    steep = abruptness(values[:other], one), abruptness(values[one:], other - one)
+    return p if all(abs(t) >= ABRUPT for t in steep) else {}
 
 
 def shown_changes(values: Floats, places: list[int], tried: int) -> tuple[dict[int, float], float]:

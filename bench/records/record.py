@@ -14,6 +14,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -157,10 +158,15 @@ class Record:
 
 def refuse_other_kinds(content: dict[str, Any]) -> None:
     """Raises TypeError for a section or top-level field that is of another JSON kind than Record declares."""
-    for name, kind in get_type_hints(Record).items():
+    for name, kind in declared_kinds().items():
         parts = get_args(kind) if get_origin(kind) is UnionType else (kind,)
         if name in content and not any(is_json_kind(content[name], part) for part in parts):
             raise TypeError(f"its {name} is a {type(content[name]).__name__}, or a list of other items than declared")
+
+
+@cache
+def declared_kinds() -> dict[str, Any]:
+    return get_type_hints(Record)
 
 
 def is_json_kind(value: object, kind: Any) -> bool:

@@ -16,7 +16,7 @@ def find_records(paths: list[Path]) -> list[Path]:
     """The record files named, or inside the folders named. Raises UserError when there are none."""
     if missing := [path for path in paths if not path.exists()]:
         raise UserError(f"{missing[0]}: no such file or folder")
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (sorted(path.glob("*.json"), key=str) if path.is_dir() else [path])]
     if not files:
         raise UserError(f"no records in {', '.join(map(str, paths))}: a run script writes one for each run")
     return files

@@ -27,7 +27,7 @@ FILTERS = ("run", "dataset", "card", "precision", "status")  # columns with a me
 def render_page(
     rows: Rows, pairs: list[Pair], entries: list[Entry], baselines: Path, shown: list[str], repo_url: str | None = None
 ) -> str:
-    """The page as text. `shown` are the columns that are open at first; `entries` are of all records, older ones too."""
+    """The page as text. `shown` are the columns that are open at first; `entries` are of all records, older too."""
     script = (TEMPLATES / "page.js").read_text(encoding="utf8")
     measured = [row for row in rows if isinstance(row, Row)]
     numbered = {note: i for i, note in enumerate(footnotes(rows), 1)}

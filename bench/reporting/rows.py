@@ -67,7 +67,7 @@ class Row:
 
     @property
     def uncertainty(self) -> float | None:
-        """Half the 95 % interval of the rate, as a share: between runs from three on, else within the run's own steps."""
+        """Half the 95 % interval of the rate, as a share: between runs from three on, else within their own steps."""
         if len(self.rates) >= FEWEST_RUNS:
             n = len(self.rates)
             return t_quantile(0.975, n - 1) * log_sd(self.rates) / math.sqrt(n)
@@ -300,7 +300,7 @@ COLUMNS: dict[str, ReportColumn] = dict((
     ("host", ReportColumn("", lambda row: row.first.host or None)),
     ("torch", ReportColumn("", torch_version)),
 ))  # fmt: skip
-# What a reader sees first; those of IDENTITY come in front where rows differ in them, and are said once where they agree.
+# What a reader sees first; those of IDENTITY are added where rows differ in them, and are said once where they agree.
 DEFAULT_COLUMNS = ("run", "images/s", "± %", "against previous", "against baseline", "words read %", "commit", "date")
 IDENTITY = ("dataset", "card", "cards", "precision", "batch", "input", "kernels", "host", "torch")
 

@@ -117,9 +117,8 @@ class Plot:
             f'<text class="label" transform="translate(13 {middle}) rotate(-90)">{escaped(self.y_label)}</text>'
         )
         if self.y[0] > 0:
-            parts.append(
-                f'<text class="cut" x="{LEFT + 4}" y="{bottom - 5}">axis begins at {format_tick(self.y[0])}</text>'
-            )
+            begins = format_tick(float(f"{self.y[0]:.3g}"))
+            parts.append(f'<text class="cut" x="{LEFT + 4}" y="{bottom - 5}">axis begins at {begins}</text>')
         for tick in self.up.ticks():
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')

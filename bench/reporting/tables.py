@@ -27,6 +27,7 @@ from bench.reporting.rows import (
     format_cell,
 )
 
+IN_NAME = ("cards", "precision")  # the run's name says them
 MARKER = "<!-- crnn-bench report -->"  # by which a workflow finds its own comment again
 
 
@@ -48,10 +49,11 @@ def chosen_columns(rows: Rows, asked: str | None) -> list[str]:
         if unknown := [name for name in names if name not in COLUMNS]:
             raise UserError(f"--columns: no column '{unknown[0]}'; there are {', '.join(COLUMNS)}")
         return names
-    cells = [cell_values(row) for row in rows]
-    differ = [name for name in IDENTITY if len({str(cell[name]) for cell in cells}) > 1]
+    cells = [cell_values(row) for row in rows if isinstance(row, Row)]
+    differ = [name for name in IDENTITY if name not in IN_NAME and len({str(cell[name]) for cell in cells}) > 1]
     status = ["status"] * any(isinstance(row, Failure) or cells_fail(row) for row in rows)
-    return [DEFAULT_COLUMNS[0], *differ, *status, *DEFAULT_COLUMNS[1:]]
+    card = [name for name in differ if name == "card"]
+    return [DEFAULT_COLUMNS[0], *card, *DEFAULT_COLUMNS[1:], *(name for name in differ if name != "card"), *status]
 
 
 def cells_fail(row: Row) -> bool:
@@ -126,7 +128,7 @@ def split_columns(frame: pd.DataFrame, width: int) -> list[pd.DataFrame]:
 
 
 def to_markdown(rows: Rows, pairs: list[Pair], columns: list[str] | None = None, repo_url: str | None = None) -> str:
-    """The tables as GitHub shows them, with their footnotes; commits as links where the repository's address is given."""
+    """The tables as GitHub shows them, with their footnotes; commits as links where the repository is given."""
     frame = drop_empty_columns(rows_table(rows, columns)).map(errors.escape_markdown)
     if repo_url and "commit" in frame:
         links = [commit_url(row, repo_url) for row in rows]

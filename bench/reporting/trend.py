@@ -1,7 +1,7 @@
 """What changed: each row against the build measured before it, and against its baseline. No torch here.
 
-Runs of one sitting are compared run by run; otherwise sittings are the unit, as in bench.gate, so that another day is not
-taken for another build.
+Runs of one sitting are compared run by run; otherwise sittings are the unit, as in bench.gate, so that another day is
+not taken for another build.
 """
 
 from __future__ import annotations

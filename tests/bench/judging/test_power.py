@@ -1,4 +1,4 @@
-"""The gate's promises, by simulation with its own decisions: few sessions here, `bench.gate --self-test` makes 2,000."""
+"""The gate's promises, by simulation with its own decisions: few sessions here, 2,000 by `bench.gate --self-test`."""
 
 import numpy as np
 import pytest
