@@ -14,6 +14,7 @@ import torch
 
 from bench.errors import run_cli
 from bench.machine.device import Device
+from bench.machine.meter import Meter
 from bench.records.sections import TrainingResult
 from models.data.charset import Charset
 from models.dataset import Batch, WordDataset, normalise
@@ -36,7 +37,7 @@ from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
 from models.run.trained import digest_weights, load_trained
-from models.scoring.evaluate import Prediction, gather_score, predict
+from models.scoring.evaluate import InFlight, Prediction, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
@@ -82,6 +83,20 @@ def judge_answers(
     return accuracy
 
 
+def make_test_meter(device: Device, options: Infer, steps: int) -> Meter:
+    """By the host's clock: a step ends with texts, not with kernels."""
+    return make_meter(device, min(options.warmup_steps, steps - 1), events=False)
+
+
+def warm_card(recognise_batch: Recognise, dataset: WordDataset, device: Device, engine: str, size: int) -> None:
+    """A card chooses its kernels for each size of a batch: a whole one, and the rest of the split."""
+    if not device.kind.is_card:
+        return
+    sizes = {min(size, len(dataset)), len(dataset) % size} - {0}
+    with InFlight(recognise_batch, device, engine) as readers:
+        readers.warm(dataset.__getitems__(list(range(some))) for some in sorted(sizes))
+
+
 def main(argv: list[str] | None = None) -> None:
     run_test(COMMAND.parse(argv))
 
@@ -97,7 +112,7 @@ def run_test(options: Infer) -> None:
         network = make_network(context, charset).eval()
         batches = select_input(make_test_batches(context, dataset), options)
         steps = -(-len(dataset) // (options.batch_size * world.size))  # of one pass over the split
-        meter, name = make_meter(device, min(options.warmup_steps, steps - 1)), make_run_name(context, "Infer")
+        meter, name = make_test_meter(device, options, steps), make_run_name(context, "Infer")
         measured = MeasuredRun(context, instruments, name, meter, dataset, options.split, network)
 
         with record_failure(measured):
@@ -105,10 +120,10 @@ def run_test(options: Infer) -> None:
             weights, accuracy, answers = load_trained(network, options, context, charset), None, AnswerAudit()
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
+                recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
+                warm_card(recognise_batch, dataset, device, engine.name, options.batch_size)
             measured.engine = engine.name
-            recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
             predict_timed = partial(predict, recognise_batch, device=device, engine=engine.name, meter=meter)
-
             if options.input in FAKE_INPUTS:
                 predict_timed(islice(batches, steps))
             else:

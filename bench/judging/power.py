@@ -215,7 +215,7 @@ def daily(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     return normal(random, shape) + np.repeat(days, DAY, axis=-1)
 
 
-def wave(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+def slow_wave(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """3 % up and down once in the whole series."""
     place = np.arange(shape[-1]) / shape[-1] + random.random((*shape[:-1], 1))
     return normal(random, shape) + 0.03 * np.sin(2 * np.pi * place)
@@ -231,7 +231,7 @@ HISTORIES: dict[str, tuple[Noise, int]] = {  # noise, runs that are one value
     "AR(1) 0.5": (autoregressive(0.5), 1),
     "a level a day, 10 runs": (daily, DAY),
     "slow drift, 10 %": (slow_drift, 1),
-    "slow wave, 3 %": (wave, 1),
+    "slow wave, 3 %": (slow_wave, 1),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
+import re
 import resource
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -12,9 +13,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import amp as torch_amp
 from torch import dtype as DataType  # inside Device, `torch` is a property
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.errors import UserError
 from bench.machine import discovery, fallbacks
@@ -31,6 +33,40 @@ def find_switch(path: str) -> tuple[object, str] | None:
     return (owner, leaf) if hasattr(owner, leaf) else None
 
 
+class RecurrentCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no annotations
+    """Notes which kernels compute recurrent layers on a GPU, cuDNN's or torch's own step by step, and their types."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: dict[str, set[DataType]] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        name = str(function).removeprefix("aten.").partition(".")[0]
+        if re.match("_cudnn_rnn|_thnn_fused_(lstm|gru)_cell", name) and isinstance(arguments[0], Tensor):
+            self.seen.setdefault(name, set()).add(arguments[0].dtype)
+        return function(*arguments, **(keywords or {}))
+
+    @property
+    def dtypes(self) -> set[DataType]:
+        return set().union(*self.seen.values())
+
+
+def recurrent_kernels(device: torch.device, dtype: DataType) -> dict[str, set[DataType]] | None:
+    """What computes an LSTM of this type here; None where torch refuses it.
+
+    Asked of the libraries themselves: torch 2.11 goes step by step in bfloat16, cuDNN 9.19 or not, and
+    torch 2.1 and 2.2 have no step in it, either.
+    """
+    layer = nn.LSTM(8, 8, bidirectional=True).to(device, dtype)
+    with RecurrentCalls() as calls:
+        try:
+            layer(torch.ones(2, 1, 8, device=device, dtype=dtype))[0].sum().backward()
+        except RuntimeError:
+            return None
+    seen: dict[str, set[DataType]] = calls.seen
+    return seen
+
+
 @dataclass
 class Device:
     """One open device at one precision: where tensors live, when work is done, what was really switched on."""
@@ -38,6 +74,7 @@ class Device:
     kind: DeviceKind
     precision: str
     index: int = 0
+    has_bf16_cells: bool = False  # recurrent layers that are cast to bfloat16 run here
     switches: dict[str, object] = field(default_factory=dict)  # evidence for the record
     fallbacks: list[str] = field(default_factory=list)  # operators that ran on the host; grows during the run
 
@@ -51,6 +88,8 @@ class Device:
             device.take()
             fallbacks.record_fallbacks(device.fallbacks)
         device.check_precision()
+        if kind.bf16_recurrent == "cast" and device.compute_dtype is torch.bfloat16:
+            device.find_bf16_cells()
         device.set_switches()
         return device
 
@@ -78,10 +117,24 @@ class Device:
 
     def check_precision(self) -> None:
         wants_bf16 = self.compute_dtype is torch.bfloat16 and self.kind.is_card
-        if wants_bf16 and not self.module.is_bf16_supported():
+        if wants_bf16 and not self.has_bf16():
             raise UserError(f"{self.card_name()} has no bfloat16; use FP32 or AMP (float16 with loss scaling)")
         if self.precision == "TF32" and not self.kind.tf32:
             raise UserError(f"TF32 is a mode of GPU and MLU; on {self.kind.name} use FP32, AMP or BF16")
+
+    def has_bf16(self) -> bool:
+        """In hardware: torch says True of cards that emulate it, such as V100 and T4, unless asked otherwise."""
+        supported = self.module.is_bf16_supported
+        try:
+            return bool(supported(including_emulation=False))
+        except TypeError:  # torch before 2.4, and torch_mlu, which emulate nothing
+            return bool(supported())
+
+    def find_bf16_cells(self) -> None:
+        """Whether recurrent layers run in bfloat16, and by what."""
+        kernels = recurrent_kernels(self.torch, torch.bfloat16)
+        self.has_bf16_cells = kernels is not None
+        self.switches["bfloat16_recurrent_kernels"] = sorted(kernels or {}) or None
 
     def set_switches(self) -> None:
         """Set every TF32 switch, because defaults differ by vendor, and keep what was read back."""
@@ -104,8 +157,9 @@ class Device:
     @property
     def recurrent_dtype(self) -> DataType | None:
         """What recurrent layers compute in where autocast must not decide; None where it may."""
-        lacking = self.compute_dtype is torch.bfloat16 and not self.kind.bf16_recurrent
-        return torch.float32 if lacking else None
+        if self.compute_dtype is not torch.bfloat16 or self.kind.bf16_recurrent == "autocast":
+            return None
+        return torch.bfloat16 if self.has_bf16_cells else torch.float32
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network computes at this precision."""

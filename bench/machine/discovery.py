@@ -40,7 +40,7 @@ class DeviceKind:
     monitor: str = ""  # the vendor's program that shows the driver and who holds a card
     nodes: str = ""  # pattern of the names in /dev of the cards themselves, not of their controls
     profiler: tuple[str, ...] = ()  # torch.profiler activities that trace its kernels, the first that torch has counts
-    bf16_recurrent: bool = True  # recurrent layers have bfloat16 kernels
+    bf16_recurrent: str = "autocast"  # who sees to bfloat16 recurrent layers: autocast, "cast" we do, float32 nobody
     uuid_prefix: str = ""  # what its driver writes before the UUID that torch tells
     has_cudnn: bool = False
 
@@ -71,7 +71,7 @@ DEVICES = {
             monitor="cnmon",
             nodes=r"cambricon_dev\d+",
             profiler=("MLU", "PrivateUse1"),  # torch_mlu adds its own; without it PrivateUse1 is the same slot
-            bf16_recurrent=False,  # a bfloat16 LSTM falls back to single steps (torch_mlu r2.4, rnn.cpp)
+            bf16_recurrent="float32",  # a bfloat16 LSTM falls back to single steps (torch_mlu r2.4, rnn.cpp)
         ),
         DeviceKind(
             "GPU",
@@ -84,6 +84,7 @@ DEVICES = {
             monitor="nvidia-smi",
             nodes=r"nvidia\d+",
             profiler=("CUDA",),
+            bf16_recurrent="cast",  # torch's autocast of cuDNN's is fixed to float16 (autocast/AutocastRNN.cpp)
             uuid_prefix="GPU-",
             has_cudnn=True,
         ),

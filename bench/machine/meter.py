@@ -34,10 +34,9 @@ class Meter:
     _began_s: float = 0.0  # of the step that is open
     _is_open: bool = False  # whether a step is
     _paused_s: float = 0.0  # what phases inside it took; it does not count them
-    _work: Any = None  # event at the start of the device's work on it
-    _pending: deque[tuple[Any, Any]] = field(
-        default_factory=deque
-    )  # pairs of events that the device has not reached yet
+    _mark: Any = None  # event where the device ended the step before
+    _work: Any = None  # event at the start of the device's work on the step that is open
+    _pending: deque[tuple[Any, Any, Any]] = field(default_factory=deque)  # of steps that the device has not ended yet
 
     def steps(self, batches: Iterable[Batch], images: Callable[[Batch], int] = len) -> Iterator[Batch]:  # type: ignore[assignment]  # for batches with a length
         """Yield the batches, timing the wait for each and the work done on it until the next is asked for."""
@@ -45,6 +44,7 @@ class Meter:
         self.synchronize()
         self._began_s, self._is_open = self.clock(), True
         self.first_s = self._began_s if self.first_s is None else self.first_s
+        self._mark = self._record_event()
         self._open_window()
         for batch in source:
             ready = self.clock()
@@ -83,6 +83,7 @@ class Meter:
         reopen = self._close_window(began)
         yield
         self.synchronize()
+        self._mark = self._record_event()
         ended = self.clock()
         self.phases_s[name] = self.phases_s.get(name, 0.0) + ended - began
         if self._is_open:
@@ -102,26 +103,32 @@ class Meter:
             self.windows[-1].append(now)
         return is_open
 
+    def _record_event(self) -> Any:
+        """An event at the end of what the device has been given so far; None where it has no events."""
+        if self.event is None:
+            return None
+        event = self.event()
+        event.record()
+        return event
+
     def _begin_work(self) -> None:
-        if self.event:
-            self._work = self.event()
-            self._work.record()
+        self._work = self._record_event()
 
     def _end_work(self) -> None:
         """Mark the end of the device's work on the step that is open, if it is not marked yet."""
-        if self._work is None or self.event is None:
+        if self._work is None:
             return
-        ended = self.event()
-        ended.record()
-        self._pending.append((self._work, ended))
-        self._work = None
+        ended = self._record_event()
+        self._pending.append((self._mark, self._work, ended))
+        self._mark, self._work = ended, None
         self._read_events()
 
     def _read_events(self) -> None:
         """Those that the device has passed: that waits for nothing. Once it is drained, all."""
-        while self._pending and self._pending[0][1].query():
-            began, ended = self._pending.popleft()
+        while self._pending and self._pending[0][-1].query():
+            before, began, ended = self._pending.popleft()
             self.series.device_s.append(began.elapsed_time(ended) / 1e3)
+            self.series.device_step_s.append(before.elapsed_time(ended) / 1e3)
 
     def enough(self, steps: int, seconds: float) -> bool:
         """Whether so much was measured, both of steps and of time."""

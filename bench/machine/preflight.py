@@ -47,6 +47,7 @@ class Surroundings:
     users: list[int] | None = None  # process numbers on the card, None where it does not tell
     sample: Mapping[str, float | None] = field(default_factory=dict)  # of the card's sensor, before the run uses it
     own: set[int] = field(default_factory=set)  # process numbers of this run
+    exists: Callable[[int], bool] = psutil.pid_exists  # whether a process of that number is seen from here
     shared: bool = False  # a host: others always use it
     governors: set[str] = field(default_factory=set)
     threads: int = 1  # of all ranks and loader processes on this host
@@ -61,14 +62,28 @@ def check_others(at: Surroundings) -> Verdict:
     if at.shared:
         return UNKNOWN, "a host is shared; see load"
     if at.users is not None:
-        strangers = sorted(set(at.users) - at.own)
-        return (WARNING, f"processes {strangers} use {at.card}") if strangers else (OK, "nobody else is on it")
+        return check_users(at, at.users)
     use, memory = at.sample.get("utilisation_percent"), at.sample.get("memory_bytes")
     if use is None and memory is None:
         return UNKNOWN, f"{at.card} does not tell who uses it"
     busy = (use or 0) > BUSY_PERCENT or (memory or 0) > BUSY_BYTES
     said = f"{use or 0:.0f} % busy with {(memory or 0) / 2**20:.0f} MiB taken before the run"
     return (WARNING if busy else OK), said
+
+
+def check_users(at: Surroundings, users: list[int]) -> Verdict:
+    """Of a card that this run has taken: it is one of `users` itself.
+
+    In a container the driver counts processes as the host does; this run's own then has a number that is none here.
+    """
+    strangers = sorted(set(users) - at.own)
+    elsewhere = [number for number in strangers if not at.exists(number)]
+    if len(strangers) == len(users) and len(elsewhere) == len(strangers) == 1:
+        return OK, f"one process, {elsewhere[0]} by the host's count: this run"
+    if len(strangers) == len(users) and elsewhere:
+        others = len(strangers) - 1
+        return WARNING, f"processes {strangers} use {at.card}: this run and {others} more"
+    return (WARNING, f"processes {strangers} use {at.card}") if strangers else (OK, "nobody else is on it")
 
 
 def check_governor(at: Surroundings) -> Verdict:

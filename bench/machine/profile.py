@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from bench.machine.device import Device
@@ -24,7 +25,7 @@ def profile_shares(work: Callable[[], object], steps: int, device: Device, kinds
         for _ in range(steps):
             work()
         device.synchronize()
-    operations = trace.key_averages()
+    operations = [one for one in trace.key_averages() if is_operation(one)]
     on_device = {one.key: device_us(one) for one in operations}
     source = "device" if device.kind.is_card and any(on_device.values()) else "host"
     times = on_device if source == "device" else {one.key: one.self_cpu_time_total for one in operations}
@@ -34,6 +35,13 @@ def profile_shares(work: Callable[[], object], steps: int, device: Device, kinds
 def activities(device: Device) -> list[ProfilerActivity]:
     found = [getattr(ProfilerActivity, name) for name in device.kind.profiler if hasattr(ProfilerActivity, name)]
     return [ProfilerActivity.CPU, *found[:1]]
+
+
+def is_operation(averaged: Any) -> bool:
+    """Whether it is an operation of the host: a trace also lists its kernels, and ranges that people named, as the
+    device's own events, with the same time a second and a third time.
+    """
+    return getattr(averaged, "device_type", DeviceType.CPU) == DeviceType.CPU
 
 
 def device_us(operation: Any) -> float:

@@ -13,13 +13,16 @@ from bench.errors import UserError
 from bench.judging.statistics import wilson_interval
 from bench.records import schema
 from bench.records.derive import derived_sections
+from bench.records.rates import after_warmup, step_durations
 from bench.records.record import FAILURES, Record
 from bench.records.run_name import RunName
+from bench.records.series import Series
 
 # Derived numbers are recomputed from the very doubles they were made of; other versions of numpy may add in another
 # order.
 SAME = 1e-9
 ARITHMETIC = 0.01  # between numbers that different clocks or rounds of measuring gave
+CLOCKS = 0.02  # between the device's clock and the host's, over a whole run that both timed
 # FLOPs are counted as if convolutions were done plainly. Winograd's F(4x4, 3x3) needs 4 times fewer multiplications
 # (Lavin and Gray 2015), so that an honest run with it may pass a ceiling made of matrix products, by so much at most.
 WINOGRAD_SAVING = 4.0
@@ -75,8 +78,12 @@ def impossible_series(record: Record) -> Iterator[str]:
             yield f"series of rank {i} are of different lengths"
         elif any(wait > step for wait, step in zip(rank["wait_s"], rank["step_s"], strict=True)):
             yield f"rank {i} waited longer for a batch than the whole step took"
-        if any(time < 0 for time in rank["step_s"] + rank["wait_s"]):
+        if any(time < 0 for time in rank["step_s"] + rank["wait_s"] + rank.get("device_step_s", [])):
             yield f"rank {i} has a step of negative time"
+        clocked, wall = math.fsum(rank.get("device_step_s", [])), math.fsum(rank["step_s"])
+        complete = len(rank.get("device_step_s", [])) == len(rank["step_s"])
+        if clocked and complete and abs(clocked - wall) > CLOCKS * wall + 0.01:
+            yield f"rank {i}: its device's steps add up to {clocked:.6g} s, and the host saw {wall:.6g} s"
 
 
 def wrong_derivations(record: Record) -> Iterator[str]:
@@ -139,7 +146,10 @@ def allowed_over_roof(record: Record) -> float:
 
 def means_above_percentiles(record: Record) -> Iterator[str]:
     """A mean above the 99th percentile: a few stalls decide it, and the row does not describe the card."""
-    rows = [("throughput", record.throughput.get("step_mean_ms"), record.throughput.get("step_p99_ms"))]
+    rates = record.throughput
+    ranks = [after_warmup(Series(**rank), record.warmup_steps) for rank in record.series]
+    times = step_durations(ranks[rates["slowest_rank"] or 0]) if rates.get("measured_steps") else None
+    rows = [("throughput", None if times is None else float(times.mean()) * 1e3, rates.get("step_p99_ms"))]
     rows += [(f"latency at batch {row['batch']}", row.get("mean_ms"), row.get("p99_ms")) for row in record.latency]
     for name, mean, p99 in rows:
         if mean is not None and p99 is not None and mean > p99 * (1 + SAME):

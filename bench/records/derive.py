@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.rates import latency_percentiles, rank_share, ratio, throughput
+from bench.records.rates import after_warmup, latency_percentiles, rank_share, ratio, step_durations, throughput
 from bench.records.record import FAILURES, Record
 from bench.records.sections import Accuracy, CardTelemetry, Efficiency, Phases, Power, Steady, Throughput
 from bench.records.series import Series
@@ -32,9 +32,8 @@ def derived_sections(record: Record) -> dict[str, Any]:
     pace = ranks[rates["slowest_rank"] or 0] if ranks else None  # the rank that decides
     proof = too_short(version=record.schema_version)
     if pace:
-        proof = steady(
-            np.asarray(pace.step_s)[warmup_steps:], np.asarray(pace.images)[warmup_steps:], record.schema_version
-        )
+        measured = after_warmup(pace, warmup_steps)
+        proof = steady(step_durations(measured), measured["images"], record.schema_version)
     status, reasons = decide_status(record, rates, proof)
     return {
         "throughput": rates,

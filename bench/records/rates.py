@@ -22,7 +22,7 @@ def throughput(ranks: list[Series], warmup_steps: int, total_s: float | None = N
     if not ranks or not measured[slowest]["step_s"].size or not walls[slowest]:
         return nothing_measured()
     one, images = measured[slowest], sum(int(np.sum(rank["images"])) for rank in measured)
-    steps, rate = one["step_s"] * 1e3, images / walls[slowest]
+    steps, rate = step_durations(one) * 1e3, images / walls[slowest]
     p50, p90, p99 = np.percentile(steps, (50, 90, 99))
     everything = sum(int(np.sum(rank.images)) for rank in ranks)
     return {
@@ -30,7 +30,7 @@ def throughput(ranks: list[Series], warmup_steps: int, total_s: float | None = N
         "images_per_s_per_card": rate / len(ranks),
         "images_per_s_core": ratio(images, max(core_s(rank) for rank in measured)),
         "images_per_s_end_to_end": ratio(everything, total_s),
-        "step_mean_ms": float(steps.mean()),
+        "step_mean_ms": float(one["step_s"].mean() * 1e3),
         "step_sd_ms": float(steps.std()),
         "step_p50_ms": float(p50),
         "step_p90_ms": float(p90),
@@ -56,6 +56,20 @@ def after_warmup(rank: Series, warmup_steps: int) -> Measured:
     return {name: np.asarray(values)[warmup_steps:] for name, values in vars(rank).items()}
 
 
+def steps_by_events(measured: Measured) -> bool:
+    """Whether the device timed each of these steps itself."""
+    return 0 < measured["step_s"].size == measured["device_step_s"].size
+
+
+def step_durations(measured: Measured) -> NDArray[Any]:
+    """Seconds of each step: the device's own, where it has them.
+
+    Between two drains the host of a card only enqueues: its intervals are short until a full queue makes it wait, so
+    they say how fast it enqueues. The wall time of the whole span, drained at both ends, is right all the same.
+    """
+    return measured["device_step_s" if steps_by_events(measured) else "step_s"]
+
+
 def core_s(measured: Measured) -> float:
     """Time spent on the work itself: by the device's events where it has them, else what is not waiting for data.
 
@@ -73,14 +87,14 @@ def ratio(above: float, below: float | None) -> float | None:
 def slowest_share(measured: list[Measured], slowest: int) -> float:
     """The share of steps in which rank `slowest` took the longest. Even luck gives 1 / ranks; near 1 is a straggler."""
     length = min(rank["step_s"].size for rank in measured)
-    times = np.stack([rank["step_s"][:length] for rank in measured])
+    times = np.stack([step_durations(rank)[:length] for rank in measured])
     return float((times.argmax(axis=0) == slowest).mean()) if length else 0.0
 
 
 def rank_share(number: int, rank: Series, warmup_steps: int) -> RankShare:
     measured = after_warmup(rank, warmup_steps)
     wall = float(measured["step_s"].sum())
-    p50, p99 = np.percentile(measured["step_s"], (50, 99)) * 1e3 if measured["step_s"].size else (None, None)
+    p50, p99 = np.percentile(step_durations(measured), (50, 99)) * 1e3 if measured["step_s"].size else (None, None)
     return {
         "rank": number,
         "wall_s": wall,

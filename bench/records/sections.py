@@ -140,6 +140,10 @@ class RankSeries(TypedDict):
     device_s: Annotated[
         list[float], Field("time of each step's work by the device's own events; empty where it has none")
     ]
+    device_step_s: Annotated[
+        list[float],
+        Field("from the end of the step before to the end of this one, by the same events: the device's step times"),
+    ]
     images: Annotated[list[int], Field("images of each step")]
 
 
@@ -202,13 +206,18 @@ class Throughput(TypedDict, total=False):
     images_per_s_end_to_end: Annotated[
         float | None, derived("all images / phases_s.total_s", Column("whole run images/s", ".1f"))
     ]
-    step_mean_ms: Annotated[float | None, derived("of the slowest rank, here and below")]
-    step_sd_ms: Annotated[float | None, derived("standard deviation")]
+    step_mean_ms: Annotated[float | None, derived("wall time of the slowest rank's steps")]
+    step_sd_ms: Annotated[
+        float | None,
+        derived(
+            "standard deviation, here and below of the device's step times where it has events, else of wall times"
+        ),
+    ]
     step_p50_ms: Annotated[float | None, derived("median", Column("step p50 ms", ".2f"))]
     step_p90_ms: Annotated[float | None, derived("90th percentile")]
     step_p99_ms: Annotated[float | None, derived("99th percentile", Column("step p99 ms", ".2f"))]
     step_max_ms: Annotated[float | None, derived("longest")]
-    device_step_mean_ms: Annotated[float | None, derived("by the device's own events")]
+    device_step_mean_ms: Annotated[float | None, derived("of the work of a step alone, by the device's own events")]
     data_wait_share: Annotated[float | None, derived("of its measured wall time", Column("data wait %", ".2f", 100))]
     measured_steps: Annotated[int, derived("steps after the warm-up")]
     slowest_rank: Annotated[int | None, derived("the rank with the longest measured wall time")]

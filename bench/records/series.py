@@ -23,6 +23,7 @@ class Series:
     wait_s: MutableSequence[float] = field(default_factory=doubles)
     images: MutableSequence[int] = field(default_factory=lambda: array("q"))
     device_s: MutableSequence[float] = field(default_factory=doubles)
+    device_step_s: MutableSequence[float] = field(default_factory=doubles)
 
     def to_record(self) -> RankSeries:
         """As a record holds it: lists, times rounded to ticks."""
@@ -30,5 +31,6 @@ class Series:
             "step_s": ticks(self.step_s),
             "wait_s": ticks(self.wait_s),
             "device_s": ticks(self.device_s),
+            "device_step_s": ticks(self.device_step_s),
             "images": list(self.images),
         }

@@ -124,7 +124,7 @@ def accuracy_and_interval(row: Row) -> tuple[float, float, float] | None:
 
 def step_times(record: Record) -> Markup | None:
     """Every step of every rank, the warm-up shaded. The raw series, not a summary."""
-    ranks = [[s * 1e3 for s in rank["step_s"]] for rank in record.series]
+    ranks = [[s * 1e3 for s in rank.get("device_step_s") or rank["step_s"]] for rank in record.series]
     if not any(ranks):
         return None
     measured = [ms for rank in ranks for ms in rank[record.warmup_steps :]] or [ms for rank in ranks for ms in rank]

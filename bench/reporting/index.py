@@ -87,7 +87,7 @@ def file_digest(path: Path) -> str:
         raise UserError(f"{path}: not a record ({error})") from None
 
 
-def examine(path: Path) -> str:
+def examine_record(path: Path) -> str:
     """A file's line of the index: its entry, or why it is refused, as JSON."""
     try:
         record = Record.load(path)
@@ -167,6 +167,6 @@ def digest_or_reason(file: Path) -> str:
 
 def examine_all(files: list[Path]) -> list[str]:
     if len(files) < WORTH:
-        return [examine(file) for file in files]
+        return [examine_record(file) for file in files]
     with ProcessPoolExecutor(PROCESSES) as pool:
-        return list(pool.map(examine, files, chunksize=50))
+        return list(pool.map(examine_record, files, chunksize=50))

@@ -84,7 +84,10 @@ class Row:
     @property
     def label(self) -> str:
         """Its name in charts and footnotes."""
-        return f"{self.first.run}, {self.first.cell['card']}, batch {self.first.cell['batch_per_card']}"
+        how = variant(self)
+        return f"{self.first.run}, {self.first.cell['card']}, batch {self.first.cell['batch_per_card']}" + (
+            f", {how}" if how else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,15 @@ def input_name(row: Row) -> str:
     return " without ".join(filter(None, (cell.get("input"), cell.get("without"))))
 
 
-def own_kernels(row: Row) -> str | None:
-    """Named where convolutions are not the vendor's."""
-    kernels = row.first.cell.get("kernels", "vendor")
-    return kernels if kernels != "vendor" else None
+def variant(row: Row) -> str | None:
+    """What a row was computed with beyond the plain step: two rows alike in all else are not the same measurement."""
+    cell, options = row.first.cell, row.first.options
+    exchange = (options.get("exchange") or {}).get("gradients", "float32")
+    kernels, engine = cell.get("kernels", "vendor"), cell.get("engine", "eager")
+    words = [name for name in ("compile", "graph", "augment") if options.get(name)]
+    words += [engine] * (engine != "eager") + [kernels] * (kernels != "vendor")
+    words += [f"{exchange} gradients"] * (exchange != "float32" and cell["cards"] > 1)
+    return ", ".join(words) or None
 
 
 def statuses(row: Row) -> str:
@@ -267,7 +275,7 @@ COLUMNS: dict[str, ReportColumn] = dict((
     declared_column("cell.precision"),
     declared_column("cell.batch_per_card"),
     ("input", ReportColumn("", input_name)),
-    ("kernels", ReportColumn("", own_kernels)),
+    ("variant", ReportColumn("", variant)),
     ("runs", ReportColumn("d", lambda row: len(row.records))),
     ("status", ReportColumn("", statuses)),
     declared_column("throughput.images_per_s"),

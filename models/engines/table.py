@@ -73,7 +73,7 @@ def eager(network: Network, device: Device, charset: Charset, images: Tensor) ->
 
 def cast_for_autocast(network: Network, device: Device) -> Network:
     """The network, or a copy whose weights are cast once to the type that autocast would cast them to in each call."""
-    if device.compute_dtype is None or device.recurrent_dtype is not None:
+    if device.compute_dtype is None or device.recurrent_dtype not in (None, device.compute_dtype):
         return network
     return cast_once(network, device.compute_dtype)
 
@@ -154,6 +154,8 @@ def tensorrt(network: Network, device: Device, charset: Charset, images: Tensor)
     made = runtime.InferenceSession(
         export_bytes(network, charset), providers=[("TensorrtExecutionProvider", half), "CUDAExecutionProvider"]
     )
+    if "TensorrtExecutionProvider" not in made.get_providers():  # what the wheel was built with need not start here
+        raise UserError(f"--engine tensorrt: ONNX Runtime fell back to {', '.join(made.get_providers())} here")
     return one_width(lambda x: made.run(None, {"images": x})[0])
 
 

@@ -162,8 +162,9 @@ def make_test_batches(context: Context, dataset: WordDataset) -> Iterable[Batch]
     )
 
 
-def make_meter(device: Device, warmup_steps: int) -> Meter:
-    return Meter(device.synchronize, warmup_steps, event=device.event_maker())
+def make_meter(device: Device, warmup_steps: int, events: bool = True) -> Meter:
+    """Without `events` steps are timed by the host alone: right where it waits for the result of each, as in a test."""
+    return Meter(device.synchronize, warmup_steps, event=device.event_maker() if events else None)
 
 
 def count_workers(context: Context) -> int:

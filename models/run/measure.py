@@ -74,7 +74,8 @@ def own_sensor(context: Context) -> Sensor | None:
 def run_checks(context: Context, sensor: Sensor | None) -> list[PreflightCheck]:
     """Results of the checks of this rank's card, and on local rank 0 of those of the host."""
     world, device, options = context.world, context.device, context.options
-    per_card = torch.get_num_threads() + count_workers(context)
+    # Beside a card the host's threads for operations lie idle: one thread a rank launches its work.
+    per_card = (1 if device.kind.is_card else torch.get_num_threads()) + count_workers(context)
     root = options.dataset or os.environ.get("PYTORCH_TRAIN_DATASET")
     at = preflight.look_around(
         f"card {device.index}" if device.kind.type != "cpu" else "the host",

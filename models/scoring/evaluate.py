@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
 from typing import NamedTuple
 
 from bench.machine.device import Device
@@ -50,6 +52,12 @@ def predict(
     return predictions
 
 
+@cache
+def reading_threads(set_device: Callable[[int], None], index: int, size: int) -> ThreadPoolExecutor:
+    """The threads that read, one pool a run: new ones would let cuDNN choose its kernels again in every pass."""
+    return ThreadPoolExecutor(size, initializer=set_device, initargs=(index,))  # the current card is each thread's own
+
+
 class InFlight:
     """Batches being recognised: two on a GPU, so that decoding on the host overlaps inference; else one."""
 
@@ -58,16 +66,30 @@ class InFlight:
         # A CPU's cores are all in use, and a compiled network's CUDA graphs belong to the thread that made them.
         self.size = 2 if device.kind.type == "cuda" and engine != "compile" else 1
         self.pending: deque[tuple[Batch, Future[Decoded] | Decoded]] = deque()
-        self.pool = None
-        if self.size > 1:  # the current card is a setting of each thread
-            self.pool = ThreadPoolExecutor(self.size, initializer=device.module.set_device, initargs=(device.index,))
+        self.pool = reading_threads(device.module.set_device, device.index, self.size) if self.size > 1 else None
 
     def __enter__(self) -> InFlight:
         return self
 
     def __exit__(self, *failure) -> None:
-        if self.pool:
-            self.pool.shutdown(cancel_futures=True)
+        for _, decoded in self.pending:  # after a failure only
+            if isinstance(decoded, Future):
+                decoded.cancel()
+
+    def warm(self, batches: Iterable[Batch]) -> None:
+        """Recognise each batch once in every thread, before anything is timed: cuDNN keeps its plans by thread."""
+        for batch in batches:
+            if self.pool is None:
+                self.recognise(batch)
+                continue
+            together = Barrier(self.size)  # so that no thread takes two and none takes none
+            started = [self.pool.submit(self.recognise_together, batch, together) for _ in range(self.size)]
+            for one in started:
+                one.result()
+
+    def recognise_together(self, batch: Batch, together: Barrier) -> None:
+        together.wait()
+        self.recognise(batch)
 
     def submit(self, batch: Batch) -> None:
         self.pending.append((batch, self.pool.submit(self.recognise, batch) if self.pool else self.recognise(batch)))

@@ -18,7 +18,7 @@ REPEATED = 8  # batches: enough that none is still in a processor's cache when i
 
 # Whose time a profiled operation is, by a pattern of its name. The first that matches counts.
 KINDS = {
-    "ctc": r"ctc_loss|log_softmax",
+    "ctc": r"ctc_loss|log_softmax|logaddexp|scatter_add|\bgather\b",  # of network/ctc_loss.py, too
     "convolution": r"conv|winograd|batch_norm|max_pool",
     "recurrent": r"lstm|gru|rnn",
     "optimizer": r"optimizer|foreach|addcmul|addcdiv|clip_grad|_fused_adam",

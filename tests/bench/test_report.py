@@ -271,7 +271,7 @@ def test_an_index_is_kept_beside_many_records_and_believed_by_digest_alone(tmp_p
     saved(tmp_path, [1, 2])
     first = shown(tmp_path)
     assert (tmp_path / index.NAME).exists()
-    monkeypatch.setattr(index, "examine", None)  # nothing is read again
+    monkeypatch.setattr(index, "examine_record", None)  # nothing is read again
     assert shown(tmp_path) == first
     monkeypatch.undo()
     monkeypatch.setattr(index, "WORTH", 3)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_the_interval_decides_on_both_sides_of_the_margin(share):
 def test_looks_without_end_spend_no_more_than_all():
     shares = [look_share(number) for number in range(60)]
     assert sum(shares) == pytest.approx(1.0)
-    assert all(a >= b > 0 for a, b in zip(shares, shares[1:], strict=False))
+    assert all(a >= b > 0 for a, b in pairwise(shares))
     assert [pairs_at(number) for number in range(5)] == [6, 10, 16, 32, 48]
 
 

@@ -71,6 +71,14 @@ def test_tf32_on_a_cpu_and_bf16_on_a_card_without_it_are_refused(monkeypatch):
         Device(DEVICES["MLU"], "BF16").check_precision()
 
 
+def test_bfloat16_that_is_only_emulated_is_refused(monkeypatch):
+    """As torch.cuda answers on a V100: yes, by emulation."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla V100-SXM2-16GB")
+    with pytest.raises(UserError, match="Tesla V100-SXM2-16GB has no bfloat16; use FP32 or AMP"):
+        Device(DEVICES["GPU"], "BF16").check_precision()
+
+
 def test_loss_scaling_only_where_float16_is_used():
     assert not Device.open("CPU", "AMP").gradient_scaler().is_enabled()
     if not hasattr(torch.amp, "GradScaler"):
@@ -82,3 +90,28 @@ def test_loss_scaling_only_where_float16_is_used():
 
 def test_peak_memory_of_a_cpu_run_is_the_process():
     assert 50e6 < Device.open("CPU").peak_memory_bytes() < 64e9
+
+
+def test_bfloat16_recurrent_layers_of_a_gpu_are_cast_where_torch_has_them_and_float32_where_not():
+    """torch's autocast would compute them in float16, without loss scaling, and the record said bfloat16."""
+    gpu = DEVICES["GPU"]
+    assert Device(gpu, "BF16", has_bf16_cells=True).recurrent_dtype is torch.bfloat16
+    assert Device(gpu, "BF16").recurrent_dtype is torch.float32
+    assert Device(gpu, "AMP").recurrent_dtype is Device(gpu, "FP32").recurrent_dtype is None
+    opened = Device(gpu, "BF16")
+    opened.set_switches()
+    assert (opened.switches["autocast_dtype"], opened.switches["recurrent_dtype"]) == ("bfloat16", "float32")
+
+
+def test_whether_there_are_bfloat16_recurrent_layers_is_asked_of_the_library(monkeypatch):
+    """torch 2.1 and 2.2 refuse them on a GPU in these words."""
+    opened = Device(DEVICES["CPU"], "BF16")
+    opened.find_bf16_cells()
+    assert opened.has_bf16_cells and opened.switches["bfloat16_recurrent_kernels"] is None  # of a GPU's kernels none
+
+    def refuse(self, x):
+        raise RuntimeError("\"_thnn_fused_lstm_cell_cuda\" not implemented for 'BFloat16'")
+
+    monkeypatch.setattr(torch.nn.LSTM, "forward", refuse)
+    opened.find_bf16_cells()
+    assert not opened.has_bf16_cells

@@ -5,8 +5,11 @@ import math
 import pytest
 
 from bench.machine.meter import Meter, latencies
+from bench.records.checks import validation_errors
+from bench.records.derive import with_derived
 from bench.records.rates import latency_percentiles, rank_share, throughput
 from bench.records.series import Series
+from tests.support.records import make_record
 
 
 class Machine:
@@ -168,3 +171,66 @@ def test_a_straggler_is_seen_in_every_step_and_luck_in_half():
     luck = [Series([1.0, 2.0] * 2, [0.0] * 4, [1] * 4), Series([2.0, 1.0] * 2, [0.0] * 4, [1] * 4)]
     assert throughput(luck, 0)["slowest_share"] == 0.5
     assert rank_share(1, straggler[1], 0)["wall_s"] == 8.0
+
+
+class Queue:
+    """A card that takes 30.0 ms for each step; its host enqueues one in 1 ms and waits for it every 50."""
+
+    def __init__(self):
+        self.now = self.done = 0.0
+
+    def clock(self):
+        return self.now
+
+    def synchronize(self):
+        self.now = max(self.now, self.done)
+
+    def launch(self):
+        self.now += 0.001
+        self.done = max(self.done, self.now) + 0.030
+
+    def event(self):
+        return QueueEvent(self)
+
+
+class QueueEvent:
+    def __init__(self, queue):
+        self.queue = queue
+
+    def record(self):
+        self.at = max(self.queue.now, self.queue.done)
+
+    def query(self):
+        return self.queue.now >= self.at
+
+    def elapsed_time(self, other):
+        return (other.at - self.at) * 1e3
+
+
+@pytest.mark.parametrize("steps", [120, 350, 1000])
+def test_a_card_of_even_steps_is_steady_however_its_host_enqueues(steps):
+    """By the host's clock p50 was 1 ms, p99 1,452 ms and the run not steady; images/s was right."""
+    queue = Queue()
+    meter = Meter(queue.synchronize, warmup_steps=20, clock=queue.clock, event=queue.event)
+    for number in meter.steps(range(steps), images=lambda _: 64):
+        queue.launch()
+        if number % 50 == 49:
+            queue.synchronize()
+    record = with_derived(make_record(series=[meter.series.to_record()], warmup_steps=20))
+    rates = record.throughput
+    assert rates["step_p50_ms"] == pytest.approx(30) and rates["step_p99_ms"] < 31.5
+    assert rates["images_per_s"] == pytest.approx(64 / 0.030, rel=0.01)
+    assert record.steady["verdict"] == "steady"
+    assert not [error for error in validation_errors(record) if "steps" in error or "mean" in error]
+
+
+def test_a_checkpoint_is_no_part_of_the_devices_step():
+    queue = Queue()
+    meter = Meter(queue.synchronize, clock=queue.clock, event=queue.event)
+    for number in meter.steps(range(6), images=lambda _: 64):
+        queue.launch()
+        if number == 2:
+            with meter.phase("checkpoint_s"):
+                queue.now += 5.0
+    assert max(meter.series.device_step_s) < 0.035
+    assert sum(meter.series.device_step_s) == pytest.approx(sum(meter.series.step_s), rel=0.02)

@@ -52,6 +52,18 @@ def test_what_spoils_numbers_is_a_warning_and_under_strict_an_end(check, changes
         require_clean(rows.values())
 
 
+IN_A_CONTAINER = {"own": {1, 7}, "exists": lambda number: number < 100}  # the driver counts as the host does
+
+
+def test_in_a_container_the_runs_own_process_is_no_stranger():
+    assert found(users=[41_873], **IN_A_CONTAINER)["others"]["level"] == "ok"
+    two = found(users=[41_873, 52_001], **IN_A_CONTAINER)["others"]
+    assert two["level"] == "warning" and "this run and 1 more" in two["said"]
+    assert found(users=[7], **IN_A_CONTAINER)["others"]["said"] == "nobody else is on it"
+    assert found(users=[7, 41_873], **IN_A_CONTAINER)["others"]["level"] == "warning"
+    assert found(users=[55], **IN_A_CONTAINER)["others"]["level"] == "warning"  # it is seen here, and another's
+
+
 @pytest.mark.parametrize("check", sorted(preflight.HOST.keys() | preflight.CARD.keys()))
 def test_a_machine_that_tells_nothing_is_unknown_not_ok(check):
     silent = {one["check"]: one for one in check_machine(Surroundings("card 0"))}

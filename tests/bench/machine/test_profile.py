@@ -1,8 +1,14 @@
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 
+from bench.machine import profile as profiling
 from bench.machine.device import Device
+from bench.machine.discovery import DEVICES
 from bench.machine.profile import profile_shares, shares_by_kind
 from models.training.ablation import KINDS
 
@@ -45,3 +51,36 @@ def test_a_network_of_convolutions_spends_its_time_in_them():
     assert found["steps"] == 3
     assert max(found["shares"], key=found["shares"].get) == "convolution"
     assert sum(found["shares"].values()) == pytest.approx(1)
+
+
+def averaged(key, us, device_type=DeviceType.CPU):
+    return SimpleNamespace(key=key, self_device_time_total=us, self_cpu_time_total=1.0, device_type=device_type)
+
+
+# What key_averages() lists of a GPU (torch 2.13, CUDA 13): operations with the time of the kernels they launched, the
+# kernels themselves with the same time, and ranges that people named.
+CUDA_TRACE = [
+    averaged("aten::cudnn_convolution", 600.0),
+    averaged("aten::_cudnn_rnn", 200.0),
+    averaged("Optimizer.step#Adam.step", 0.0),
+    averaged("aten::_fused_adam_", 100.0),
+    averaged("sm90_xmma_fprop_implicit_gemm_bf16", 600.0, DeviceType.CUDA),
+    averaged("void persistRNN_kernel<float>", 200.0, DeviceType.CUDA),
+    averaged("void multi_tensor_apply_kernel<FusedAdamMathFunctor>", 100.0, DeviceType.CUDA),
+    averaged("Optimizer.step#Adam.step", 100.0, DeviceType.CUDA),
+]
+
+
+def test_a_kernel_counts_once_and_for_the_operation_that_launched_it(monkeypatch):
+    class Trace(contextlib.nullcontext):
+        def key_averages(self):
+            return CUDA_TRACE
+
+    trace = Trace()
+    trace.enter_result = trace
+    monkeypatch.setattr(profiling, "profile", lambda activities: trace)
+    card = SimpleNamespace(kind=DEVICES["GPU"], synchronize=lambda: None)
+    found = profiling.profile_shares(lambda: None, 1, card, KINDS)
+    assert found["source"] == "device"
+    shares = {kind: round(share, 3) for kind, share in found["shares"].items()}
+    assert shares == {"convolution": 0.667, "recurrent": 0.222, "optimizer": 0.111}

@@ -1,4 +1,5 @@
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -129,3 +130,24 @@ def test_the_record_names_the_engine(tmp_path, sample):
     test.main([*places, *quick])
     [path] = tmp_path.glob("*.json")
     assert Record.load(path).cell["engine"] == "prepacked"
+
+
+class Session:
+    """ONNX Runtime's answer where the TensorRT provider was built in and its libraries do not load."""
+
+    def __init__(self, content, providers):
+        self.asked = providers
+
+    def get_providers(self):
+        return ["CPUExecutionProvider"]
+
+
+def test_tensorrt_that_fell_back_to_the_host_is_refused(network, images, monkeypatch):
+    """onnxruntime-gpu lists what it was built with, and its session goes on without."""
+    built = SimpleNamespace(
+        InferenceSession=Session,
+        get_available_providers=lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    monkeypatch.setattr(engines, "import_package", lambda name: built)
+    with pytest.raises(UserError, match="--engine tensorrt: ONNX Runtime fell back to CPUExecutionProvider here"):
+        make("tensorrt", network, images)

@@ -43,6 +43,25 @@ def test_a_card_has_the_next_batch_before_the_last_is_spelled():
         assert list(flying.finished(everything=True)) == [(1, 1), (2, 2)]
 
 
+def test_the_threads_of_a_run_are_the_same_in_every_pass_and_each_is_warm():
+    """cuDNN keeps its plans by thread: new threads would choose kernels again inside the measured time."""
+    card, saw = device("GPU"), []
+
+    def recognise(batch):
+        saw.append((threading.get_ident(), batch))
+        return batch
+
+    with InFlight(recognise, card) as flying:
+        flying.warm(["full", "last"])
+    warmed = {thread for thread, _ in saw}
+    assert len(warmed) == 2 and sorted(batch for _, batch in saw) == ["full", "full", "last", "last"]
+    for _ in range(3):
+        with InFlight(recognise, card) as flying:
+            flying.submit("full")
+            list(flying.finished(everything=True))
+    assert {thread for thread, _ in saw} == warmed
+
+
 def test_a_compiled_network_stays_in_the_thread_that_compiled_it():
     with InFlight(lambda batch: threading.get_ident(), device("GPU"), "compile") as flying:
         flying.submit(1)
