@@ -22,6 +22,7 @@ from models.decoding.ctc import Decoded
 from models.decoding.decoder import Decoder
 from models.engines.table import Engine, choose_engine
 from models.network.network import Network
+from models.run.audit import AnswerAudit, audit_repeats
 from models.run.context import (
     Context,
     make_dataset,
@@ -32,7 +33,6 @@ from models.run.context import (
     make_test_batches,
     open_context,
 )
-from models.run.audit import AnswerAudit, audit_repeats
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command

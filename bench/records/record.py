@@ -156,6 +156,14 @@ class Record:
             raise UserError(f"{path}: not a record ({error})") from None
 
 
+def read_seal(path: Path) -> str:
+    """What is signed of a record: the sha256 that its seal names, with a newline. Raises UserError."""
+    try:
+        return f"{json.loads(path.read_text(encoding='utf8'))['seal']['sha256']}\n"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no seal ({error})") from None
+
+
 def refuse_other_kinds(content: dict[str, Any]) -> None:
     """Raises TypeError for a section or top-level field that is of another JSON kind than Record declares."""
     for name, kind in declared_kinds().items():

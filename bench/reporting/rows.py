@@ -310,7 +310,7 @@ COLUMNS: dict[str, ReportColumn] = dict((
 ))  # fmt: skip
 # What a reader sees first; those of IDENTITY are added where rows differ in them, and are said once where they agree.
 DEFAULT_COLUMNS = ("run", "images/s", "± %", "against previous", "against baseline", "words read %", "commit", "date")
-IDENTITY = ("dataset", "card", "cards", "precision", "batch", "input", "kernels", "host", "torch")
+IDENTITY = ("dataset", "card", "cards", "precision", "batch", "input", "variant", "host", "torch")
 
 
 def cell_values(row: Row | Failure) -> dict[str, object]:

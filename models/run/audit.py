@@ -1,5 +1,7 @@
-"""What speaks for a test beside its own word, after MLPerf's compliance tests: the answers of timed passes are those that
-were scored (TEST01), and what was read before costs what new images cost (TEST04).
+"""What speaks for a test beside its own word, after MLPerf's compliance tests.
+
+The answers of timed passes are those that were scored (TEST01), and what was read before costs what new images cost
+(TEST04).
 """
 
 from __future__ import annotations
