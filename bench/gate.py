@@ -59,12 +59,13 @@ def words_evidence(
 ) -> Evidence | None:
     """Of accuracy that every repeat of a side agrees on: the words that one side reads and the other does not."""
     sides = [{value for values in side for value in values} for side in (old, new)]
-    words = word_changes([base.words], [words_read(group[-1])])
-    if any(len(side) > 1 for side in sides) or words is None:
+    if any(len(side) > 1 for side in sides):
         return None
     before, after = (side.pop() for side in sides)
+    words = word_changes([base.words], [words_read(group[-1])])
+    n = (group[-1].accuracy or {}).get("n", 0)
     changes = verdict.signed_changes([before], [after], tolerance)
-    found = accuracy_evidence(group[0].run, "accuracy", changes, words, len(words), tolerance)
+    found = accuracy_evidence(group[0].run, "accuracy", changes, words, n, tolerance)
     return replace(found, n=len(group), levels=(before, after))
 
 
