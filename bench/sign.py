@@ -1,8 +1,8 @@
 """Sign records: `python -m bench.sign --key ~/.ssh/id_ed25519 RECORD...` writes RECORD.sig beside each.
 
-The signature is ssh's own (`ssh-keygen -Y sign`), over the record's seal, so over all of it. The seal shows that a file is
-what a program wrote; a signature also says who vouches for it. `python -m bench.verify --trusted KEYS` asks for one. No
-torch here.
+The signature is ssh's own (`ssh-keygen -Y sign`), over the record's seal, so over all of it. The seal shows that a
+file is what a program wrote; a signature also says who vouches for it. `python -m bench.verify --trusted KEYS` asks for
+one. No torch here.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def unequal_leaves(name: str, stored: Any, recomputed: Any) -> Iterator[str]:
 
 
 def is_same(stored: Any, recomputed: Any) -> bool:
-    if isinstance(stored, bool | str | None) or isinstance(recomputed, bool | str | None):
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (stored, recomputed)):
         return bool(stored == recomputed)
     return math.isclose(stored, recomputed, rel_tol=SAME, abs_tol=SAME)
 

@@ -175,6 +175,7 @@ class Samples(TypedDict, total=False):
 
 class Ceilings(TypedDict, total=False):
     forward_flops_per_image: Annotated[float, Field("of the network, a multiply-add is two; recurrent layers included")]
+    parameters: Annotated[int, Field("of the network, whose gradients ranks exchange; since schema 5")]
     dtype: Annotated[str, Field("of the two measurements")]
     gemm_flops_per_s: Annotated[float, Field("the best square matrix product in this process, before or after the run")]
     gemm_spread_share: Annotated[

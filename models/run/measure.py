@@ -254,7 +254,12 @@ class MeasuredRun:
         data = self.context.options.data
         images = (1, data.channels, data.height, data.width)
         flops = ceilings.forward_flops(self.network, images)
-        return {"forward_flops_per_image": flops, **ceilings.measure_ceilings(self.context.device)}
+        parameters = sum(one.numel() for one in self.network.parameters() if one.requires_grad)
+        return {
+            "forward_flops_per_image": flops,
+            "parameters": parameters,
+            **ceilings.measure_ceilings(self.context.device),
+        }
 
 
 def has_samples(sampled: Samples, context: Context) -> bool:

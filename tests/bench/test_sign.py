@@ -89,7 +89,7 @@ def test_a_signature_made_for_something_else_is_none(tmp_path, keys, capsys):
 def test_what_does_not_close_is_not_signed(tmp_path, keys):
     record = make_record()
     record.throughput["images_per_s"] = 9e9
-    with pytest.raises(UserError, match="is not signed: throughput.images_per_s"):
+    with pytest.raises(UserError, match=r"is not signed: throughput\.images_per_s"):
         sign.main([str(record.save(tmp_path)), "--key", str(keys("ada"))])
 
 

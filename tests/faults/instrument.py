@@ -227,13 +227,14 @@ def _(place: Path) -> str:
 
 @attack("test images exchanged for others of the same names (real files)")
 def _(place: Path) -> str:
-    words = "--out data --count 200 --seed 1".split()
+    words = ["--out", "data", "--count", "200", "--seed", "1"]
     subprocess.run([sys.executable, "-m", "models.render", *words], cwd=place, check=True, capture_output=True,
                    env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
     code = (
         "from models.data.formats import *; from models.dataset import *; from models.data.charset import Charset;"
         "from models.run.measure import content_sha256;"
-        "d = open_dataset('data', 'test', Shape(32, 100), Charset.named('36')); print(d.manifest_hash, content_sha256(d))"
+        "d = open_dataset('data', 'test', Shape(32, 100), Charset.named('36'));"
+        "print(d.manifest_hash, content_sha256(d))"
     )
 
     def digests() -> list[str]:
