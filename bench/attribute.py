@@ -45,6 +45,7 @@ class StepPart:
     share: float  # of the real step
     level: int
     found: str  # how
+    bound_ms: float | None = None  # half the 95 % interval of `ms`
 
 
 def run_ablation(run: str, ablation: str, rest: list[str], steps: int) -> Record:
@@ -77,16 +78,44 @@ def step_ms(records: list[Record]) -> float:
     return statistics.median(record.throughput["step_mean_ms"] or math.nan for record in records)
 
 
+def step_bound_ms(records: list[Record]) -> float | None:
+    """Half the 95 % interval of the mean step, from its own blocks; None where that is not known."""
+    bounds = [record.steady.get("rate_bound_share") for record in records]
+    known = [bound for bound in bounds if bound is not None]
+    return step_ms(records) * max(known) / math.sqrt(len(known)) if len(known) == len(bounds) else None
+
+
+def bound_of(*sides: float | None) -> float | None:
+    """Of a difference, from those of its parts."""
+    return None if None in sides else math.hypot(*(side or 0.0 for side in sides))
+
+
 def step_parts(records: dict[str, list[Record]]) -> list[StepPart]:
     """Parts of the real step that add up to it. A part may come out below zero: then it is lost in the noise."""
     times = {ablation: step_ms(found) for ablation, found in records.items()}
     real, memory = times["real"], times["memory"]
     work = times.get("no_sync", memory)
+    bounds = {ablation: step_bound_ms(found) for ablation, found in records.items()}
+    of_work = bounds.get("no_sync", bounds["memory"])
     table = [
-        StepPart("step", real, 1.0, 0, "the run as it is"),
-        StepPart("data", real - memory, (real - memory) / real, 1, "real - the same batches from memory"),
-        StepPart("communication", memory - work, (memory - work) / real, 1, "memory - without exchange of gradients"),
-        StepPart("compute", work, work / real, 1, "what is left"),
+        StepPart("step", real, 1.0, 0, "the run as it is", bounds["real"]),
+        StepPart(
+            "data",
+            real - memory,
+            (real - memory) / real,
+            1,
+            "real - the same batches from memory",
+            bound_of(bounds["real"], bounds["memory"]),
+        ),
+        StepPart(
+            "communication",
+            memory - work,
+            (memory - work) / real,
+            1,
+            "memory - without exchange of gradients",
+            bound_of(bounds["memory"], of_work),
+        ),
+        StepPart("compute", work, work / real, 1, "what is left", of_work),
     ]
     return [row for row in table if row.part != "communication" or "no_sync" in times] + operation_parts(
         records, work, real
@@ -106,7 +135,13 @@ def breakdown_table(records: dict[str, list[Record]]) -> str:
     """The table, and what the loader could feed."""
     real = records["real"][0]
     cells = [
-        ("· " * row.level + row.part, f"{row.ms:.2f}", f"{row.share:.1%}", row.found) for row in step_parts(records)
+        (
+            "· " * row.level + row.part,
+            f"{row.ms:.2f}" + (f" ± {row.bound_ms:.2f}" if row.bound_ms is not None else ""),
+            f"{row.share:.1%}",
+            row.found,
+        )
+        for row in step_parts(records)
     ]
     table = tabulate(cells, ("part", "ms a step", "share", "found as"), "simple", disable_numparse=True)
     loader = step_ms(records["loader"])

@@ -1,7 +1,7 @@
 """Is the candidate worse than the base? `bash run_scripts/compare.sh BASE CANDIDATE RUN_NAME... [-- OPTIONS]`.
 
-Fresh processes in the order AB BA, a canary before and after, pairs added while the verdict is open. Exit code 0 PASS,
-1 FAIL, 3 AMBIGUOUS, 2 misuse. Options after `--` go to every run. No torch here.
+Fresh processes in pairs of random order, a canary before and after, pairs added while the verdict is open. Exit code 0
+PASS, 1 FAIL, 3 AMBIGUOUS, 4 INCOMPLETE, 2 misuse. Options after `--` go to every run. No torch here.
 """
 
 from __future__ import annotations
@@ -14,24 +14,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from bench.errors import UserError, run_cli
-from bench.files import ROOT
-from bench.judging import ci, noise, verdict
+from bench.files import ROOT, write_file
+from bench.judging import ci, noise, progress, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.pairs import Build, RunFailed, check_out, container_image
 from bench.judging.policy import CANARY_MOVED, LOOKS, TOLERANCES, tolerances
-from bench.judging.session import PairedSession
+from bench.judging.session import SIDES, STATE, PairedSession
 from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL
 from bench.machine.processes import last_line
 from bench.options import Bounds, Choices, Command, Metavar, Positional
 from bench.records import cells
 from bench.records.run_name import RunName
+from bench.reporting.paired import paired_picture
 
 # An image has a canary of its own, where it was when the image was built.
 IN_IMAGE = (
@@ -61,10 +63,10 @@ def largest_shift(before: dict[str, float], after: dict[str, float]) -> tuple[fl
 
 def calibrate(session: PairedSession, folder: Path) -> None:
     """Keep what this A/A session shows of the noise, and print what the gate can see with it."""
-    evidence = session.evidence()
+    evidence, _ = session.evidence()
     for run, sides in session.records.items():
         first = sides["base"][0]
-        mine = {e.metric: e for e in evidence if e.cell == run}
+        mine = {e.metric: e for e in evidence if e.cell == run and e.df == e.n - 1}
         spreads = {name: noise.Spread(e.error * e.n**0.5, e.n) for name, e in mine.items()}
         path = noise.store_noise(first.cell["card"], cells.key(first), run, spreads, folder)
         for name, spread in spreads.items():
@@ -87,29 +89,66 @@ def advertise(session: PairedSession) -> list[str]:
     return lines or ["this card and cell were never calibrated: compare.sh --calibrate says what can be detected"]
 
 
-def judge_session(session: PairedSession, looks: tuple[int, ...]) -> Outcome:
-    """The whole session: canary, pairs, canary, verdict."""
+def judge_session(session: PairedSession, most: int = len(LOOKS)) -> Outcome:
+    """The whole session: canary, pairs, canary, verdict. A PASS needs a canary that stood still, a FAIL does not."""
     base, run = session.builds["base"], session.runs[0]
     before = time_canary(base, run, session.folder)
     try:
-        findings = session.run_pairs(looks)
+        findings = session.run_pairs(most, lambda found: print(progress.look_report(session, found), flush=True))
     except RunFailed as failure:
+        session.store(FAIL)
         return Outcome(session.title, FAIL, [], [f"the candidate does not run: {failure}"])
     shift, work = largest_shift(before, time_canary(base, run, session.folder))
     notes = [f"the canary moved by {shift:+.1%} ({work})", *advertise(session)]
+    if missing := session.unmeasured_metrics():
+        notes.append(f"not measured on either side, so nothing is said of it: {', '.join(missing)}")
     records = session.every_record
     if unsteady := sum(record.status != "ok" for record in records):
         notes.append(f"{unsteady} of {len(records)} runs did not end with status ok; they are counted")
-    outcome = verdict.overall(findings)
+    if session.spent:
+        notes.append(f"earlier sessions of these builds took {session.spent} looks: this one's bounds are wider for it")
     if abs(shift) > CANARY_MOVED:
-        notes[0] += f", more than {CANARY_MOVED:.0%}: the host or the card changed, not (only) the code"
-        outcome = AMBIGUOUS
-    return Outcome(session.title, outcome, findings, notes)
+        notes[0] += f", more than {CANARY_MOVED:.0%}: the host or the card changed; nothing passes"
+        findings = verdict.withdraw_passes(findings, "the canary moved")
+    outcome = Outcome(session.title, verdict.overall(findings), findings, notes)
+    session.store(outcome.verdict)
+    return outcome
+
+
+def stored_sessions(place: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Sessions in the folders below, newest first; a file that is none is passed over."""
+    found = []
+    for file in sorted(place.glob(f"*/{STATE}"), reverse=True):
+        try:
+            found.append((file.parent, json.loads(file.read_text(encoding="utf8"))))
+        except ValueError:
+            print(f"{file}: not a session; it is left out", file=sys.stderr)
+    return found
+
+
+def take_up(session: PairedSession, options: CompareOptions) -> int:
+    """Go on with a stored AMBIGUOUS session of the same builds, or pay for it (--anew). How many looks are allowed."""
+    mine = json.loads(json.dumps(session.identity()))
+    same = [(folder, state) for folder, state in stored_sessions(session.folder.parent) if state["identity"] == mine]
+    is_open = [(folder, state) for folder, state in same if state["verdict"] == AMBIGUOUS]
+    if options.calibrate:
+        session.looks = len(LOOKS) - 1  # the spread is wanted, and no verdict before all pairs
+    if options.calibrate or not same:
+        return len(LOOKS)
+    if options.anew or not is_open:
+        session.spent = max(state["spent"] + state["looks"] for _, state in same)
+        return len(LOOKS)
+    session.folder, state = is_open[0]
+    session.resume(state)
+    print(f"goes on with {session.folder}: {session.pairs} pairs, {session.looks} looks (--anew begins another)")
+    return session.looks + 1 if session.looks >= len(LOOKS) else len(LOOKS)
 
 
 @dataclass
 class CompareOptions(ci.CiOptions):
-    """Is the candidate worse than the base? Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS, 2 misuse.
+    """Is the candidate worse than the base? Exit code 0 PASS, 1 FAIL, 3 AMBIGUOUS, 4 INCOMPLETE, 2 misuse.
+
+    The same command again goes on with a session that ended AMBIGUOUS.
 
     Options after `--` go to every run.
     """
@@ -132,6 +171,10 @@ class CompareOptions(ci.CiOptions):
     """Seconds for one run"""
     keep: Annotated[Path | None, Metavar("FOLDER")] = None
     """Folder for the records; default: .cache/compare/<time>"""
+    anew: bool = False
+    """Begin again instead of going on; looks that were taken count"""
+    picture: Annotated[Path | None, Metavar("FILE")] = None
+    """Draw every pair, as SVG"""
 
 
 COMMAND = Command(
@@ -160,19 +203,43 @@ def main(argv: list[str] | None = None) -> None:
     chosen = tolerances(options.metrics, options.margin)
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
     folder = (options.keep or ROOT / ".cache" / "compare" / stamp).resolve()
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--keep {folder}: it holds another session's records; name an empty folder")
     build = container_image if options.images else check_out
     with ExitStack() as stack:
-        builds = {side: stack.enter_context(build(getattr(options, side))) for side in ("base", "candidate")}
-        session = PairedSession(builds, runs, chosen, folder, passed_on, options.timeout)
-        outcome = judge_session(session, LOOKS[-1:] if options.calibrate else LOOKS)
+        builds = {side: stack.enter_context(build(getattr(options, side))) for side in SIDES}
+        clock = progress.Clock(time.monotonic)
+        session = PairedSession(
+            builds, runs, chosen, folder, passed_on, options.timeout, bool(options.metrics), told=clock.told
+        )
+        most = open_folder(session, options)
+        print(progress.session_plan(session, most), flush=True)
+        outcome = judge_session(session, most)
+    finish(session, outcome, options)
+    sys.exit(EXIT[outcome.verdict])
+
+
+def open_folder(session: PairedSession, options: CompareOptions) -> int:
+    """How many looks are allowed, in the folder that the records go to. Raises UserError for another's folder."""
+    folder, state = session.folder, session.folder / STATE
+    if state.exists():
+        known = json.loads(state.read_text(encoding="utf8"))
+        if known["identity"] == json.loads(json.dumps(session.identity())) and not options.anew:
+            session.resume(known)
+            return session.looks + 1 if session.looks >= len(LOOKS) else len(LOOKS)
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"--keep {folder}: it holds another session's records; name an empty folder")
+    return take_up(session, options)
+
+
+def finish(session: PairedSession, outcome: Outcome, options: CompareOptions) -> None:
+    """The verdict, on the terminal and wherever it is wanted."""
+    print(progress.draw_pairs(session))
     print(outcome.console())
     if options.calibrate and outcome.findings:
         calibrate(session, noise.BASELINES)
-    print(f"records: {folder}")
+    print(f"records: {session.folder}")
+    if options.picture:
+        write_file(options.picture, paired_picture(session))
     ci.publish(outcome, options)
-    sys.exit(EXIT[outcome.verdict])
 
 
 if __name__ == "__main__":

@@ -1,49 +1,85 @@
-"""Change points: where the level of a cell changed. `python -m bench.history FOLDER`. No torch here."""
+"""Change points: where the level of a cell changed. `python -m bench.history FOLDER`. No torch here.
+
+A history follows a configuration and starts anew where its environment (machine class, torch, libraries) changes, so
+that no commit is blamed for a new driver. Runs of one sitting are one value where there are sittings enough.
+"""
 
 from __future__ import annotations
 
 if not __package__:  # `python bench/history.py`, from any folder: its own is on the path, and not the checkout
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Annotated
 
 import pandas as pd
 
 from bench.errors import run_cli
-from bench.judging.changes import find_changes
-from bench.judging.policy import TOLERANCES, tolerance_of
+from bench.judging.changes import SHORTEST, find_changes
+from bench.judging.policy import TOLERANCES, GatedMetric, tolerance_of
+from bench.judging.sittings import split_sittings
 from bench.options import Choices, Command, Positional
 from bench.records import cells
-from bench.records.record import RUNS
+from bench.records.record import RUNS, Record
 from bench.reporting.load import find_records, load_valid
+
+Point = tuple[list[Record], float]  # records and their value
+
+
+def histories(records: list[Record]) -> list[list[Record]]:
+    """Records of one configuration in one environment, oldest first; without runs that failed or left something out."""
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda one: (one.started_utc, one.record_id)):
+        if not cells.is_failed(record):
+            groups.setdefault(cells.speed_key(record), []).append(record)
+    return list(groups.values())
+
+
+def series_of_history(records: list[Record], tolerance: GatedMetric) -> list[Point]:
+    """Values over time: of sittings where they are enough, else of runs."""
+    known = [record for record in records if tolerance.read(record) is not None]
+    sittings = split_sittings(known)
+    points = sittings if len(sittings) >= SHORTEST else [[record] for record in known]
+    return [(some, median(v for v in map(tolerance.read, some) if v is not None)) for some in points]
+
+
+def blame(before: Record, after: Record) -> str:
+    """The commits between which the level changed; the same code is not to blame."""
+    old, new = ((one.provenance.get("commit") or "no commit")[:9] for one in (before, after))
+    if cells.build_of(before) == cells.build_of(after):
+        return f"{new}, and so before: not the code"
+    return f"{old}..{new}"
 
 
 def table_of_changes(places: list[Path], metric: str) -> pd.DataFrame:
     """One row a change, over every cell of the records in `places`."""
-    tolerance, found = tolerance_of(metric), []
-    for group in cells.group_repeats(load_valid(find_records(places)), by_code=False):
-        known = [(record, value) for record in group if (value := tolerance.read(record)) is not None]
-        for change in find_changes([value for _, value in known], tolerance):
-            record = known[change.index][0]
-            found.append(
-                {
-                    "run": record.run,
-                    "card": record.cell["card"],
-                    "since": record.started_utc,
-                    "commit": (record.provenance.get("commit") or "")[:9],
-                    f"{metric} changed": f"{change.share:+.1%}",
-                    "verdict": "better" if change.share * tolerance.better > 0 else "worse",
-                    "p": f"{change.p:.1g}",
-                }
-            )
-    return pd.DataFrame(found)
+    return pd.DataFrame(changes_in(load_valid(find_records(places)), metric))
+
+
+def changes_in(records: list[Record], metric: str) -> Iterator[dict[str, str]]:
+    tolerance = tolerance_of(metric)
+    for group in histories(records):
+        points = series_of_history(group, tolerance)
+        for change in find_changes([value for _, value in points], tolerance):
+            before, after = points[change.index - 1][0][-1], points[change.index][0][0]
+            size = f"{change.share * 100:+.1f} points" if tolerance.absolute else f"{change.share:+.1%}"
+            yield {
+                "run": after.run,
+                "card": after.cell["card"],
+                "since": after.started_utc,
+                "commits": blame(before, after),
+                f"{metric} changed": size,
+                "verdict": "better" if change.share * tolerance.better > 0 else "worse",
+                "p": "< 1e-6" if change.p < 1e-6 else f"{change.p:.1g}",
+            }
 
 
 @dataclass
 class HistoryOptions:
-    """Change points in the history of every cell, by E-divisive with a t-test (arXiv 2301.03034)."""
+    """Change points in the history of every cell: bench/judging/changes.py says how."""
 
     places: Annotated[list[Path], Positional("PLACE")] = field(default_factory=lambda: [RUNS])
     """Folders or files"""

@@ -24,7 +24,7 @@ from bench.options import Bounds, Command, Positional
 from bench.records.record import Record
 
 CARDS = (8, 16, 32, 64, 128, 256, 512, 1024)
-PARAMETERS = 8_331_301  # of CRNN with 37 classes
+PARAMETERS, CLASSES = 8_331_301, 37  # of CRNN, in records that do not say
 BACKWARD = 2 / 3  # of a step's computing: the gradients of inputs and of weights, each as much as the forward pass
 FIRST_BUCKET_MB, BUCKET_MB = 1, 25  # MiB, of torch's DistributedDataParallel
 
@@ -82,9 +82,19 @@ def compute_seconds(record: Record) -> float:
     return mean_ms / 1e3 * (1 - wait)
 
 
+def count_parameters(record: Record, given: int | None) -> int:
+    """Of the network. Raises UserError for an older record of another network than CRNN, which does not say."""
+    known = given or (record.limits[0].get("parameters") if record.limits else None)
+    if known:
+        return known
+    if record.recipe.get("name") == "crnn" and record.cell.get("classes", CLASSES) == CLASSES:
+        return PARAMETERS
+    raise UserError(f"{record.run}: its record does not say how many parameters it has; give --parameters")
+
+
 def projection_table(record: Record, options: ProjectOptions) -> str:
     seconds, batch = compute_seconds(record), record.cell["batch_per_card"]
-    size = options.parameters * options.gradient_bytes
+    size = count_parameters(record, options.parameters) * options.gradient_bytes
     scale = options.bucket_mb * 2**20
     work = Work(seconds, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
     link = Link(options.bandwidth_gbit * 1e9 / 8, options.latency_us / 1e6)
@@ -111,8 +121,8 @@ class ProjectOptions:
     latency_us: Annotated[float, Bounds(above=0)] = 5.0
     """Of a message to the next card"""
     cards: Annotated[tuple[int, ...], Bounds(1, 1 << 20)] = CARDS
-    parameters: Annotated[int, Bounds(1)] = PARAMETERS
-    """Default: CRNN's"""
+    parameters: Annotated[int | None, Bounds(1)] = None
+    """Default: those of the record's network"""
     gradient_bytes: Literal[2, 4] = 4
     """2 when sent as bfloat16"""
     bucket_mb: Annotated[float, Bounds(above=0)] = BUCKET_MB

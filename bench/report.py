@@ -18,24 +18,29 @@ from bench import errors
 from bench.errors import UserError, run_cli
 from bench.files import write_file
 from bench.options import Bounds, Command, Metavar, Positional
-from bench.records.record import RUNS, Record
+from bench.records.record import RUNS
 from bench.reporting import tables
 from bench.reporting.comparisons import Pair, compare_rows
-from bench.reporting.load import find_records, load_failures, load_valid
+from bench.reporting.index import Entry
+from bench.reporting.load import find_records, load_entries, load_failures
 from bench.reporting.page import render_page
 from bench.reporting.rows import Failure, Row, Rows, make_rows
+from bench.reporting.trend import fill_in_changes
 
 
-def write_files(options: ReportOptions, rows: Rows, pairs: list[Pair], records: list[Record]) -> None:
+def write_files(options: ReportOptions, rows: Rows, pairs: list[Pair], entries: list[Entry]) -> None:
     """Every file asked for."""
+    columns = tables.chosen_columns(rows, options.columns)
     if options.markdown:
-        write_file(options.markdown, tables.to_markdown(rows, pairs))
+        write_file(options.markdown, tables.to_markdown(rows, pairs, columns, options.repo_url))
     if options.csv:
         write_file(options.csv, tables.to_csv(rows))
     if options.json:
         write_file(options.json, tables.to_json(rows, pairs))
+    if options.benchmark_action:
+        write_file(options.benchmark_action, tables.to_benchmark_action(rows))
     if options.html:
-        write_file(options.html, render_page(rows, pairs, records, options.baselines))
+        write_file(options.html, render_page(rows, pairs, entries, options.baselines, columns, options.repo_url))
         print(f"page: {options.html}")
 
 
@@ -53,6 +58,12 @@ class ReportOptions:
     """Write the table as CSV, too"""
     json: Annotated[Path | None, Metavar("FILE")] = None
     """Write the tables as JSON, too"""
+    benchmark_action: Annotated[Path | None, Metavar("FILE")] = None
+    """Write the table for github-action-benchmark (customBiggerIsBetter), too"""
+    columns: Annotated[str | None, Metavar("NAME,...")] = None
+    """Columns instead of the usual ones; `all`: every one"""
+    repo_url: Annotated[str | None, Metavar("URL")] = None
+    """Address of the repository: commits become links"""
     all_commits: bool = False
     """A row for every commit, not for a cell's newest"""
     last: Annotated[int | None, Bounds(1)] = None
@@ -68,21 +79,43 @@ COMMAND = Command("bench.report", ReportOptions, "results/runs --html report.htm
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
+    if options.repo_url and not options.repo_url.startswith(("https://", "http://")):
+        raise UserError(f"--repo-url {options.repo_url}: want an address that begins with https://")
     failed = load_failures(options.places)
-    records = load_valid(find_records(options.places), options.simulated) if not failed or any_records(options) else []
-    rows = make_rows(records, every_commit=options.all_commits)
+    entries = (
+        load_entries(find_records(options.places), options.simulated) if not failed or any_records(options) else []
+    )
+    rows = rows_of(entries, options.all_commits)
     if not rows and not failed:
         raise UserError("no record is left to show")
+    fill_in_changes(rows, entries, options.baselines)
     pairs = compare_rows(rows)
-    everything: list[Row | Failure] = [*rows, *failed]
-    shown = everything[-options.last if options.last else 0 :]
-    show_tables(shown, pairs, shutil.get_terminal_size((160, 40)).columns)
-    write_files(options, shown, pairs, records)
+    shown = newest_rows([*rows, *failed], options.last)
+    show_tables(
+        shown, pairs, shutil.get_terminal_size((160, 40)).columns, tables.chosen_columns(shown, options.columns)
+    )
+    write_files(options, shown, pairs, entries)
 
 
-def show_tables(rows: Rows, pairs: list[Pair], width: int) -> None:
+def rows_of(entries: list[Entry], every_commit: bool) -> list[Row]:
+    """Rows of whole records; only of the newest build of each cell unless all are wanted: few files are read."""
+    newest = {e.key: e.build for e in sorted(entries, key=lambda e: e.started_utc) if not e.failed}
+    wanted = [e for e in entries if every_commit or e.failed or e.build == newest[e.key]]
+    return make_rows([entry.record() for entry in wanted], every_commit=every_commit)
+
+
+def newest_rows(rows: list[Row | Failure], most: int | None) -> list[Row | Failure]:
+    """The rows that were measured last, in the order of the table."""
+    by_time = sorted(rows, key=lambda row: row.started_utc if isinstance(row, Failure) else row.records[-1].started_utc)
+    kept = {id(row) for row in by_time[-most:]} if most else {id(row) for row in rows}
+    return [row for row in rows if id(row) in kept]
+
+
+def show_tables(rows: Rows, pairs: list[Pair], width: int, columns: list[str]) -> None:
     """The tables on the terminal, with their footnotes."""
-    print(tables.to_console(tables.rows_table(rows), width))
+    if agreed := tables.constant_line(rows, columns):
+        print(errors.one_line(agreed) + "\n")
+    print(tables.to_console(tables.rows_table(rows, columns), width))
     for i, note in enumerate(tables.footnotes(rows), 1):
         print(errors.one_line(f"{i}. {note}"))
     if pairs:

@@ -104,7 +104,7 @@ def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[
     done = {line["run"]: Ended(**line["ended"]) for line in finished_runs(state) if line["asked"] == asked}
     for i, run in enumerate(runs, 1):
         if run in done and not (options.retry and done[run].status != "ok"):
-            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done before", flush=True)
+            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done in an earlier sweep into this folder", flush=True)
             continue
         print(f"[{i}/{len(runs)}] {run}", flush=True)
         began = time.monotonic()

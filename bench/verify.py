@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bench.errors import one_line, run_cli
-from bench.options import Command, Positional
+from bench.errors import UserError, one_line, run_cli
+from bench.options import Command, Metavar, Positional
 from bench.records.checks import validate_file
+from bench.records.signature import signer
 
 
 @dataclass
@@ -24,17 +25,24 @@ class VerifyOptions:
 
     files: Annotated[list[Path], Positional("FILE")]
     """Record files"""
+    trusted: Annotated[Path | None, Metavar("FILE")] = None
+    """Each record must be signed (bench.sign) by a key of this file: lines NAME KEY, as in ssh's allowed_signers"""
 
 
 COMMAND = Command("bench.verify", VerifyOptions, "results/runs/*.json")
 
 
 def main(argv: list[str] | None = None) -> None:
-    failed = False
-    for path in COMMAND.parse(argv).files:
-        errors = validate_file(path)
+    options, failed = COMMAND.parse(argv), False
+    for path in options.files:
+        errors, signed = validate_file(path), ""
+        if options.trusted and not errors:
+            try:
+                signed = f", signed by {signer(path, options.trusted)}"
+            except UserError as refusal:
+                errors = [str(refusal)]
         failed |= bool(errors)
-        print(one_line(f"{path}: {'; '.join(errors) or 'holds'}"))
+        print(one_line(f"{path}: {'; '.join(errors) or f'holds{signed}'}"))
     sys.exit(1 if failed else 0)
 
 

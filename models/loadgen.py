@@ -226,12 +226,15 @@ def main(argv: list[str] | None = None) -> None:
             folder.mkdir(parents=True)
             drive(SystemUnderTest(lg, recognise_batch, SampleLibrary(dataset), meter, options.batch_size), load, folder)
             section, accuracy = loadgen.loadgen_section(folder, load), None
-            context.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {folder}")
+            why = "".join(f"\n    {reason}" for reason in section.get("reasons") or [])
+            context.say(f"  LoadGen: {section['verdict'] or 'no verdict in accuracy mode'}; {folder}{why}")
             if options.test == "accuracy" and trained:
                 predictions = read_answers(folder, dataset)
                 accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
             record = measured.record(loadgen=section, record_id=record_id, accuracy=accuracy, training=weights)
         context.say(f"record: {record.save(options.results)}")
+    if section["verdict"] == "INVALID":
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ if not __package__:  # `python models/test.py`, from any folder: its own is on t
 from collections.abc import Collection
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -26,6 +27,7 @@ from models.decoding.ctc import Decoded
 from models.decoding.decoder import Decoder
 from models.engines.table import Engine, choose_engine
 from models.network.network import Network
+from models.run.audit import AnswerAudit, audit_repeats
 from models.run.context import (
     Context,
     make_dataset,
@@ -39,8 +41,8 @@ from models.run.context import (
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
-from models.run.trained import choose_trained, load_trained, parse_by_weights
-from models.scoring.evaluate import InFlight, Recognise, gather_score, predict
+from models.run.trained import choose_trained, digest_weights, load_trained, parse_by_weights
+from models.scoring.evaluate import InFlight, Prediction, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
@@ -75,6 +77,16 @@ def try_engine_on(dataset: WordDataset, network: Network, context: Context, opti
     batch = dataset.__getitems__(list(range(min(options.batch_size, len(dataset)))))
     images = normalise(batch.images, context.device.torch)
     return choose_engine(options.engine, network, context.device, dataset.charset, images, context.say)
+
+
+def judge_answers(
+    measured: MeasuredRun, predictions: list[Prediction], options: Infer, decoder: Decoder
+) -> dict[str, Any]:
+    """The record's accuracy, which is also printed, and the report of mistakes where one was asked for."""
+    dataset = measured.dataset
+    accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
+    report_accuracy(measured.context, str(measured.name), accuracy, predictions, dataset, options.mistakes)
+    return accuracy
 
 
 def make_test_meter(device: Device, options: Infer, steps: int) -> Meter:
@@ -112,27 +124,27 @@ def run_test(options: Infer, given: Collection[str] = ()) -> None:
         with record_failure(measured):
             context.say(f"{name}: {world.size} x {device.card_name()}, {len(dataset):,} of {dataset.name}")
             tested: TrainingResult = load_trained(network, trained, context, charset)
-            accuracy = None
+            accuracy, answers = None, AnswerAudit()
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
                 recognise_batch = partial(recognise, network=engine, decoder=decoder, device=device)
                 warm_card(recognise_batch, dataset, device, engine.name, options.batch_size)
             measured.engine = engine.name
             predict_timed = partial(predict, recognise_batch, device=device, engine=engine.name, meter=meter)
-
             if options.input in FAKE_INPUTS:
                 predict_timed(islice(batches, steps))
             else:
                 _, predictions = gather_score(predict_timed(batches), world, options.mode)
+                answers.remember(predictions)
                 if trained:
-                    source, method = dataset.source, decoder.method
-                    accuracy = accuracy_section(predictions, source, options.split, method, options.mode)
-                    report_accuracy(context, str(name), accuracy, predictions, dataset, options.mistakes)
+                    measured.weights_sha256 = digest_weights(network)
+                    accuracy = judge_answers(measured, predictions, options, decoder)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
-                predict_timed(islice(batches, steps))
+                answers.compare(predict_timed(islice(batches, steps)))
             with meter.phase("latency_s"):
                 latency = measure_latency(recognise_batch, dataset, device, options) if options.latency_runs else []
-            record = measured.record(latency=latency, accuracy=accuracy, training=tested)
+                audit = answers.section() | audit_repeats(recognise_batch, dataset, device, options.batch_size)
+            record = measured.record(latency=latency, accuracy=accuracy, training=tested, audit=audit)
         if world.leads:
             context.say(f"record: {record.save(options.results)}")
 

@@ -41,11 +41,12 @@ from models.run.context import (
     make_val_set,
     open_context,
 )
-from models.run.measure import Instruments, MeasuredRun, record_failure
+from models.run.measure import Instruments, MeasuredRun, file_sha256, record_failure
 from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
 from models.run.signals import Interrupted, StopRequest, handle_signals
 from models.run.trained import parse_by_weights
 from models.scoring.evaluate import count_images, gather_score, predict
+from models.scoring.metrics import read_right
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
 from models.training.anomalies import AnomalyMonitor
 from models.training.cuda_graph import CUDAGraphStep, check_graph
@@ -196,7 +197,9 @@ class Training:
             score, predictions = gather_score(
                 predict(recognise, batches, self.device), self.context.world, self.options.mode
             )
-        self.accuracy = cast(Accuracy, {"split": "val", **asdict(score)})  # Score names its fields as the record does
+        right = read_right([one.truth for one in predictions], [one.text for one in predictions], self.options.mode)
+        # Score names its fields as the record does.
+        self.accuracy = cast(Accuracy, {"split": "val", **asdict(score), "right": right})
         if len(self.val_set) < len(self.val_set.source):
             self.accuracy["split_n"] = len(self.val_set.source)
         shown = predictions[:: max(1, len(predictions) // max(1, self.options.validate_shown))]
@@ -266,6 +269,7 @@ def main(argv: list[str] | None = None) -> None:
             context, instruments, training.name, training.meter, training.train_set, "train", training.network,
             evidence=lambda: {"training": training.progress_section()},
             try_batch=partial(try_batch, training.network, training.device, training.train_set),
+            weights_sha256=file_sha256(options.start_from) if options.start_from else None,
         )  # fmt: skip
         with record_failure(measured):
             breakdown = training.run()

@@ -9,11 +9,15 @@ from typing import Annotated
 from xml.etree import ElementTree
 
 from bench.errors import plain
+from bench.files import write_file
 from bench.judging.outcome import Outcome, finding_row
-from bench.judging.verdict import AMBIGUOUS, FAIL, NEW, PASS
+from bench.judging.verdict import AMBIGUOUS, FAIL, INCOMPLETE, NEW, PASS
 from bench.options import Metavar
 
-LEVEL = {FAIL: "error", AMBIGUOUS: "warning", NEW: "notice"}
+LEVEL = {FAIL: "error", INCOMPLETE: "error", AMBIGUOUS: "warning", NEW: "notice"}
+# A green "skipped" is read as fine; GitLab and Jenkins show errors beside failures, and judge by the exit code.
+ELEMENT = {FAIL: "failure", INCOMPLETE: "error", AMBIGUOUS: "error", NEW: "skipped"}
+MARKER = "<!-- crnn-bench gate -->"  # by which a workflow finds its own comment again
 
 
 @dataclass(kw_only=True)
@@ -35,7 +39,7 @@ def publish(outcome: Outcome, options: CiOptions) -> None:
     if options.junit:
         junit(outcome, options.junit)
     if options.markdown:
-        options.markdown.write_text(outcome.markdown(), encoding="utf8")
+        write_file(options.markdown, f"{MARKER}\n{outcome.markdown()}")
 
 
 def github(outcome: Outcome) -> None:
@@ -60,7 +64,7 @@ def annotation(level: str, title: str, said: str) -> str:
 
 
 def junit(outcome: Outcome, path: Path) -> None:
-    """One test case a finding: FAIL is a failure, what is open is skipped, with its reason. ElementTree escapes."""
+    """One test case a finding: FAIL is a failure, what is open an error, what is new skipped. ElementTree escapes."""
     suite = ElementTree.Element("testsuite", name="bench gate", tests=str(max(1, len(outcome.findings))))
     for found in outcome.findings:
         case = ElementTree.SubElement(
@@ -73,12 +77,12 @@ def junit(outcome: Outcome, path: Path) -> None:
             outcome.verdict,
             "; ".join(outcome.notes),
         )
-    suite.set("failures", str(len(suite.findall(".//failure"))))
-    suite.set("skipped", str(len(suite.findall(".//skipped"))))
+    for name, element in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(name, str(len(suite.findall(f".//{element}"))))
     ElementTree.indent(suite)
-    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    write_file(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
 def mark(case: ElementTree.Element, verdict: str, said: str) -> None:
     if verdict != PASS:
-        ElementTree.SubElement(case, "failure" if verdict == FAIL else "skipped", message=plain(f"{verdict}: {said}"))
+        ElementTree.SubElement(case, ELEMENT[verdict], message=plain(f"{verdict}: {said}"))

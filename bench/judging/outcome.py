@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.errors import escape_markdown, plain
-from bench.judging.verdict import Evidence, Finding
+from bench.judging.verdict import AMBIGUOUS, FAIL, INCOMPLETE, NEW, PASS, Evidence, Finding
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outcome:
         lines = [f"{self.title}: {self.verdict}"]
         if self.findings:
             lines.append(self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True))
-        return plain("\n".join([*lines, *(f"- {note}" for note in self.notes)]))
+        return plain("\n".join([*lines, *(f"- {note}" for note in self.notes), f"next: {NEXT[self.verdict]}"]))
 
     def markdown(self) -> str:
         parts = [f"### {escape_markdown(self.title)}: {self.verdict}"]
@@ -40,10 +40,13 @@ def finding_row(found: Finding) -> dict[str, str]:
     """Changes for people: a share of the value, or points; positive is always better."""
     one = found.evidence
     between = "" if one.df is None else f"{format_change(found.low, one)} to {format_change(found.high, one)}"
+    base, candidate = ("", "") if one.levels is None else (one.tolerance.show(level) for level in one.levels)
     return {
         "cell": one.cell,
         "metric": one.metric,
         "n": str(one.n) if one.n else "",
+        "base": base,
+        "candidate": candidate,
         "better by": format_change(one.estimate, one) if one.n else "",
         "95 % interval": between,
         "accepted loss": f"{one.tolerance.margin * 100:g}" + (" points" if one.tolerance.absolute else " %"),
@@ -56,3 +59,14 @@ def format_change(change: float, one: Evidence) -> str:
     if one.tolerance.absolute:
         return f"{change * 100:+.2f} points"
     return f"{math.expm1(change) * 100:+.2f} %"
+
+
+NEXT = {
+    PASS: "nothing is worse by more than is accepted: merge it",
+    FAIL: "worse by more than is accepted: look at the metric named, bench.attribute says where a step's time goes",
+    AMBIGUOUS: "neither was shown: the same command goes on with more pairs; or accept a larger --margin, or find a"
+    " quieter host",
+    INCOMPLETE: "something was not measured on both sides, or a record is of no use: see the reasons, measure it, and"
+    " run this again",
+    NEW: "there is nothing to compare with: bench.gate --promote makes a baseline of records that you trust",
+}

@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.errors import UserError
 from bench.files import ROOT
 from bench.machine import processes
+from bench.records import provenance
 from bench.records.record import Record
 
 # What `bash run_scripts/run.sh` does, in words that builds older than run.sh understand, too: the run name becomes $0,
@@ -38,11 +39,12 @@ class Build:
     commit: str  # what it is: a commit, or an image's digest
     folder: Path  # where its code lies
     image: str | None = None
+    changes: str | None = None  # sha256 of what the tree has more than its commit
 
     @property
     def title(self) -> str:
         """The name it was given and what that was; a bare commit once."""
-        commit = self.commit.removeprefix("sha256:")[:9]
+        commit = self.commit.removeprefix("sha256:")[:9] + "+" * bool(self.changes)
         return commit if self.name.startswith(commit) else f"{self.name} ({commit})"
 
     def shell(self, *words: str) -> list[str]:
@@ -94,7 +96,7 @@ def git(*arguments: str) -> str:
 def check_out(name: str) -> Iterator[Build]:
     """A revision checked out in a folder of its own, for as long as the block lasts; `.` is this checkout."""
     if name == ".":
-        yield Build(name, git("rev-parse", "HEAD"), ROOT)
+        yield Build(name, git("rev-parse", "HEAD"), ROOT, changes=provenance.diff_sha256())
         return
     try:
         commit = git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
@@ -119,9 +121,3 @@ def container_image(name: str) -> Iterator[Build]:
     if done.returncode:
         raise UserError(f"no image {name}: docker build -t {name} .")
     yield Build(name, done.stdout.strip(), ROOT, image=name)
-
-
-def run_order(first: int, count: int) -> list[tuple[int, str]]:
-    """(pair, side) in the order in which runs happen: AB BA AB BA, from pair `first` on."""
-    sides = (("base", "candidate"), ("candidate", "base"))
-    return [(pair, side) for pair in range(first, first + count) for side in sides[pair % 2]]

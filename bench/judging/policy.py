@@ -41,31 +41,56 @@ class GatedMetric:
     better: int  # +1: more is better; -1: less is
     margin: float
     absolute: bool = False
+    unit: str = ""
+    factor: float = 1.0  # from the value to its unit
 
     @property
     def loss(self) -> float:
         """The margin on the scale of changes: a logarithm, or points."""
         return self.margin if self.absolute else -math.log1p(-self.margin)
 
+    def show(self, value: float) -> str:
+        """A value as people read it."""
+        return f"{value * self.factor:.4g} {self.unit}"
+
 
 TOLERANCES = {
-    "throughput": GatedMetric(read_throughput, +1, 0.02),
-    "latency": GatedMetric(read_latency, -1, 0.02),
-    "memory": GatedMetric(read_memory, -1, 0.03),
-    "accuracy": GatedMetric(read_accuracy, +1, 0.005, absolute=True),  # non-inferiority by half a point
-    "step": GatedMetric(read_step, -1, 0.02),  # median step time: blind to rare stalls, but steadier on a shared host
+    "throughput": GatedMetric(read_throughput, +1, 0.02, unit="images/s"),
+    "latency": GatedMetric(read_latency, -1, 0.02, unit="ms"),
+    "memory": GatedMetric(read_memory, -1, 0.03, unit="MiB", factor=2**-20),
+    "accuracy": GatedMetric(
+        read_accuracy, +1, 0.005, absolute=True, unit="%", factor=100
+    ),  # non-inferiority by half a point
+    "step": GatedMetric(
+        read_step, -1, 0.02, unit="ms"
+    ),  # median step time: blind to rare stalls, but steadier on a shared host
 }
 GATED = ("throughput", "latency", "memory", "accuracy")  # unless --metrics says otherwise
 
 # Pairs after which a verdict is sought. Even, so that the orders AB and BA are equally many and a drift of the host
 # falls out of the mean.
 LOOKS = (6, 10, 16)
-FALSE_ALARM = 0.01  # of a whole session: all looks, all metrics, all cells
-MISSED = 0.05  # of passing something that is worse by its margin
+MORE = 16  # pairs of each further look, when an AMBIGUOUS session is continued
+FALSE_ALARM = 0.01  # of a whole session: all looks, all metrics, all cells, however often it is continued
+MISSED = 0.05  # of passing something that is worse by its margin, and of failing something that is better than it
+CERTAIN = 0.025  # no bound that decides is nearer to the estimate than the end of the printed 95 % interval
 POWER = 0.90  # at the size that is advertised
 CANARY_MOVED = 0.05  # a fixed workload that changed by more than this says that the host did, not the code
-HISTORY_P = 0.001  # Hunter's own
-HISTORY_WINDOW = 50
+SITTING_GAP_S = 3600  # runs that begin further apart are of two sittings: the level of a machine moves between them
+HISTORY_P = 0.005  # of a whole series, over all places
+
+
+def look_share(number: int) -> float:
+    """What part of the error rates look `number` (from 0) may spend: a quarter each, then 1/8, 1/16 and so on.
+
+    They add up to 1 without end, so that a session may be continued as often as its reader likes.
+    """
+    return 0.25 if number < len(LOOKS) else 0.25 / 2 ** (number - len(LOOKS) + 1)
+
+
+def pairs_at(number: int) -> int:
+    """Pairs in all at look `number`."""
+    return LOOKS[number] if number < len(LOOKS) else LOOKS[-1] + MORE * (number - len(LOOKS) + 1)
 
 
 def tolerances(metrics: list[str] | None, margins: list[str]) -> dict[str, GatedMetric]:

@@ -20,18 +20,22 @@ NORMAL = NormalDist()
 
 
 def t_cdf(t: float, df: int) -> float:
-    """P(T <= t) for whole degrees of freedom: Abramowitz and Stegun 26.7.3 and 26.7.4, finite sums, exact."""
-    angle = math.atan2(t, math.sqrt(df))
-    cosine, sine = math.cos(angle), math.sin(angle)
+    """P(T <= t) for whole degrees of freedom."""
+    return float(t_cdfs(np.asarray(t, float), df))
+
+
+def t_cdfs(t: Floats, df: int) -> Floats:
+    """The same of many t: Abramowitz and Stegun 26.7.3 and 26.7.4, finite sums, exact."""
+    angle = np.arctan2(t, math.sqrt(df))
+    cosine, sine = np.cos(angle), np.sin(angle)
     odd = df % 2
-    term = total = cosine if odd else 1.0
+    term = cosine if odd else np.ones_like(cosine)
+    total = term.copy() if df > 1 else np.zeros_like(cosine)
     for k in range(3 if odd else 2, df, 2):
-        term *= cosine * cosine * (k - 1) / k
+        term = term * cosine * cosine * (k - 1) / k
         total += term
-    if df == 1:
-        total = 0.0
     within = 2 / math.pi * (angle + sine * total) if odd else sine * total
-    return min(1.0, max(0.0, 0.5 + within / 2))
+    return np.clip(0.5 + within / 2, 0.0, 1.0)
 
 
 @lru_cache(maxsize=4096)
@@ -113,12 +117,40 @@ def t_test(left: Floats, right: Floats) -> float:
     return 2 * t_cdf(-difference / math.sqrt(pooled * (1 / m + 1 / n)), m + n - 2)
 
 
-def benjamini_hochberg(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Which hypotheses fall when the share of false ones among those is held at `rate` (JRSS B 57, 1995)."""
-    order = np.argsort(p_values)
-    m, last = len(p_values), -1
-    for rank, index in enumerate(order):
-        if p_values[index] <= rate * (rank + 1) / m:
-            last = rank
-    fallen = set(order[: last + 1].tolist())
-    return [i in fallen for i in range(m)]
+def benjamini_hochberg(p_values: Sequence[float] | Floats, rate: float) -> NDArray[np.bool_]:
+    """Which hypotheses fall when the share of false ones among those is held at `rate` (JRSS B 57, 1995).
+
+    Of the last axis: (sessions, tests) are judged a session at a time.
+    """
+    p = np.asarray(p_values, float)
+    m = p.shape[-1]
+    ordered = np.sort(p, axis=-1)
+    below = ordered <= rate * np.arange(1, m + 1) / m
+    last = m - 1 - np.argmax(below[..., ::-1], axis=-1)  # the largest rank that is below its line
+    limit = np.where(below.any(axis=-1), np.take_along_axis(ordered, last[..., None], -1)[..., 0], -1.0)
+    fallen: NDArray[np.bool_] = p <= limit[..., None]
+    return fallen
+
+
+def mcnemar_p(lost: int, gained: int) -> float:
+    """One-sided exact p of losing so many words while so few are gained, were either equally likely (McNemar 1947)."""
+    n = lost + gained
+    return float(sum(math.comb(n, k) for k in range(lost, n + 1)) / 2**n)
+
+
+def wilson_interval(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share, 95 % by default: inside 0..1, and sound for few images too."""
+    if n == 0:
+        return 0.0, 1.0
+    share, spread = correct / n, z * z / n
+    middle = share + spread / 2
+    half = math.sqrt(spread * (share * (1 - share) + spread / 4))
+    # It holds the share, also where rounding would leave a share of 1 a last bit above it.
+    return max(0.0, min(share, (middle - half) / (1 + spread))), min(1.0, max(share, (middle + half) / (1 + spread)))
+
+
+@lru_cache(maxsize=256)
+def chi_spread(df: int, points: int = 400) -> tuple[float, ...]:
+    """Equally likely values of (estimated / true standard deviation) on `df` degrees of freedom."""
+    shares = ((i + 0.5) / points for i in range(points))
+    return tuple(math.sqrt(max(chi_square_quantile(p, df), 0.0) / df) for p in shares)

@@ -80,8 +80,9 @@ def classify_end(code: int, output: str, new: list[Path]) -> Ended:
         if record.status in FAILURES:
             status = {"diverged": "nan"}.get(record.status, record.status)
             return Ended(status, "; ".join(record.status_reasons), str(new[-1]))
-        if code == 0:
-            return Ended("ok", record=str(new[-1]))
+        if code == 0:  # done; that its numbers are not steady or too short is said beside it
+            why = "" if record.status == "ok" else f"{record.status}: {'; '.join(record.status_reasons)}"
+            return Ended("ok", why, record=str(new[-1]))
     if code in KILLED or any(words in lower for words in OUT_OF_MEMORY):
         telling = [line for line in output.splitlines() if any(words in line.lower() for words in OUT_OF_MEMORY)]
         return Ended("oom", telling[-1].strip() if telling else "killed")

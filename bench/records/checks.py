@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.judging.statistics import wilson_interval
 from bench.records import schema
 from bench.records.derive import derived_sections
 from bench.records.rates import after_warmup, step_durations
 from bench.records.record import FAILURES, Record
+from bench.records.run_name import RunName
 from bench.records.series import Series
 
 # Derived numbers are recomputed from the very doubles they were made of; other versions of numpy may add in another
@@ -25,6 +29,13 @@ WINOGRAD_SAVING = 4.0
 # Up to schema 3 Winograd was a CPU's default without being named, and the uncertainty of a ceiling was not kept: such
 # records keep the rule they were made under, the saving of F(2x2, 3x3).
 SLACK_OF_SCHEMA_3 = 2.25
+WILSON = 1e-6  # the bounds were written by another version of numpy or with z to another digit
+# Relative errors of a product over 256 terms and a convolution over 576: 3e-7 in float32, 3e-4 in TF32 and float16,
+# 2.4e-3 in bfloat16; each with room for another order of sums.
+LARGEST_ERROR = {"FP32": 1e-5, "TF32": 2e-3, "AMP": 1e-2, "BF16": 1e-2}
+SAME_ANSWERS = 0.98  # a card may decide a tie otherwise in another batch
+CHEAPEST_REPEAT, SHORTEST_MS = 0.6, 2.0  # of a new batch's time; shorter differences are the clock's
+WINDOWS = 0.10  # share by which windows and steps may differ, checkpoints between them included
 
 
 def validation_errors(record: Record) -> list[str]:
@@ -94,7 +105,7 @@ def unequal_leaves(name: str, stored: Any, recomputed: Any) -> Iterator[str]:
 
 
 def is_same(stored: Any, recomputed: Any) -> bool:
-    if isinstance(stored, bool | str | None) or isinstance(recomputed, bool | str | None):
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (stored, recomputed)):
         return bool(stored == recomputed)
     return math.isclose(stored, recomputed, rel_tol=SAME, abs_tol=SAME)
 
@@ -161,4 +172,70 @@ def wrong_accuracy(record: Record) -> Iterator[str]:
         )
 
 
-RULES = (wrong_derivations, inconsistent_rates, means_above_percentiles, wrong_accuracy)
+def wrong_counts(record: Record) -> Iterator[str]:
+    """Intervals, parts and lists of words that do not follow from the counts."""
+    accuracy = record.accuracy
+    if accuracy is None or not 0 <= accuracy["correct"] <= accuracy["n"]:
+        return
+    n, correct = accuracy["n"], accuracy["correct"]
+    bounds = wilson_interval(correct, n)
+    for name, bound in zip(("word_accuracy_low", "word_accuracy_high"), bounds, strict=True):
+        stored = accuracy.get(name)
+        if isinstance(stored, float) and not math.isclose(stored, bound, abs_tol=WILSON):
+            yield f"accuracy.{name} is {stored}, {correct} of {n} give {bound:.6g}"
+    if (right := accuracy.get("right")) and (len(right), sum(right)) != (n, correct):
+        yield f"accuracy.right says {sum(right)} of {len(right)}, the counts {correct} of {n}"
+    for name in ("sets", "by_length"):
+        parts: list[dict[str, Any]] = accuracy.get(name) or []  # type: ignore[assignment]  # of either name
+        if parts and (sum(one["n"] for one in parts), sum(one["correct"] for one in parts)) != (n, correct):
+            yield f"accuracy.{name} does not add up to {correct} of {n}"
+
+
+def contradicting_evidence(record: Record) -> Iterator[str]:
+    """What the name of a run, its cell, and the evidence of its precision say of one another."""
+    cell, name = record.cell, RunName.parse(record.run)
+    if name.task != record.task:
+        yield f"run is {record.run}, task is {record.task}"
+    if name.device:
+        named = {"device": name.device, "cards": name.cards, "precision": name.precision, "model": name.recipe}
+        yield from (f"run is {record.run}, cell.{k} is {cell.get(k)}" for k, v in named.items() if cell.get(k, v) != v)
+    evidence = record.precision_evidence
+    if cell.get("precision") == "FP32":
+        wrong = [switch for switch, value in evidence.items() if "tf32" in switch and value is True]
+        wrong += [k for k in ("autocast_dtype", "recurrent_dtype") if evidence.get(k, "float32") != "float32"]
+        wrong += ["float32_matmul_precision"] * (evidence.get("float32_matmul_precision", "highest") != "highest")
+        yield from (f"cell.precision is FP32, precision_evidence.{switch} is {evidence[switch]}" for switch in wrong)
+
+
+def failed_audits(record: Record) -> Iterator[str]:
+    """What the audits found: another precision than named, other answers, answers that were kept."""
+    audit: dict[str, Any] = dict(record.audit or {})
+    most = LARGEST_ERROR.get(record.cell.get("precision", ""), math.inf)
+    for kind in ("product", "convolution"):
+        error = audit.get(f"{kind}_error")
+        if isinstance(error, float) and error > most:
+            yield f"audit: a {kind} in {record.cell['precision']} is wrong by {error:.2g}, no more than {most:g} can be"
+    kept, same = audit.get("timed_n", 0), audit.get("timed_same", 0)
+    if same < SAME_ANSWERS * kept:
+        yield f"audit: {same} of {kept} answers of timed passes are those that were scored"
+    repeated, new = float(audit.get("repeated_ms") or 0.0), float(audit.get("new_ms") or 0.0)
+    if repeated and repeated < CHEAPEST_REPEAT * new and new - repeated > SHORTEST_MS:
+        yield f"audit: what was read before takes {repeated:.4g} ms, new images {new:.4g} ms: answers are kept"
+
+
+def wrong_windows(record: Record) -> Iterator[str]:
+    """Telemetry of other times than those of the steps; a run that is yet to begin."""
+    measured_s = record.phases_s.get("measured_s") or 0.0
+    for samples in record.samples if measured_s and record.status not in FAILURES else []:
+        length = math.fsum(end - begin for begin, end in samples.get("windows") or [])
+        if length and abs(length - measured_s) > WINDOWS * measured_s + 1.0:
+            yield f"samples of rank {samples['rank']}: windows of {length:.6g} s, steps of {measured_s:.6g} s"
+    began = datetime.fromisoformat(record.started_utc)
+    if began.timestamp() > time.time() + 86400:
+        yield f"started_utc is {record.started_utc}, which is yet to come"
+
+
+RULES = (
+    wrong_derivations, inconsistent_rates, means_above_percentiles, wrong_accuracy, wrong_counts,
+    contradicting_evidence, failed_audits, wrong_windows,
+)  # fmt: skip

@@ -30,10 +30,10 @@ def derived_sections(record: Record) -> dict[str, Any]:
     rates = throughput(ranks, warmup_steps, record.phases_s.get("total_s"))
     telemetry = [card_telemetry(one) for one in record.samples]
     pace = ranks[rates["slowest_rank"] or 0] if ranks else None  # the rank that decides
-    proof = too_short()
+    proof = too_short(version=record.schema_version)
     if pace:
         measured = after_warmup(pace, warmup_steps)
-        proof = steady(step_durations(measured), measured["images"])
+        proof = steady(step_durations(measured), measured["images"], record.schema_version)
     status, reasons = decide_status(record, rates, proof)
     return {
         "throughput": rates,

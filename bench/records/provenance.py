@@ -18,19 +18,15 @@ from bench.files import ROOT
 from bench.records.sections import Provenance
 
 PACKAGES = ("torch", "torchvision", "torch_mlu", "numpy", "lmdb", "simplejpeg", "pillow", "pandas")
-VARIABLES = (  # settings that change numbers
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "KMP_AFFINITY",
-    "MALLOC_CONF",
-    "MALLOC_TRIM_THRESHOLD_",
-    "MALLOC_MMAP_MAX_",
-    "LD_PRELOAD",
-    "CUDA_VISIBLE_DEVICES",
-    "MLU_VISIBLE_DEVICES",
-    "CN_VISIBLE_DEVICES",
-    "ENABLE_FALLBACK_TO_CPU",
-)
+# Variables that can change arithmetic, libraries or pace, by the beginnings of their names; those that only say where
+# to write or how much to print are left out.
+VARIABLES = (
+    "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "DNNL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD",
+    "CUDA_", "CUBLAS", "CUDNN", "NVIDIA_TF32_OVERRIDE", "NCCL_", "TORCH_", "TORCHINDUCTOR_",
+    "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_MLU_ALLOC_CONF", "PYTORCH_NO_CUDA_MEMORY_CACHING",
+    "MLU_", "CN_", "CNNL", "CNCL", "CNRT", "ENABLE_FALLBACK_TO_CPU",
+)  # fmt: skip
+NOT_VARIABLES = re.compile(r"_(DEBUG|VERBOSE|LOG|LOGS|FILE|PATH|HOME|DIR|CACHE_DIR|EXTENSIONS_DIR|LEVEL)$")
 
 
 def git_output(*arguments: str) -> str | None:
@@ -94,7 +90,16 @@ def collect() -> Provenance:
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": memory.total,
         "versions": {package: package_version(package) for package in PACKAGES},
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": arithmetic_variables(os.environ),
+    }
+
+
+def arithmetic_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those of an environment that can change a number."""
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith(VARIABLES) and not NOT_VARIABLES.search(name)
     }
 
 

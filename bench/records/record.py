@@ -14,6 +14,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
@@ -26,8 +27,11 @@ from bench.records.run_name import RunName
 from bench.records.seal import altered, sealed
 from bench.records.sections import Field
 
-SCHEMA_VERSION = 4
-READABLE = (3, SCHEMA_VERSION)  # 4: limits hold their spread; records of 3 keep the rules they were made under
+SCHEMA_VERSION = 5
+# 4: limits hold their spread. 5: contents and variables are part of the key, quarters of steadiness, words read.
+# Older records keep the rules they were made under.
+READABLE = (3, 4, SCHEMA_VERSION)
+SINCE = {"audit": 5}  # fields that older records do not have
 LARGEST = 1 << 26  # bytes of a record file; 30 epochs of Synth90k on 8 cards at batch 32 take about 30 MB
 RUNS = ROOT / "results" / "runs"
 # A run that ended in one of these leaves what it had; the others are judged from its series.
@@ -69,6 +73,7 @@ class Record:
     accuracy: Annotated[sections.Accuracy | None, Field()] = None
     # Evidence
     training: Annotated[sections.TrainingResult | None, Field()] = None
+    audit: Annotated[sections.Audit | None, Field()] = None
     breakdown: Annotated[sections.Breakdown | None, Field()] = None
     loadgen: Annotated[sections.LoadGen | None, Field()] = None
     precision_evidence: Annotated[dict[str, Any], Field("switches as read back after they were set")] = field(
@@ -85,11 +90,16 @@ class Record:
         default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
     )
     record_id: Annotated[str, Field("random, 32 hex digits")] = field(default_factory=lambda: uuid.uuid4().hex)
-    schema_version: Annotated[int, Field(f"{SCHEMA_VERSION}; {' and '.join(map(str, READABLE))} are read")] = (
+    schema_version: Annotated[int, Field(f"{SCHEMA_VERSION}; {', '.join(map(str, READABLE))} are read")] = (
         SCHEMA_VERSION
     )
     # Of the file it was read from: cells that are not what was sealed. Never written.
     altered: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def host(self) -> str:
+        """Name of the machine; empty where it was not kept."""
+        return self.provenance.get("host") or ""
 
     def save(self, folder: Path = RUNS) -> Path:
         """Write the record whole or not at all; names never collide with those of other processes.
@@ -111,7 +121,11 @@ class Record:
 
     def body(self) -> dict[str, Any]:
         """As JSON has it: long series packed, paths and the like as text."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "altered"}
+        fields = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name != "altered" and self.schema_version >= SINCE.get(f.name, 0)
+        }
         content: dict[str, Any] = json.loads(json.dumps(packed_tree(fields), default=str))
         return content
 
@@ -142,12 +156,25 @@ class Record:
             raise UserError(f"{path}: not a record ({error})") from None
 
 
+def read_seal(path: Path) -> str:
+    """What is signed of a record: the sha256 that its seal names, with a newline. Raises UserError."""
+    try:
+        return f"{json.loads(path.read_text(encoding='utf8'))['seal']['sha256']}\n"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no seal ({error})") from None
+
+
 def refuse_other_kinds(content: dict[str, Any]) -> None:
     """Raises TypeError for a section or top-level field that is of another JSON kind than Record declares."""
-    for name, kind in get_type_hints(Record).items():
+    for name, kind in declared_kinds().items():
         parts = get_args(kind) if get_origin(kind) is UnionType else (kind,)
         if name in content and not any(is_json_kind(content[name], part) for part in parts):
             raise TypeError(f"its {name} is a {type(content[name]).__name__}, or a list of other items than declared")
+
+
+@cache
+def declared_kinds() -> dict[str, Any]:
+    return get_type_hints(Record)
 
 
 def is_json_kind(value: object, kind: Any) -> bool:
@@ -163,7 +190,7 @@ def other_schema(version: object) -> str:
         advice = "it was written by a newer checkout; read it with that one"
     else:
         advice = "numbers of other versions mean other things; run it again, or read it with the commit it names"
-    return f"schema {version}, this program reads {' and '.join(map(str, READABLE))}: {advice}"
+    return f"schema {version}, this program reads {', '.join(map(str, READABLE))}: {advice}"
 
 
 def recipe_section(path: Path) -> sections.Recipe:

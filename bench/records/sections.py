@@ -93,6 +93,10 @@ class Dataset(TypedDict, total=False):
         ),
     ]
     digest_images: Annotated[int | None, Field("images in it: all of the split up to 100,000, else a fixed sample")]
+    content_sha256: Annotated[
+        str | None,
+        Field("over the bytes of up to 1,024 images, evenly spaced: the list does not know its images; since schema 5"),
+    ]
 
 
 class Provenance(TypedDict, total=False):
@@ -110,7 +114,14 @@ class Provenance(TypedDict, total=False):
     cpu_cores: Annotated[int | None, Field("that this process may use")]
     memory_bytes: Annotated[int, Field("of the host")]
     versions: Annotated[dict[str, str | None], Field("of packages; null when absent")]
-    environment: Annotated[dict[str, str], Field("settings that change numbers")]
+    environment: Annotated[
+        dict[str, str],
+        Field("variables that can change arithmetic, libraries or pace, by the beginnings of their names"),
+    ]
+    contents: Annotated[
+        dict[str, str | None],
+        Field("sha256 of what options name by a file: charset, lexicon, weights (as loaded); since schema 5"),
+    ]
     device_versions: Annotated[dict[str, str | None] | None, Field("of the device's libraries")]
     cards: Annotated[
         list[dict[str, Any]], Field("name, driver, uuid and the like of each rank's card, as far as its driver tells")
@@ -171,6 +182,7 @@ class Samples(TypedDict, total=False):
 
 class Ceilings(TypedDict, total=False):
     forward_flops_per_image: Annotated[float, Field("of the network, a multiply-add is two; recurrent layers included")]
+    parameters: Annotated[int, Field("of the network, whose gradients ranks exchange; since schema 5")]
     dtype: Annotated[str, Field("of the two measurements")]
     gemm_flops_per_s: Annotated[float, Field("the best square matrix product in this process, before or after the run")]
     gemm_spread_share: Annotated[
@@ -244,6 +256,15 @@ class Steady(TypedDict, total=False):
     ]
     drift_bound_share: Annotated[float | None, derived("how far from 0 it may be, at 95 %")]
     slope_share_per_min: Annotated[float | None, derived("the same climb a minute")]
+    quarters_share: Annotated[
+        float | None,
+        derived("the larger of (inner half - outer half) and (odd - even quarters) / mean: what halves do not show"),
+    ]
+    quarters_bound_share: Annotated[float | None, derived("how far from 0 it may be, at 95 %; since schema 5")]
+    rate_bound_share: Annotated[
+        float | None,
+        derived("half the 95 % interval of the rate, from its own blocks; since schema 5", Column("± %", ".1f", 100)),
+    ]
 
 
 class Efficiency(TypedDict):
@@ -317,6 +338,22 @@ class Latency(TypedDict, total=False):
     seconds: Annotated[list[float], Field("of each batch", unit="s")]
 
 
+class Audit(TypedDict, total=False):
+    """What speaks for a run beside its own word; since schema 5. After MLPerf's compliance tests TEST01 and TEST04."""
+
+    product_error: Annotated[
+        float,
+        Field("of a matrix product on the device after the run, against float64: norm of the error / of the result"),
+    ]
+    convolution_error: Annotated[float, Field("the same of a convolution")]
+    timed_n: Annotated[int, Field("answers of later, timed passes that were kept, 5 % at random")]
+    timed_same: Annotated[int, Field("of these, equal to the answer of the first pass, whose accuracy counts")]
+    repeated_ms: Annotated[float, Field("a batch that was read before, median of a few, drained around each")]
+    new_ms: Annotated[
+        float, Field("the same batch with noise in its images: never seen, so no answer can be kept of it")
+    ]
+
+
 class Accuracy(TypedDict, total=False):
     split: Annotated[str, Field("train, val or test")]
     method: Annotated[str, Field("how logits became texts: greedy, beam, lexicon, attention")]
@@ -331,6 +368,7 @@ class Accuracy(TypedDict, total=False):
         Field("of correct, word_accuracy, one_minus_ned, cer: how texts are folded before they are compared"),
     ]
     correct: Annotated[int, Field("words read without a mistake")]
+    right: Annotated[list[int], Field("1 for each word read, in the order of the data set; since schema 5")]
     word_accuracy: Annotated[float | None, derived("correct / n", Column("words read %", ".2f", 100))]
     word_accuracy_low: Annotated[float | None, Field("Wilson's 95 % interval")]
     word_accuracy_high: Annotated[float | None, Field("the same")]

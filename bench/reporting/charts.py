@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
 
+from bench.errors import UserError
 from bench.judging import baselines
 from bench.judging.changes import find_changes
 from bench.judging.statistics import median_interval
-from bench.records import cells
 from bench.records.record import Record
 from bench.reporting.rows import Row
-from bench.reporting.svg import Plot, padded_range, thin_out
+from bench.reporting.svg import MOST_POINTS, Plot, padded_range, thin_out
 
 
 def series_name(row: Row) -> str:
@@ -89,21 +89,25 @@ def latency_curves(row: Row) -> dict[int, list[tuple[float, float]]]:
 
 
 def accuracy_by_throughput(rows: list[Row]) -> Markup | None:
-    """Up and to the right is better. The whisker is the interval, given the number of words; hollow is not FP32."""
-    known = [(row, interval) for row in rows if row.rate and (interval := accuracy_and_interval(row))]
+    """Of tests alone: up and to the right is better. The whisker is the interval, given the number of words."""
+    tests = [row for row in rows if row.rate and row.first.task == "Infer"]
+    known = [(row, interval) for row in tests if (interval := accuracy_and_interval(row))]
     if not known:
         return None
     rates = [row.rate for row, _ in known]
     low, high = padded_range([point for _, interval in known for point in interval])
     plot = Plot("Accuracy against throughput", "images/s", "words read, %", (min(rates) / 1.3, max(rates) * 1.3),
                 (max(low, 0), min(high, 100)), log_x=True)  # fmt: skip
-    cards = list(dict.fromkeys(row.first.cell["card"] for row, _ in known))
+    names = list(dict.fromkeys(f"{row.first.cell['model']}, {row.first.cell['card']}" for row, _ in known))
     for row, (share, low, high) in known:
-        colour = cards.index(row.first.cell["card"])
-        plot.whisker(row.rate, low, high, colour)
-        hollow = "" if row.first.cell["precision"] == "FP32" else "hollow"
-        plot.point(row.rate, share, colour, f"{row.label}\n{share:.2f} % at {row.rate:.1f} images/s", hollow)
-        plot.name(colour, row.first.cell["card"])
+        name = f"{row.first.cell['model']}, {row.first.cell['card']}"
+        is_hollow = row.first.cell["precision"] != "FP32"
+        plot.whisker(row.rate, low, high, names.index(name))
+        tip = f"{row.label}\n{share:.2f} % at {row.rate:.1f} images/s"
+        plot.point(row.rate, share, names.index(name), tip, "hollow" * is_hollow)
+        plot.name(names.index(name), name)
+    if any(row.first.cell["precision"] != "FP32" for row, _ in known):
+        plot.name(7, "hollow: not FP32")
     return plot.svg()
 
 
@@ -126,7 +130,9 @@ def step_times(record: Record) -> Markup | None:
     measured = [ms for rank in ranks for ms in rank[record.warmup_steps :]] or [ms for rank in ranks for ms in rank]
     # A first step may take a hundred times as long and is cut off: what was measured must stay legible.
     top = padded_range([0, min(max(map(max, ranks)), 1.5 * max(measured))], 0)[1]
-    plot = Plot("Step times", "step (warm-up shaded)", "ms", (0, max(map(len, ranks))), (0, top))
+    is_cut = max(map(max, ranks)) > top
+    plot = Plot("Step times", "step (warm-up shaded)", f"ms{', cut at the top' * is_cut}", (0, max(map(len, ranks))),
+                (0, top))  # fmt: skip
     plot.band((0, record.warmup_steps), f"warm-up: {record.warmup_steps} steps that no number uses", "band warmup")
     for colour, rank in enumerate(ranks):
         plot.line(thin_out([(i + 0.5, min(ms, top)) for i, ms in enumerate(rank)]), colour)
@@ -152,24 +158,73 @@ def power_over_time(record: Record) -> Markup | None:
     return plot.svg()
 
 
-def over_time(group: list[Record], folder: Path) -> Markup | None:
+def over_time(row: Row, folder: Path) -> Markup | None:
     """One cell's throughput run by run, its baseline, and where the level changed."""
-    rated = [(r, rate) for r in group if (rate := r.throughput.get("images_per_s"))]
-    if len(rated) < 2:
+    group = [entry for entry in row.history if "throughput" in entry.values]
+    if len(group) < 2:
         return None
-    group, rates = [record for record, _ in rated], [rate for _, rate in rated]
-    base = baselines.load_baseline(group[-1], folder)
-    accepted = (base or {}).get("values", {}).get("throughput") or []
-    plot = Plot("History", "run", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]))
+    rates = [entry.values["throughput"] for entry in group]
+    base = load_if_whole(row.first, folder)
+    accepted = [value for sitting in base.values("throughput") for value in sitting] if base else []
+    plot = Plot("History", "date of a run", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]),
+                x_ticks=date_ticks([entry.started_utc for entry in group]))  # fmt: skip
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")
     for change in find_changes(rates):
-        plot.mark(change.index + 0.5, f"the level changed by {change.share:+.1%} here (p = {change.p:.1g})")
-    plot.line([(i, rate) for i, rate in enumerate(rates, 1)], 0)
-    for i, (record, rate) in enumerate(zip(group, rates, strict=True), 1):
-        commit = (record.provenance.get("commit") or "no commit")[:9]
-        when = datetime.fromisoformat(record.started_utc).strftime("%Y-%m-%d %H:%M")
-        plot.point(i, rate, 0, f"{rate:.1f} images/s\n{when}, {commit}, record {record.record_id[:8]}")
+        p = "< 1e-6" if change.p < 1e-6 else f"= {change.p:.1g}"
+        plot.mark(change.index + 0.5, f"the level changed by {change.share:+.1%} here (p {p})")
+    plot.line(thin_out([(i, rate) for i, rate in enumerate(rates, 1)]), 0)
+    for i, (entry, rate) in enumerate(zip(group, rates, strict=True), 1):
+        if len(group) <= MOST_POINTS:
+            when = entry.started_utc[:16].replace("T", " ")
+            tip = f"{rate:.1f} images/s\n{when}, {(entry.commit or 'no commit')[:9]}, record {entry.record_id[:8]}"
+            plot.point(i, rate, 0, tip)
+    return plot.svg()
+
+
+def load_if_whole(record: Record, folder: Path) -> baselines.Baseline | None:
+    """A broken baseline is said in the row's notes, and draws nothing."""
+    try:
+        return baselines.load_baseline(record, folder)
+    except UserError:
+        return None
+
+
+def date_ticks(dates: list[str]) -> list[tuple[float, str]]:
+    """About five places of a series with their day."""
+    places = sorted({round(place) for place in np.linspace(0, len(dates) - 1, min(5, len(dates)))})
+    return [(place + 1, dates[place][5:10]) for place in places]
+
+
+def training_loss(record: Record) -> Markup | None:
+    """The loss of each step of a training run."""
+    losses = (record.training or {}).get("loss") or []
+    known = [(i, loss) for i, loss in enumerate(losses, 1) if loss is not None]
+    if len(known) < 2:
+        return None
+    top = float(np.percentile([loss for _, loss in known], 99)) * 1.2
+    plot = Plot("Training loss", "step", "loss, mean over ranks", (0, len(losses)), (0, top or 1))
+    plot.line(thin_out([(i, min(loss, top)) for i, loss in known]), 0)
+    plot.name(0, f"loss; values above {top:.3g} are cut" if max(loss for _, loss in known) > top else "loss")
+    return plot.svg()
+
+
+def clocks_and_heat(record: Record, field: Literal["clock_mhz", "temperature_c"], unit: str) -> Markup | None:
+    """A quantity of every card over the run; where the driver slowed it, the time is shaded."""
+    cards = [one for one in record.samples or [] if any(one.get(field) or [])]
+    if not cards:
+        return None
+    start = min(time for card in cards for time in card["time_s"])
+    last = max(time for card in cards for time in card["time_s"]) - start
+    values = [value for card in cards for value in card[field] if value is not None]
+    plot = Plot(unit, "s", unit, (0, last or 1), padded_range(values))
+    for colour, card in enumerate(cards):
+        times = [time - start for time in card["time_s"]]
+        for time, after, slowed in zip(times, times[1:], card.get("throttled") or [], strict=False):
+            if slowed:
+                plot.band((time, after), f"rank {card['rank']}: throttled", "band throttled")
+        plot.line(thin_out([(t, v) for t, v in zip(times, card[field], strict=True) if v is not None]), colour)
+        plot.name(colour, f"rank {card['rank']}")
     return plot.svg()
 
 
@@ -178,15 +233,19 @@ def drop_empty(named: Iterable[tuple[str, Markup | None]]) -> list[tuple[str, Ma
     return [(name, figure) for name, figure in named if figure]
 
 
-def all_charts(rows: list[Row], everything: list[Record], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
-    """Charts by heading; a heading has one figure, or one for each record or cell."""
+def all_charts(rows: list[Row], folder: Path) -> dict[str, list[tuple[str, Markup]]]:
+    """Charts by heading, each of one meaning; a heading has one figure, or one for each record or cell."""
     records = [(f"{r.run}, {r.started_utc[:16]}, {r.record_id[:8]}", r) for row in rows for r in row.records]
-    groups = sorted(cells.group_repeats(everything, by_code=False), key=len, reverse=True)
+    newest = {row.history[0].speed_key: row for row in rows if row.history}  # a cell once
+    groups = sorted(newest.values(), key=lambda row: len(row.history), reverse=True)
     return {
+        "History": drop_empty((f"{row.first.run}, {row.first.cell['card']}", over_time(row, folder)) for row in groups),
         "Throughput by cards": drop_empty([("", by_cards(rows))]),
-        "Accuracy against throughput": drop_empty([("", accuracy_by_throughput(rows))]),
+        "Accuracy against throughput, tests": drop_empty([("", accuracy_by_throughput(rows))]),
         "Latency distribution": drop_empty([("", latency_distribution(rows))]),
         "Step times": drop_empty((name, step_times(r)) for name, r in records),
+        "Training loss": drop_empty((name, training_loss(r)) for name, r in records),
         "Power over time": drop_empty((name, power_over_time(r)) for name, r in records),
-        "History": drop_empty((f"{g[0].run}, {g[0].cell['card']}", over_time(g, folder)) for g in groups),
+        "Clock": drop_empty((name, clocks_and_heat(r, "clock_mhz", "MHz")) for name, r in records),
+        "Temperature": drop_empty((name, clocks_and_heat(r, "temperature_c", "°C")) for name, r in records),
     }

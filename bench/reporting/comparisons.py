@@ -6,17 +6,18 @@ and code agree. A ratio of unlike things is the commonest lie of benchmark table
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
 from bench.records.cells import differing_coordinates
-from bench.reporting.rows import Row
+from bench.reporting.rows import Ratio, Row
 
 # What each comparison is about: the coordinates that may, and the one that must, differ.
 SCALING = {"run", "cell.cards", "cell.hosts", "cell.global_batch"}
 PRECISION = {"run", "cell.precision"}
-DEVICES = {"run", "cell.device", "cell.card", "cell.threads_per_card", "cell.workers_per_card"}
+DEVICES = {"run", "cell.device", "cell.threads_per_card", "cell.workers_per_card", "environment."}  # all of it
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Pair:
 
     one: Row
     other: Row
-    ratio: float | None
+    ratio: Ratio | None
     note: str = ""
 
 
@@ -37,19 +38,25 @@ def compare_rows(rows: list[Row]) -> list[Pair]:
     return compare_devices(rows)
 
 
-def scaling(row: Row, rows: list[Row]) -> float | None:
+def ratio_of(row: Row, base: Row, value: float) -> Ratio:
+    """With the uncertainty of both; of a single unsteady run that of its own steps."""
+    sides = (row.uncertainty, base.uncertainty)
+    return Ratio(value, None if None in sides else math.hypot(*(side or 0.0 for side in sides)))
+
+
+def scaling(row: Row, rows: list[Row]) -> Ratio | None:
     """Share of ideal: images/s over cards x images/s of the 1-card row."""
     if row.first.cell["cards"] == 1 or not row.rate:
         return None
     base = matching_row(row, (r for r in rows if r.first.cell["cards"] == 1), SCALING, "scaling", "1-card row")
-    return row.rate / (row.first.cell["cards"] * base.rate) if base else None
+    return ratio_of(row, base, row.rate / (row.first.cell["cards"] * base.rate)) if base else None
 
 
-def speedup(row: Row, rows: list[Row]) -> float | None:
+def speedup(row: Row, rows: list[Row]) -> Ratio | None:
     if row.first.cell["precision"] == "FP32" or not row.rate:
         return None
     base = matching_row(row, (r for r in rows if r.first.cell["precision"] == "FP32"), PRECISION, "x FP32", "FP32 row")
-    return row.rate / base.rate if base else None
+    return ratio_of(row, base, row.rate / base.rate) if base else None
 
 
 def matching_row(row: Row, others: Iterable[Row], about: set[str], column: str, wanted: str) -> Row | None:
@@ -70,7 +77,9 @@ def same_work(one: Row, other: Row) -> bool:
 
 
 def disagreements(one: Row, other: Row, about: set[str]) -> list[str]:
-    return [name for name in differing_coordinates(one.coordinates, other.coordinates) if name not in about]
+    sections = tuple(name for name in about if name.endswith("."))
+    names = differing_coordinates(one.coordinates, other.coordinates)
+    return [name for name in names if name not in about and not (sections and name.startswith(sections))]
 
 
 def list_names(names: list[str]) -> str:
@@ -99,4 +108,4 @@ def best_pair(ones: list[Row], others: list[Row]) -> Pair:
         one, other = other, one
     if names := disagreements(one, other, DEVICES):
         return Pair(one, other, None, f"not compared: {list_names(names)} differ")
-    return Pair(one, other, one.rate / other.rate)
+    return Pair(one, other, ratio_of(one, other, one.rate / other.rate))

@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from bench.errors import UserError, one_line
-from bench.records import cells
-from bench.records.checks import validation_errors
 from bench.records.record import Record
-from bench.reporting.rows import Failure, Row, cell_values, format_cell
+from bench.reporting.index import Entry, examined
+from bench.reporting.rows import Failure
 
 
 def find_records(paths: list[Path]) -> list[Path]:
     """The record files named, or inside the folders named. Raises UserError when there are none."""
     if missing := [path for path in paths if not path.exists()]:
         raise UserError(f"{missing[0]}: no such file or folder")
-    files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (sorted(path.glob("*.json"), key=str) if path.is_dir() else [path])]
     if not files:
         raise UserError(f"no records in {', '.join(map(str, paths))}: a run script writes one for each run")
     return files
 
 
-def load_valid(files: list[Path], simulated: bool = False) -> list[Record]:
+def load_entries(files: list[Path], simulated: bool = False) -> list[Entry]:
     """The records whose arithmetic closes, each once; the others are named on stderr. `simulated`: stand-ins, too."""
-    records: dict[str, Record] = {}
+    entries: dict[str, Entry] = {}
+    series: dict[str, Entry] = {}
     refused: dict[str, list[str]] = {}
-    for file in files:
-        try:
-            record = validate(file, simulated)
-            if record.record_id in records:
-                raise UserError(f"record {record.record_id[:8]} was read already: two files hold one run")
-            records[record.record_id] = record
-        except UserError as reason:
-            refused.setdefault(str(reason).removeprefix(f"{file}: "), []).append(file.name)
+    for file, digest, line in examined(files):
+        content = json.loads(line)
+        entry = None if "refused" in content else Entry(**content, path=str(file), file_sha256=digest)
+        reason = content.get("refused") if entry is None else why_not_shown(entry, entries, series, simulated)
+        if entry is None or reason:
+            refused.setdefault(str(reason), []).append(file.name)
+            continue
+        entries[entry.record_id] = entry
+        if entry.series:
+            series[entry.series] = entry
     for why, names in refused.items():
         print(one_line(f"refused {shorten_list(names)}: {why}"), file=sys.stderr)
-    return list(records.values())
+    return list(entries.values())
 
 
-def validate(file: Path, simulated: bool) -> Record:
-    """The record in a file. Raises UserError with what is wrong with it."""
-    record = Record.load(file)
-    errors = validation_errors(record) or display_errors(record)
-    if not errors and cells.is_simulated_card(record) and not simulated:
-        errors.append("a simulated card measured nothing (--simulated shows it all the same)")
-    if errors:
-        more = f"; and {len(errors) - 2} more, which bench.verify names" if len(errors) > 2 else ""
-        raise UserError("; ".join(errors[:2]) + more)
-    return record
+def why_not_shown(entry: Entry, known: dict[str, Entry], series: dict[str, Entry], simulated: bool) -> str | None:
+    if entry.simulated and not simulated:
+        return "a simulated card measured nothing (--simulated shows it all the same)"
+    if entry.record_id in known:
+        return f"record {entry.record_id[:8]} was read already: two files hold one run"
+    if entry.series in series:
+        other = series[entry.series]
+        return f"its steps are those of record {other.record_id[:8]}, to the last digit: no two runs share a clock"
+    return None
 
 
-def display_errors(record: Record) -> list[str]:
-    """What a table cannot show, although its arithmetic closes."""
-    try:
-        datetime.fromisoformat(record.started_utc)
-        cells.key(record)
-        for name, value in cell_values(Row([record])).items():
-            format_cell(name, value)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        return [f"a section is not as results/README.md says: {type(error).__name__} {error}"]
-    return []
+def load_valid(files: list[Path], simulated: bool = False) -> list[Record]:
+    """The same as whole records."""
+    return [entry.record() for entry in load_entries(files, simulated)]
 
 
 def load_failures(paths: list[Path]) -> list[Failure]:

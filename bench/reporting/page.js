@@ -50,14 +50,23 @@ document.querySelectorAll("svg title").forEach((title) => { // our own tip comes
   owner.setAttribute("aria-label", title.textContent);
   title.remove();
 });
-document.addEventListener("pointermove", (event) => {
-  const owner = event.target.closest?.("[data-tip]");
+function showTip(owner, x, y) {
   tip.hidden = !owner;
   if (!owner) return;
   tip.textContent = owner.dataset.tip;
-  tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
-  tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+  tip.style.left = `${Math.max(8, Math.min(x + 14, innerWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${Math.min(y + 14, innerHeight - tip.offsetHeight - 8)}px`;
+}
+document.addEventListener("pointermove", (event) =>
+  showTip(event.target.closest?.("[data-tip]"), event.clientX, event.clientY));
+document.addEventListener("focusin", (event) => { // by keyboard, too
+  const owner = event.target.closest?.("[data-tip]");
+  const box = owner?.getBoundingClientRect();
+  showTip(owner, box?.right, box?.bottom);
 });
+document.addEventListener("focusout", () => showTip(null));
+document.querySelector("#more")?.addEventListener("change", (event) =>
+  document.querySelector("#rows").classList.toggle("all", event.target.checked));
 
 function open() { // a link to a record opens it
   const target = location.hash && document.getElementById(location.hash.slice(1));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,27 @@ from statistics import median
 from typing import Any, Literal
 
 from bench.errors import UserError
-from bench.judging.statistics import detectable_change, median_interval
+from bench.judging.statistics import detectable_change, log_sd, median_interval, t_quantile
+from bench.judging.verdict import AMBIGUOUS, FAIL, PASS, Finding
 from bench.records import cells
 from bench.records.record import Record
 from bench.records.schema import SECTIONS
+from bench.reporting.index import Entry
+
+FEWEST_RUNS = 3  # repeats whose spread says something
+WIDE = 0.5  # an interval of more than this says nothing, and is not printed
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of two rates, and by how much either way it may be off, as a share of it; None where that is not known."""
+
+    value: float
+    bound: float | None
+
+    def show(self, form: str, factor: float = 1) -> str:
+        value = format(self.value * factor, form)
+        return value if self.bound is None else f"{value} ± {self.value * factor * self.bound:.2g}"
 
 
 @dataclass
@@ -21,8 +39,12 @@ class Row:
     """One cell at one commit. `notes` are footnotes, filled in by who compares; `scaling` and `speedup` likewise."""
 
     records: list[Record]
-    scaling: float | None = None  # share of ideal, against the 1-card row
-    speedup: float | None = None  # against the FP32 row
+    scaling: Ratio | None = None  # share of ideal, against the 1-card row
+    speedup: Ratio | None = None  # against the FP32 row
+    previous: Finding | None = None  # against the build measured before
+    previous_commit: str = ""
+    baseline: Finding | None = None
+    history: list[Entry] = field(default_factory=list)  # every build of its cell, oldest first
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -42,6 +64,16 @@ class Row:
         """The median over the repeats that measured it."""
         values = drop_none(map(read, self.records))
         return median(values) if values else None
+
+    @property
+    def uncertainty(self) -> float | None:
+        """Half the 95 % interval of the rate, as a share: between runs from three on, else within their own steps."""
+        if len(self.rates) >= FEWEST_RUNS:
+            n = len(self.rates)
+            return t_quantile(0.975, n - 1) * log_sd(self.rates) / math.sqrt(n)
+        within = drop_none(record.steady.get("rate_bound_share") for record in self.records)
+        between = [math.log(max(self.rates) / min(self.rates)) / 2] if self.rates else []  # of two runs, at least this
+        return max(*within, *between, 0.0) if len(within) == len(self.records) else None
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -148,8 +180,48 @@ def statuses(row: Row) -> str:
 
 
 def rate_interval(row: Row) -> str | None:
-    bounds = median_interval(row.rates)
+    """Of two runs none is printed: Student's t on one degree of freedom says "5 to 37,000"."""
+    bounds = median_interval(row.rates) if len(row.rates) >= FEWEST_RUNS else None
     return bounds and f"{bounds[0]:.1f} to {bounds[1]:.1f}"
+
+
+def rate_uncertainty(row: Row) -> float | None:
+    return as_percent(row.uncertainty)
+
+
+def change_word(found: Finding) -> str:
+    if found.verdict == PASS:
+        return "better" if found.low > 0 else "same"
+    return {FAIL: "worse", AMBIGUOUS: "unclear"}[found.verdict]
+
+
+def change_text(found: Finding | None) -> str | None:
+    """Such as "-4.1 % (-5.0 to -3.2), worse"."""
+    if found is None:
+        return None
+    one = found.evidence
+    said = f"{math.expm1(one.estimate) * 100:+.1f} %"
+    if one.df is not None and found.high - found.low < 2 * WIDE:
+        said += f" ({math.expm1(found.low) * 100:+.1f} to {math.expm1(found.high) * 100:+.1f})"
+    return f"{said}, {change_word(found)}"
+
+
+def torch_version(row: Row) -> str | None:
+    return (row.first.provenance.get("versions") or {}).get("torch")
+
+
+def measured_date(row: Row) -> str:
+    return row.records[-1].started_utc[:16].replace("T", " ")
+
+
+def throttled_notes(records: list[Record]) -> list[str]:
+    """A footnote where the driver slowed a card for heat or a failing supply while it was measured."""
+    shares = [one.get("throttled_share") or 0.0 for record in records for one in record.telemetry]
+    return [f"throttled in {max(shares):.0%} of the measured time"] if any(shares) else []
+
+
+def failure_notes(records: list[Record]) -> list[str]:
+    return [f"{r.status}: {'; '.join(r.status_reasons)}"[:300] for r in records if cells.is_failed(r)]
 
 
 def skew_percent(row: Row) -> float | None:
@@ -207,11 +279,14 @@ COLUMNS: dict[str, ReportColumn] = dict((
     ("runs", ReportColumn("d", lambda row: len(row.records))),
     ("status", ReportColumn("", statuses)),
     declared_column("throughput.images_per_s"),
+    ("± %", ReportColumn(".1f", rate_uncertainty)),
+    ("against previous", ReportColumn("", lambda row: change_text(row.previous))),
+    ("against baseline", ReportColumn("", lambda row: change_text(row.baseline))),
     ("95 % interval", ReportColumn("", rate_interval)),
     ("detects %", ReportColumn(".1f", lambda row: as_percent(detectable_change(row.rates)))),
     declared_column("throughput.images_per_s_per_card"),
-    ("scaling %", ReportColumn(".1f", lambda row: as_percent(row.scaling))),
-    ("x FP32", ReportColumn(".2f", lambda row: row.speedup)),
+    ("scaling %", ReportColumn("", lambda row: row.scaling and row.scaling.show(".1f", 100))),
+    ("x FP32", ReportColumn("", lambda row: row.speedup and row.speedup.show(".2f"))),
     declared_column("throughput.step_p50_ms"),
     declared_column("throughput.step_p99_ms"),
     declared_column("throughput.images_per_s_core"),
@@ -229,7 +304,13 @@ COLUMNS: dict[str, ReportColumn] = dict((
     declared_column("power.j_per_1k_images"),
     ("MLPerf", ReportColumn("", loadgen_verdicts)),
     ("commit", ReportColumn("", short_commit)),
+    ("date", ReportColumn("", measured_date)),
+    ("host", ReportColumn("", lambda row: row.first.host or None)),
+    ("torch", ReportColumn("", torch_version)),
 ))  # fmt: skip
+# What a reader sees first; those of IDENTITY are added where rows differ in them, and are said once where they agree.
+DEFAULT_COLUMNS = ("run", "images/s", "± %", "against previous", "against baseline", "words read %", "commit", "date")
+IDENTITY = ("dataset", "card", "cards", "precision", "batch", "input", "variant", "host", "torch")
 
 
 def cell_values(row: Row | Failure) -> dict[str, object]:
@@ -259,11 +340,21 @@ def fallback_notes(records: list[Record]) -> list[str]:
 def make_rows(records: list[Record], every_commit: bool = True) -> list[Row]:
     """A row for each cell and commit; or, for each cell, of its newest commit alone."""
     rows = [
-        Row(group, notes=[*fallback_notes(group), *preflight_notes(group)]) for group in cells.group_repeats(records)
+        Row(
+            group,
+            notes=[*failure_notes(group), *fallback_notes(group), *throttled_notes(group), *preflight_notes(group)],
+        )
+        for group in cells.group_repeats(records)
     ]
     if not every_commit:
-        rows = list({cells.key(row.first): row for row in sorted(rows, key=newest)}.values())
+        rows = [*newest_of_each([row for row in rows if not cells.is_failed(row.first)])] + [
+            row for row in rows if cells.is_failed(row.first)
+        ]
     return sorted(rows, key=table_order)
+
+
+def newest_of_each(rows: list[Row]) -> Iterable[Row]:
+    return {cells.key(row.first): row for row in sorted(rows, key=newest)}.values()
 
 
 def newest(row: Row) -> str:

@@ -116,6 +116,9 @@ class Plot:
         parts.append(
             f'<text class="label" transform="translate(13 {middle}) rotate(-90)">{escaped(self.y_label)}</text>'
         )
+        if self.y[0] > 0:
+            begins = format_tick(float(f"{self.y[0]:.3g}"))
+            parts.append(f'<text class="cut" x="{LEFT + 4}" y="{bottom - 5}">axis begins at {begins}</text>')
         for tick in self.up.ticks():
             y = self.up(tick)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -136,6 +139,24 @@ class Plot:
         )
 
 
+STYLE = """svg{font:11px sans-serif;background:#fff}text{fill:#59636e}.label,.tick.x{text-anchor:middle}
+.tick.y{text-anchor:end}.grid{stroke:#d8dee4}.line{fill:none;stroke:var(--c);stroke-width:2.5}.point{fill:var(--c)}
+.level{stroke:#8886;stroke-width:2;stroke-dasharray:8 4}.s0{--c:#0072b2}.s1{--c:#d55e00}.s2{--c:#009e73}
+.s3{--c:#cc79a7}.s4{--c:#b58900}.s5{--c:#56a0d3}.s6{--c:#6e4bb8}.s7{--c:#444}"""
+
+
+def standalone(plot: Plot) -> str:
+    """The figure as a file of its own, with its title and legend inside."""
+    names = [f'<text class="s{colour % 8}" x="{LEFT}" y="{HEIGHT + 16 * (i + 1)}"><tspan fill="var(--c)">●</tspan>'
+             f" {escaped(text)}</text>" for i, (colour, text) in enumerate(plot.names)]  # fmt: skip
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 -20 {WIDTH} {HEIGHT + 30 + 16 * len(names)}">'
+        f'<style>{STYLE}</style><text x="{LEFT}" y="-6">{escaped(plot.title)}</text>'
+        + "".join([*plot.axes(), *plot.parts, *names])
+        + "</svg>\n"
+    )
+
+
 def escaped(text: str) -> Markup:
     return escape(plain(text))
 
@@ -145,6 +166,7 @@ def format_tick(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size * 10 or (abs(value) >= size and value % size == 0):
             return f"{value / size:g}{letter}"
+    value = float(f"{value:.4g}")
     return f"{value:g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.0e}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from bench.errors import UserError, plain
 from bench.files import refuse_unwritable, say, warn
 from bench.machine import ceilings, preflight, telemetry
+from bench.machine.arithmetic import arithmetic_errors
 from bench.machine.discovery import visibility
 from bench.machine.meter import Meter
 from bench.machine.telemetry import Sensor
@@ -33,6 +36,7 @@ from models.run.failures import failure_message, failure_status
 from models.run.options import recipe_path
 from models.run.signals import Interrupted, handle_signals, raise_interrupted
 
+MOST_HASHED = 1024  # images whose bytes a record's hash of the data covers
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> those of all ranks
 
 
@@ -118,9 +122,9 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: 
     """
     skipped = set().union(*gather(set(dataset.reasons)))
     try:
-        manifest = dataset.manifest_hash
+        manifest, content = dataset.manifest_hash, content_sha256(dataset)
     except (DataError, OSError) as error:  # gone since it was read: no reason to lose what was measured
-        manifest = None
+        manifest = content = None
         warn(f"the record has no hash of the data set: {error}")
     digest: DataDigest | None = dataset.digest if identify and manifest else vars(dataset).get("digest")
     return {
@@ -133,13 +137,36 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: 
         "manifest_sha256": manifest,
         "digest_sha256": digest.hex if digest else None,
         "digest_images": digest.images if digest else None,
+        "content_sha256": content,
     }
 
 
-def provenance_section(context: Context, instruments: Instruments, gather: Gather) -> Provenance:
+def content_sha256(dataset: WordDataset) -> str:
+    """Over the bytes of images, evenly spaced: the list of samples does not know what its images show."""
+    digest, source = hashlib.sha256(), dataset.source
+    for number in np.unique(np.linspace(0, len(source) - 1, MOST_HASHED).astype(int)).tolist():
+        try:
+            digest.update(hashlib.sha256(source.content(number)).digest())
+        except DataError:
+            digest.update(b"unreadable")
+    return digest.hexdigest()
+
+
+def file_sha256(path: str | Path) -> str | None:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:  # gone since it was read: no reason to lose what was measured
+        warn(f"the record has no hash of {path}: {error.strerror}")
+        return None
+
+
+def provenance_section(
+    context: Context, instruments: Instruments, gather: Gather, contents: dict[str, str | None]
+) -> Provenance:
     """Where the number comes from; with several hosts also that of each, the leader's first."""
     section: Provenance = {**provenance.collect(), "device_versions": context.device.versions()}
     hosts = gather({**section})[:: context.world.local_size]
+    section["contents"] = contents
     section["cards"] = gather(instruments.card)
     if len(hosts) > 1:
         section["hosts"] = hosts
@@ -164,6 +191,7 @@ class MeasuredRun:
     network: Network
     engine: str = "eager"  # what computes the network, a row of models/engines/table.py
     evidence: Callable[[], dict[str, Any]] = dict  # sections that a failed run has too
+    weights_sha256: str | None = None  # of the weights that were loaded; None: random ones
     try_batch: Callable[[int], object] | None = None  # needs as much memory as a step of this many images
 
     def record(self, **sections: Any) -> Record:
@@ -171,7 +199,8 @@ class MeasuredRun:
         gather, total_s = self.context.world.gather, self.total_s
         memory = {"peak_bytes": gather(self.context.device.peak_memory_bytes())}
         limits = gather(self.measure_ceilings())
-        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, **sections))
+        audit = {**arithmetic_errors(self.context.device), **sections.pop("audit", {})}
+        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, audit=audit, **sections))
 
     def failure_record(self, failure: BaseException) -> Record | None:
         """What this rank alone knows of a run that ended in `failure`; None when it was the user's mistake."""
@@ -203,7 +232,7 @@ class MeasuredRun:
             dataset=dataset_section(
                 self.dataset, self.split, gather, context.world.leads and sections.get("accuracy") is not None
             ),
-            provenance=provenance_section(context, instruments, gather),
+            provenance=provenance_section(context, instruments, gather, self.contents()),
             series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,
             minimum={"steps": options.min_steps, "seconds": options.min_seconds},
@@ -216,6 +245,15 @@ class MeasuredRun:
             **sections,
         )
 
+    def contents(self) -> dict[str, str | None]:
+        """What options name by a file, by its content: one file in two places is one, two under one name are two."""
+        lexicon = getattr(self.context.options, "lexicon", None)
+        return {
+            "charset_sha256": hashlib.sha256(self.dataset.charset.characters.encode()).hexdigest(),
+            "lexicon_sha256": file_sha256(lexicon) if lexicon else None,
+            "weights_sha256": self.weights_sha256,
+        }
+
     @property
     def total_s(self) -> float:
         return time.perf_counter() - self.context.started_s
@@ -225,7 +263,12 @@ class MeasuredRun:
         data = self.context.options.data
         images = (1, data.channels, data.height, data.width)
         flops = ceilings.forward_flops(self.network, images)
-        return {"forward_flops_per_image": flops, **ceilings.measure_ceilings(self.context.device)}
+        parameters = sum(one.numel() for one in self.network.parameters() if one.requires_grad)
+        return {
+            "forward_flops_per_image": flops,
+            "parameters": parameters,
+            **ceilings.measure_ceilings(self.context.device),
+        }
 
 
 def has_samples(sampled: Samples, context: Context) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
@@ -93,6 +94,15 @@ def load_trained(network: Network, trained: Trained | None, context: Context, ch
     shipped = ", which come with the repository" if path.parent == weights.FOLDER else ""
     context.say(f"  weights: {path}{shipped}")
     return {"checkpoint": str(path), "checkpoint_sha256": weights.sha256_of(path)}
+
+
+def digest_weights(network: Network) -> str:
+    """sha256 over the weights as they were loaded: whatever file, or format of file, they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def find_shipped(options: Infer, charset: Charset) -> Path | None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
+from bench.judging.statistics import wilson_interval
 from models.data.text import JOINERS, compose, fold_case, is_mark
 
 Group = TypeVar("Group", bound=Hashable)
@@ -59,7 +60,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """Where the word accuracy of this recogniser lies with 95 % confidence."""
-        return wilson(self.correct, self.n)
+        return wilson_interval(self.correct, self.n)
 
 
 def score(truths: Sequence[str], texts: Sequence[str], mode: str = "alphanumeric") -> Score:
@@ -107,21 +108,16 @@ def over(edits: int, length: int) -> float:
     return edits / max(length, 1)
 
 
+def read_right(truths: Sequence[str], texts: Sequence[str], mode: str) -> list[int]:
+    """1 for each text that is its truth, as the mode compares them; else 0. Without those that `score` leaves out."""
+    fold = make_fold(mode)
+    return [int(fold(truth) == fold(text)) for truth, text in zip(truths, texts, strict=True) if fold(truth)]
+
+
 def in_place(truth: str, text: str) -> float:
     if not truth:
         return float(not text)
     return sum(a == b for a, b in zip(truth, text, strict=False)) / len(truth)
-
-
-def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 % by default: inside 0..1, and sound for few images too."""
-    if n == 0:
-        return 0.0, 1.0
-    share, spread = correct / n, z * z / n
-    middle = share + spread / 2
-    half = math.sqrt(spread * (share * (1 - share) + spread / 4))
-    # It holds the share, also where rounding would leave a share of 1 a last bit above it.
-    return max(0.0, min(share, (middle - half) / (1 + spread))), min(1.0, max(share, (middle + half) / (1 + spread)))
 
 
 def breakdown(

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from models.data.source import Source
 from models.scoring.evaluate import Prediction
-from models.scoring.metrics import Score, breakdown, by_length, confusions, score
+from models.scoring.metrics import Score, breakdown, by_length, confusions, read_right, score
 from models.scoring.sets import set_indices, set_names
 
 CONFUSIONS = 30  # pairs kept, the commonest
@@ -24,6 +24,7 @@ def accuracy_section(predictions: Sequence[Prediction], source: Source, split: s
         "split": split,
         "method": method,
         **score_fields(whole),
+        "right": read_right(truths, texts, mode),
         "sets": set_rows(predictions, source, mode),
         "by_length": [
             {"length": length, **accuracy_fields(part)} for length, part in by_length(truths, texts, mode).items()

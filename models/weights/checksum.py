@@ -67,7 +67,8 @@ def has_valid_checksum(path: Path) -> bool:
 def not_finite(state: Mapping[str, object]) -> str | None:
     """The first weights that are not finite, in words; None: all are.
 
-    One that says to be larger than its bytes (a stride of 0) is left to whoever compares shapes: it may ask for all memory.
+    One that says to be larger than its bytes (a stride of 0) is left to whoever compares shapes: it may ask for all
+    memory.
     """
     for name, value in state.items():
         if not isinstance(value, torch.Tensor) or value.is_sparse or value.is_quantized:

@@ -5,6 +5,7 @@ import pytest
 
 from bench.judging import baselines
 from bench.reporting import charts, svg
+from bench.reporting.index import make_entry
 from bench.reporting.rows import make_rows
 from tests.support.records import make_record
 from tests.support.varied_records import varied
@@ -20,10 +21,12 @@ def test_throughput_by_cards_has_an_ideal_line_of_the_one_card_row(tmp_path):
 def test_history_shows_the_baseline_and_the_change(tmp_path):
     runs = [varied("GPU", 1, "FP32", "Train", day, day, 1.0 if day < 12 else 0.9) for day in range(1, 24)]
     baselines.store_baseline(runs[:5], tmp_path)
-    figure = charts.over_time(runs, tmp_path)
+    [row] = make_rows(runs[-1:])
+    row.history = [make_entry(run) for run in runs]
+    figure = charts.over_time(row, tmp_path)
     assert figure.count('class="level"') == figure.count('class="mark"') == 1
     assert "the level changed by -" in figure
-    assert 'class="level"' not in charts.over_time(runs, tmp_path / "none")
+    assert 'class="level"' not in charts.over_time(row, tmp_path / "none")
 
 
 def test_warm_up_is_shaded_and_every_rank_drawn():
@@ -41,7 +44,8 @@ def test_what_was_not_measured_is_not_drawn(tmp_path):
     rows = make_rows([make_record(accuracy=None, latency=[])])
     assert charts.accuracy_by_throughput(rows) is None
     assert charts.latency_distribution(rows) is None
-    assert charts.over_time([make_record()], tmp_path) is None
+    assert charts.over_time(rows[0], tmp_path) is None
+    assert charts.training_loss(make_record()) is None
 
 
 def test_thinning_keeps_a_spike():

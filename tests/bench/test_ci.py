@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 
 import pytest
 import yaml
 
-from bench import compare
+from bench import compare, sweep
+from bench.judging.ci import MARKER
 from bench.judging.policy import tolerances
 from bench.records.run_name import RunName
 from tests.support import ROOT
@@ -53,3 +55,24 @@ def test_workflows_get_no_more_than_they_need(path):
         checks_out = [step for step in job["steps"] if "checkout" in step.get("uses", "")]
         assert all(step["with"]["persist-credentials"] is False for step in checks_out)
         assert not checks_out or "write" not in job.get("permissions", {}).values()
+        runs = " ".join(step.get("run", "") for step in job["steps"])
+        assert "write" not in job.get("permissions", {}).values() or "run_scripts" not in runs
+
+
+def test_a_comment_is_found_by_its_own_marker_and_forks_get_one():
+    content = (ROOT / ".github" / "workflows" / "bench-comment.yml").read_text(encoding="utf8")
+    gitlab = WORKFLOWS[1].read_text(encoding="utf8")
+    assert MARKER in content
+    assert MARKER in gitlab
+    assert "workflow_run" in content
+    assert "--edit-last" not in content
+
+
+def test_the_history_runs_rows_that_are_run_names_and_keeps_simulated_ones_apart():
+    script = (ROOT / ".ci" / "history").read_text(encoding="utf8")
+    [pattern] = re.findall(r"for row in (\S+);", script)
+    rows = [str(RunName.parse(name)) for name in sweep.expand_braces(pattern)]
+    assert len(rows) == 4
+    assert "CRNN_AMP_60S_2CPUs_Train" in rows
+    assert '--results "$simulated"' in script
+    assert subprocess.run(["bash", "-n", ROOT / ".ci" / "history"]).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 
 from bench import compare
 from bench.errors import UserError
-from bench.judging import noise, pairs
+from bench.judging import noise, pairs, progress
 from bench.judging.pairs import Build, RunFailed
 from bench.judging.policy import LOOKS, tolerances
 from tests.support.records import make_record
@@ -25,11 +25,14 @@ class Pretended(Build):
         if self.commit == "broken":
             raise RunFailed("exit code 1: no such option")
         luck = np.random.default_rng([seed, len(self.name)]).normal(0, luck_sd["runs"])
-        return make_record(step_s=float(self.commit) * np.exp(luck))
+        record = make_record(step_s=float(self.commit) * np.exp(luck), **changes.get((self.name, seed), {}))
+        record.save(results)
+        return record
 
 
 asked: list[tuple[str, int]] = []
 luck_sd = {"runs": 0.003}
+changes: dict[tuple[str, int], dict] = {}  # what is other about the record of a side and pair
 
 
 @pytest.fixture
@@ -39,13 +42,16 @@ def session(monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "time_canary", lambda *_: next(canaries))
     monkeypatch.setattr(noise, "BASELINES", tmp_path / "baselines")
 
-    def make(base, candidate, metrics=("throughput",), **changes):
+    def make(base, candidate, metrics=("throughput",), **settings):
         asked.clear()
+        changes.clear()
         builds = {
             "base": Pretended("base", base, Path()),
             "candidate": Pretended("candidate", candidate, Path()),
         }
-        return compare.PairedSession(builds, [RUN], tolerances(list(metrics), []), tmp_path, [], 1.0, **changes)
+        return compare.PairedSession(
+            builds, [RUN], tolerances(list(metrics), []), tmp_path / "session", [], 1.0, **settings
+        )
 
     return make
 
@@ -70,42 +76,176 @@ class Said:
     ("candidate", "verdict"), [("0.1", "PASS"), ("0.105", "FAIL"), ("0.095", "PASS"), ("broken", "FAIL")]
 )
 def test_verdicts_of_a_session(session, candidate, verdict):
-    outcome = compare.judge_session(session("0.1", candidate), LOOKS)
+    outcome = compare.judge_session(session("0.1", candidate))
     assert outcome.verdict == verdict
     assert "base" in outcome.title
 
 
 def test_pairs_are_added_while_the_verdict_is_open_and_no_longer(session, monkeypatch):
-    compare.judge_session(session("0.1", "0.105"), LOOKS)
+    compare.judge_session(session("0.1", "0.105"))
     assert len(asked) == 2 * LOOKS[0]
     monkeypatch.setitem(luck_sd, "runs", 0.05)  # far too much to tell anything of 2 %
-    session("0.1", "0.1").run_pairs(LOOKS)
+    session("0.1", "0.1").run_pairs()
     assert len(asked) == 2 * LOOKS[-1]
-    assert asked[:4] == [("base", 1), ("candidate", 1), ("candidate", 2), ("base", 2)]
+    assert [seed for _, seed in asked[::2]] == [seed for _, seed in asked[1::2]]  # pairs are neighbours
+    assert [name for name, _ in asked[: 2 * LOOKS[0] : 2]].count("base") == LOOKS[0] / 2
 
 
 def test_a_base_that_does_not_run_is_misuse(session):
     with pytest.raises(UserError, match=r"the base base does not run .*: exit code 1: no such option"):
-        compare.judge_session(session("broken", "0.1"), LOOKS)
+        compare.judge_session(session("broken", "0.1"))
 
 
-def test_a_canary_that_moved_leaves_the_verdict_open(session, monkeypatch):
+@pytest.mark.parametrize(("candidate", "verdict"), [("0.1", "AMBIGUOUS"), ("0.12", "FAIL")])
+def test_a_canary_that_moved_takes_a_pass_back_and_leaves_a_fail(session, monkeypatch, candidate, verdict):
     canaries = iter([{"gemm": 1.0, "copy": 1.0}, {"gemm": 1.02, "copy": 1.2}])
     monkeypatch.setattr(compare, "time_canary", lambda *_: next(canaries))
-    outcome = compare.judge_session(session("0.1", "0.105"), LOOKS)
-    assert outcome.verdict == "AMBIGUOUS"
+    outcome = compare.judge_session(session("0.1", candidate))
+    assert outcome.verdict == verdict
     assert "the canary moved by +20.0%" in outcome.notes[0]
 
 
-def test_a_metric_that_no_run_measured_is_refused(session, monkeypatch):
-    monkeypatch.setattr(Pretended, "measure", lambda *_: make_record(latency=[]))
-    with pytest.raises(UserError, match="no run measured latency: there is nothing to compare"):
-        compare.judge_session(session("0.1", "0.1", ["latency"]), LOOKS)
+def test_a_metric_that_was_asked_for_and_no_run_measured_is_no_pass(session):
+    one = session("0.1", "0.1", ["throughput", "memory"], asked=True)
+    outcome = compare.judge_session(one)
+    assert outcome.verdict == "INCOMPLETE"
+    assert "measured in 0 of 6 runs of the base and 0 of 6 of the candidate" in outcome.console()
+
+
+def test_a_metric_of_the_default_list_that_neither_measured_is_said(session):
+    outcome = compare.judge_session(session("0.1", "0.1", ["throughput", "memory"]))
+    assert outcome.verdict == "PASS"
+    assert f"not measured on either side, so nothing is said of it: {RUN}: memory" in outcome.notes
+
+
+def words(correct, n=98):
+    right = [1] * correct + [0] * (n - correct)
+    return {"accuracy": {"split": "val", "n": n, "correct": correct, "word_accuracy": correct / n, "right": right}}
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "verdict"),
+    [
+        ([90] * 6, [90] * 6, "PASS"),
+        ([90] * 6, [89] * 6, "AMBIGUOUS"),  # one word of 98 proves nothing
+        ([90] * 6, [10] * 6, "FAIL"),
+        ([90] * 6, [10, None, 10, 10, 10, 10], "FAIL"),  # what is missing does not hide it
+        ([90] * 6, [90, None, 90, 90, 90, 90], "INCOMPLETE"),
+        ([90] * 6, [None] * 6, "INCOMPLETE"),
+        ([None] * 6, [90] * 6, "new"),
+    ],
+)
+def test_accuracy_of_a_session(session, base, candidate, verdict):
+    one = session("0.1", "0.1", ["accuracy"])
+    for name, side in (("base", base), ("candidate", candidate)):
+        for seed in range(1, 17):
+            correct = side[min(seed, len(side)) - 1]
+            changes[name, seed] = words(correct) if correct is not None else {"accuracy": None}
+    assert compare.judge_session(one).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"provenance": {"commit": "c" * 40, "dirty": True, "diff_sha256": "x"}}, "the tree of the candidate changed"),
+        ({"cell": make_record().cell | {"threads_per_card": 7}}, None),
+        ({"provenance": {"commit": "c" * 40, "dirty": False, "cpu": "B"}}, "environment.cpu differ"),
+        ({"dataset": make_record().dataset | {"manifest_sha256": "b"}}, "dataset.manifest_sha256 differ"),
+    ],
+)
+def test_sides_that_are_not_of_one_kind_are_no_pass(session, other, said):
+    one = session("0.1", "0.1")
+    for seed in range(1, 17):
+        for name in ("base", "candidate"):
+            honest = {"commit": "c" * 40, "dirty": False, "cpu": "A"}
+            changes[name, seed] = {"provenance": honest, "dataset": make_record().dataset | {"manifest_sha256": "a"}}
+    changes["candidate", 2] = changes["candidate", 2] | other
+    outcome = compare.judge_session(one)
+    assert outcome.verdict == ("INCOMPLETE" if said else "PASS")  # what one build does not know yet is no difference
+    assert (said or "") in outcome.console()
+
+
+def test_a_candidate_whose_record_says_it_failed_does_not_run(session):
+    one = session("0.1", "0.1")
+    changes["candidate", 3] = {"status": "diverged", "status_reasons": ["loss is nan"]}
+    outcome = compare.judge_session(one)
+    assert outcome.verdict == "FAIL"
+    assert "diverged: loss is nan" in outcome.notes[0]
+
+
+def still(monkeypatch):
+    monkeypatch.setattr(compare, "time_canary", lambda *_: {"gemm": 1.0})
+
+
+def test_an_ambiguous_session_goes_on_and_pays_for_its_looks(session, monkeypatch, capsys):
+    still(monkeypatch)
+    monkeypatch.setitem(luck_sd, "runs", 0.05)
+    first = session("0.1", "0.1")
+    assert compare.judge_session(first).verdict == "AMBIGUOUS"
+    options = compare.COMMAND.parse(["a", "b", RUN])
+    again = session("0.1", "0.1")
+    assert compare.open_folder(again, options) == 4
+    assert (again.pairs, again.looks, again.seed) == (16, 3, first.seed)
+    compare.judge_session(again, 4)
+    assert len(asked) == 2 * 16  # more pairs, and none again
+    assert again.pairs == 32
+
+
+def test_beginning_again_costs_the_looks_that_were_taken(session, monkeypatch, tmp_path):
+    still(monkeypatch)
+    monkeypatch.setitem(luck_sd, "runs", 0.05)
+    compare.judge_session(session("0.1", "0.1"))
+    other = session("0.1", "0.1")
+    other.folder = tmp_path / "another"
+    assert compare.open_folder(other, compare.COMMAND.parse(["a", "b", RUN, "--anew"])) == 3
+    assert (other.spent, other.pairs) == (3, 0)
+
+
+def test_another_comparison_does_not_go_on_with_it(session, monkeypatch, tmp_path):
+    still(monkeypatch)
+    compare.judge_session(session("0.1", "0.1"))
+    with pytest.raises(UserError, match="another session's records"):
+        compare.open_folder(session("0.1", "0.2"), compare.COMMAND.parse(["a", "b", RUN]))
+
+
+def test_half_a_pair_is_measured_again(session, monkeypatch):
+    still(monkeypatch)
+    one = session("0.1", "0.1")
+    one.store("AMBIGUOUS")
+    one.extend(0, 1)
+    one.measure(RUN, "base", 1, one.place(RUN, 1, "base"))
+    again = session("0.1", "0.1")
+    again.resume({"seed": 1, "looks": 0, "spent": 0, "pairs": 1})
+    again.extend(1, 1)
+    assert [len(side) for side in again.records[RUN].values()] == [2, 2]
+    assert len(list(again.folder.rglob("CRNN*.json"))) == 4
+
+
+def test_the_plan_the_pairs_and_what_is_next_are_said(session, capsys):
+    one = session("0.1", "0.105")
+    assert "12 to 32 runs; a verdict is sought after 6, 10, 16 pairs" in progress.session_plan(one, 3)
+    outcome = compare.judge_session(one)
+    drawn = progress.draw_pairs(one)
+    assert drawn.count("o") >= LOOKS[0]
+    assert "(" in drawn
+    assert "next: worse by more than is accepted" in outcome.console()
+    assert "images/s  " in outcome.console()
+    assert "pairs spread by" in capsys.readouterr().out
+    assert compare.paired_picture(one).startswith("<svg xmlns")
+
+
+def test_time_left_is_said_by_the_clock(session, capsys):
+    one, now = session("0.1", "0.1"), iter(range(0, 6000, 60))
+    one.told = progress.Clock(lambda: next(now)).told
+    one.extend(0, 1)
+    said = capsys.readouterr().out.splitlines()
+    assert "10 min to the next verdict, at most 30 in all" in said[1]  # 10 and 30 runs of a minute are left
 
 
 def test_calibration_is_kept_and_advertised(session, tmp_path, capsys):
     one = session("0.1", "0.1")
-    compare.judge_session(one, LOOKS[-1:])
+    most = compare.open_folder(one, compare.COMMAND.parse(["a", "b", RUN, "--calibrate"]))
+    compare.judge_session(one, most)
     compare.calibrate(one, tmp_path)
     said = capsys.readouterr().out
     assert "is found in 9 of 10 sessions" in said

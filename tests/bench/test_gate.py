@@ -10,22 +10,24 @@ import pytest
 
 from bench import gate
 from bench.errors import UserError
-from bench.judging import baselines, noise
-from bench.judging.noise import Spread
+from bench.judging import baselines
 from tests.support import ROOT
 from tests.support.records import make_record
 
 TIMES = (0.0998, 0.1, 0.1001, 0.1002, 0.0999)
+DAYS = (0.998, 1.0, 1.001, 0.999, 1.002)  # levels of the machine, a sitting each
 
 
 @pytest.fixture
 def place(tmp_path):
     """place(factor) saves five runs so much slower, and gives their folder."""
 
-    def save(factor: float = 1.0, times=TIMES, **changes):
+    def save(factor: float = 1.0, times=TIMES, days=DAYS, **changes):
         folder = tmp_path / f"runs{len(list(tmp_path.iterdir()))}"
-        for step_s in times:
-            make_record(step_s=step_s * factor, **changes).save(folder)
+        for day, level in enumerate(days, 1):
+            for i, step_s in enumerate(times):
+                when = f"2026-01-{day:02}T10:{i:02}:00+00:00"
+                make_record(**{"step_s": step_s * factor * level, "started_utc": when, **changes}).save(folder)
         return folder
 
     save.baselines = tmp_path / "baselines"
@@ -57,9 +59,11 @@ def test_another_card_is_new_and_never_a_pass(promoted, capsys):
 
 
 def test_other_settings_are_new_and_named(promoted, capsys):
-    cell = make_record().cell | {"batch_per_card": 32, "threads_per_card": 7}
-    assert run(promoted(cell=cell), "--baselines", promoted.baselines) == 3
-    assert "is of other settings (cell.threads_per_card)" in capsys.readouterr().out
+    cell = make_record().cell | {"threads_per_card": 7}
+    other = promoted(cell=cell)
+    assert run(other, "--baselines", promoted.baselines) == 4  # what was promoted was not measured
+    assert "cell.threads_per_card differ" in capsys.readouterr().out
+    assert run(other, "--baselines", promoted.baselines, "--partial") == 3
 
 
 def test_no_baseline_at_all_is_new(place, capsys):
@@ -67,20 +71,120 @@ def test_no_baseline_at_all_is_new(place, capsys):
     assert "no baseline of this run" in capsys.readouterr().out
 
 
-def test_one_run_a_side_is_ambiguous_until_the_card_is_calibrated(place, capsys):
-    gate.main([str(place(times=(0.1,))), "--promote", "--baselines", str(place.baselines)])
-    slow, record = place(1.2, times=(0.1,)), make_record()
-    assert run(slow, "--baselines", place.baselines) == 3
-    assert "says nothing of the noise" in capsys.readouterr().out
-    spreads = dict.fromkeys(("throughput", "latency", "memory", "accuracy"), Spread(0.01, 16))
-    noise.store_noise(record.cell["card"], baselines.cells.key(record), record.run, spreads, place.baselines)
-    assert run(slow, "--baselines", place.baselines) == 1
+@pytest.mark.parametrize("factor", [1.0, 1.2])
+def test_one_sitting_says_nothing_of_how_far_sittings_lie_apart(place, capsys, factor):
+    gate.main([str(place(days=DAYS[:1])), "--promote", "--baselines", str(place.baselines)])
+    assert "one sitting shows nothing" in capsys.readouterr().out
+    assert run(place(factor, days=DAYS[:1]), "--baselines", place.baselines) == 3
+    assert "promote those of other days" in capsys.readouterr().out
+
+
+def test_days_that_differ_by_ten_percent_hide_eight(place):
+    gate.main([str(place(days=(0.9, 1.0, 1.1))), "--promote", "--baselines", str(place.baselines)])
+    assert run(place(1.08, days=(1.0,)), "--baselines", place.baselines) == 3
+
+
+def test_what_older_builds_showed_of_the_days_is_known_of_a_new_one(place, capsys):
+    gate.main([str(place()), "--promote", "--baselines", str(place.baselines)])
+    new = {"commit": "d" * 40, "dirty": False}
+    gate.main([str(place(days=(1.0,), provenance=new)), "--promote", "--baselines", str(place.baselines)])
+    assert run(place(days=(1.0,)), "--baselines", place.baselines) == 0
+    assert run(place(1.08, days=(1.0,)), "--baselines", place.baselines) == 1
+
+
+def test_promoting_another_day_adds_a_sitting_and_the_same_one_twice_does_not(place):
+    first, second = place(days=(1.0,)), place(days=(1.0, 1.01))
+    for folder in (first, second, second):
+        gate.main([str(folder), "--promote", "--baselines", str(place.baselines)])
+    [path] = place.baselines.glob("*.json")
+    ids = [i for one in baselines.read_baseline(path)[0].sittings for i in one["record_ids"]]
+    assert len(ids) == len(set(ids)) == 15
+
+
+CELL_2 = make_record(cards=2).cell | {"card": "Test CPU"}
+
+
+def test_a_cell_that_has_a_baseline_and_was_not_measured_is_no_pass(promoted, capsys):
+    two = {"cards": 2, "cell": CELL_2, "run": "CRNN_FP32_30E_2CPUs_Train"}
+    gate.main([str(promoted(**two)), "--promote", "--baselines", str(promoted.baselines)])
+    same = promoted()
+    assert run(same, "--baselines", promoted.baselines) == 4
+    said = capsys.readouterr().out
+    assert "INCOMPLETE (CRNN_FP32_30E_2CPUs_Train on Test CPU has a baseline" in said
+    assert run(same, "--baselines", promoted.baselines, "--partial") == 0
+    assert "was not measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", [1, 25])
+def test_accuracy_that_vanished_is_no_pass(promoted, capsys, lost):
+    folder = promoted()
+    for path in sorted(folder.glob("*.json"))[:lost]:
+        path.unlink()
+        make_record(step_s=0.1, accuracy=None, started_utc="2026-01-01T10:00:00+00:00").save(folder)
+    assert run(folder, "--baselines", promoted.baselines) == 4
+    assert f"and {25 - lost} of 25 records have one" in capsys.readouterr().out
+
+
+USELESS = {
+    "ended in crash": ({"status": "crash", "status_reasons": ["no"]}, 1),
+    "its tree differed from its commit": ({"provenance": {"commit": "c" * 40, "dirty": True}}, 4),
+    "it is too short": ({"minimum": {"steps": 100, "seconds": 0.0}}, 4),
+    "an ablation, without compute": ({"cell": make_record().cell | {"without": "compute"}}, 4),
+    "it names no commit": ({"provenance": {}}, 4),
+}
+
+
+@pytest.mark.parametrize("why", USELESS)
+def test_a_record_of_no_use_is_refused_by_name_in_the_gate_and_for_a_baseline(promoted, capsys, why):
+    changes, code = USELESS[why]
+    folder = promoted()
+    path = make_record(**changes).save(folder)
+    assert run(folder, "--baselines", promoted.baselines) == code
+    said = capsys.readouterr().out
+    assert why in said
+    assert path.stem.rpartition(".")[2] in said
+    before = {file: file.read_text() for file in promoted.baselines.iterdir()}
+    with pytest.raises(UserError, match=why):
+        gate.main([str(folder), "--promote", "--baselines", str(promoted.baselines)])
+    assert before == {file: file.read_text() for file in promoted.baselines.iterdir()}
+
+
+def test_another_environment_is_not_comparable_and_named(promoted, capsys):
+    other = {"commit": "c" * 40, "dirty": False, "versions": {"torch": "9.9"}}
+    assert run(promoted(provenance=other), "--baselines", promoted.baselines) == 3
+    assert "not comparable with" in (said := capsys.readouterr().out)
+    assert "environment.versions.torch" in said
+
+
+def read(correct, n=98, **changes):
+    right = [1] * correct + [0] * (n - correct)
+    accuracy = {"split": "val", "n": n, "correct": correct, "word_accuracy": correct / n, "right": right}
+    return {"accuracy": accuracy, **changes}
+
+
+@pytest.mark.parametrize(("correct", "code"), [(90, 0), (89, 3), (91, 3), (60, 1)])
+def test_one_word_of_98_proves_nothing_and_thirty_do(place, correct, code):
+    gate.main([str(place(**read(90))), "--promote", "--baselines", str(place.baselines)])
+    assert run(place(**read(correct)), "--baselines", place.baselines) == code
+
+
+def test_accuracy_of_other_weights_is_not_compared_and_speed_is(place, capsys):
+    def of(weights):
+        return {"commit": "c" * 40, "dirty": False, "contents": {"weights_sha256": weights}}
+
+    gate.main([str(place(**read(90, provenance=of("a")))), "--promote", "--baselines", str(place.baselines)])
+    assert run(place(**read(10, provenance=of("b"))), "--baselines", place.baselines) == 3
+    said = capsys.readouterr().out
+    assert "not comparable: it is of other weights" in said
+    assert "PASS" in said
 
 
 def test_fewer_words_read_fail_although_speed_holds(promoted, capsys):
-    worse = {"split": "val", "n": 100, "correct": 30, "word_accuracy": 0.30}
+    assert run(promoted(accuracy=None), "--baselines", promoted.baselines) == 4
+    capsys.readouterr()
+    worse = {"split": "val", "n": 100, "correct": 20, "word_accuracy": 0.20}
     assert run(promoted(accuracy=worse), "--baselines", promoted.baselines) == 1
-    assert "-20.00 points" in capsys.readouterr().out
+    assert "-30.00 points" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"values": 3}'])
@@ -130,7 +234,9 @@ def test_junit_escapes_names(promoted, tmp_path):
 
 def test_the_self_test_prints_its_rates(capsys):
     assert run("--self-test", "--sittings", "40") == 0
-    assert "false alarms %" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "false alarms %" in said
+    assert "every promise is kept" in said
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_change_smaller_than_what_is_accepted_is_left_out():
     assert find_changes(series) == []
 
 
-@pytest.mark.parametrize("series", [[], [5.0], [5.0, 6.0, 7.0], [5.0] * 30])
+@pytest.mark.parametrize("series", [[], [5.0], [5.0, 6.0, 7.0], [5.0] * 30, [5.0, 6.0] * 5])
 def test_short_and_flat_series(series):
     assert find_changes(series) == []
 
@@ -49,17 +49,50 @@ def test_shares_are_compared_in_points_and_may_be_zero():
     assert change.share == pytest.approx(0.1, abs=0.002)
 
 
-def test_the_command_names_run_and_commit(tmp_path, capsys):
+def test_a_drift_is_no_change_and_a_step_in_it_is_none_of_its_size():
+    drifting = level((120, 100), sd=0.01) * np.exp(-0.0005 * np.arange(120))
+    assert find_changes(drifting) == []
+
+
+def save(folder, step_s, i, commit="", hour=0, **where):
+    day = f"2026-0{1 + i // 28}-{i % 28 + 1:02}T{hour:02}:00:00+00:00"
+    provenance = {"commit": commit or f"{i:02}" * 20, "dirty": False, **where}
+    make_record(step_s=step_s * (1 + 0.001 * (i % 3)), started_utc=day, provenance=provenance).save(folder)
+
+
+def test_the_command_names_run_and_commits(tmp_path, capsys):
     for i, step_s in enumerate([0.1] * 12 + [0.11] * 12):
-        day = f"2026-01-{i + 1:02}T00:00:00+00:00"
-        commit = {"commit": f"{i:02}" * 20, "dirty": False}
-        make_record(step_s=step_s * (1 + 0.001 * (i % 3)), started_utc=day, provenance=commit).save(tmp_path)
+        save(tmp_path, step_s, i)
     history.main([str(tmp_path)])
     said = capsys.readouterr().out
-    assert "121212121" in said
+    assert "111111111..121212121" in said
     assert "-9." in said
     assert "worse" in said
     assert said.count("CRNN_FP32_30E_1CPU_Train") == 1
+    assert " 0 |" not in said  # a p is never printed as 0
+
+
+def test_no_commit_is_blamed_when_the_machine_or_its_versions_changed(tmp_path, capsys):
+    for i, step_s in enumerate([0.1] * 14 + [0.11] * 14):
+        save(tmp_path, step_s, i, versions={"torch": "2.1" if i < 14 else "2.2"})
+    history.main([str(tmp_path)])
+    assert "no lasting change" in capsys.readouterr().out
+
+
+def test_the_same_code_is_not_to_blame(tmp_path, capsys):
+    for i, step_s in enumerate([0.1] * 14 + [0.11] * 14):
+        save(tmp_path, step_s, i, commit="c" * 40)
+    history.main([str(tmp_path)])
+    assert "ccccccccc, and so before: not the code" in capsys.readouterr().out
+
+
+def test_runs_of_one_sitting_are_one_value(tmp_path):
+    for i in range(12):
+        for hour in (0, 0, 0):
+            save(tmp_path, 0.1, i, hour=hour)
+    records = history.load_valid(history.find_records([tmp_path]))
+    [group] = history.histories(records)
+    assert [len(some) for some, _ in history.series_of_history(group, TOLERANCES["throughput"])] == [3] * 12
 
 
 def test_a_metric_that_is_none_is_refused(tmp_path):

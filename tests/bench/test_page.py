@@ -90,10 +90,9 @@ def test_words_and_menus_filter(browser):
 
 def test_charts_are_drawn_and_another_can_be_picked(browser):
     headings = [h.text for h in browser.find_elements("css selector", ".charts h2")]
-    assert headings[:4] == [
-        "Throughput by cards", "Accuracy against throughput", "Latency distribution", "Step times",
+    assert headings[:5] == [
+        "History", "Throughput by cards", "Accuracy against throughput, tests", "Latency distribution", "Step times",
     ]  # fmt: skip
-    assert "History" in headings
     assert browser.execute_script("return document.documentElement.outerHTML.includes('NaN')") is False
     assert browser.execute_script("return document.querySelectorAll('.band.warmup').length") > 10
     assert browser.execute_script("return document.querySelectorAll('.mark').length") >= 1  # the step in the history
@@ -133,3 +132,46 @@ def test_the_theme_follows_the_system_and_the_button(browser):
 
 def test_the_page_itself_does_not_scroll_sideways(browser):
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_opens_with_what_changed(browser):
+    [first, *_] = browser.find_elements("css selector", "h2")
+    assert first.text == "What changed"
+    assert "better than commit 181818181" in browser.find_element("css selector", ".changes").text
+
+
+def test_other_columns_are_shown_when_asked_for(browser):
+    def visible():
+        return [h.text for h in browser.find_elements("css selector", "#rows th") if h.is_displayed()]
+
+    few = visible()
+    assert 8 <= len(few) <= 12
+    browser.find_element("id", "more").click()
+    assert len(visible()) > 25
+    browser.find_element("id", "more").click()
+    assert visible() == few
+
+
+def test_a_point_tells_on_keyboard_focus(browser):
+    tip = browser.find_element("id", "tip")
+    browser.execute_script("document.querySelector('figure:not([hidden]) circle').focus()")
+    assert tip.is_displayed()
+    assert "images/s" in tip.text
+    browser.execute_script("document.activeElement.blur()")
+    assert not tip.is_displayed()
+
+
+@pytest.mark.parametrize("width", [390, 1320])
+def test_it_is_read_without_scrolling_sideways(browser, width):
+    """On a phone every number of a row is in sight, and a chart's letters are not smaller than 9 px."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        right = "Math.max(...[...document.querySelectorAll(`#rows tbody [data-column='images/s']`)].map("
+        assert browser.execute_script(f"return {right} c => c.getBoundingClientRect().right))") <= width
+        scale = "document.querySelector('figure:not([hidden]) svg')"
+        letters = f"return {scale}.getBoundingClientRect().width / 640 * parseFloat(getComputedStyle({scale}"
+        assert browser.execute_script(f"{letters}.querySelector('text')).fontSize)") >= 9
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -105,3 +105,11 @@ def test_the_command_says_what_holds_and_exits_with_1_when_something_does_not(tm
     assert first.endswith("holds")
     assert "throughput.images_per_s is 1.0" in second
     assert "torn.json: not a record" in third
+
+
+def test_an_emptied_list_does_not_hide_what_else_is_wrong():
+    record = dataclasses.replace(make_record(minimum={"steps": 500, "seconds": 0.0}), status_reasons=[])
+    record.throughput["images_per_s"] = 1.0
+    errors = validation_errors(record)
+    assert any(error.startswith("status_reasons is []") for error in errors)
+    assert any(error.startswith("throughput.images_per_s is 1.0") for error in errors)

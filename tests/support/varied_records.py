@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.judging.statistics import wilson_interval
 from bench.records.record import Record
 from bench.records.series import Series
 from tests.support.records import make_record
@@ -60,7 +61,8 @@ def varied(device: str, cards: int, precision: str, task: str, seed: int, day: i
         "memory": {"peak_bytes": [int(1.3e9 + 1e7 * rank) for rank in range(cards)]},
         "accuracy": {
             "split": "test", "n": 9000, "correct": correct, "word_accuracy": correct / 9000,
-            "word_accuracy_low": correct / 9000 - 0.0073, "word_accuracy_high": correct / 9000 + 0.0071,
+            "word_accuracy_low": wilson_interval(correct, 9000)[0],
+            "word_accuracy_high": wilson_interval(correct, 9000)[1],
         },
         "latency": [],
         "limits": [],
@@ -71,8 +73,8 @@ def varied(device: str, cards: int, precision: str, task: str, seed: int, day: i
         times = (0.4 / rate * np.exp(random.normal(0, 0.2, 200)) + 0.001).tolist()
         content["latency"] = [{"batch": 1, "seconds": times}]
     if device != "CPU":
-        seconds = step_s * (steps - 20)
-        content["samples"] = [samples(random, rank, max(seconds, 5), 300.0) for rank in range(cards)]
+        seconds = max(sum(one["step_s"][20:]) for one in content["series"])
+        content["samples"] = [samples(random, rank, seconds, 300.0) for rank in range(cards)]
     return make_record(**{**content, **changes})
 
 

@@ -66,7 +66,7 @@ def test_benjamini_and_hochberg_reject_their_own_example():
         0.7590,
         1.0,
     ]
-    assert st.benjamini_hochberg(p, 0.05) == [True] * 4 + [False] * 11
+    assert st.benjamini_hochberg(p, 0.05).tolist() == [True] * 4 + [False] * 11
 
 
 def test_no_spread_at_all():
@@ -111,6 +111,24 @@ def test_students_test_by_hand():
 
 
 def test_benjamini_and_hochberg_let_a_small_p_carry_a_larger_one():
-    assert st.benjamini_hochberg([0.04, 0.01], 0.04) == [True, True]
-    assert st.benjamini_hochberg([0.05, 0.01], 0.04) == [False, True]
-    assert st.benjamini_hochberg([0.03, 0.03], 0.04) == [True, True]
+    assert st.benjamini_hochberg([0.04, 0.01], 0.04).tolist() == [True, True]
+    assert st.benjamini_hochberg([0.05, 0.01], 0.04).tolist() == [False, True]
+    assert st.benjamini_hochberg([0.03, 0.03], 0.04).tolist() == [True, True]
+
+
+def test_benjamini_and_hochberg_judge_each_session_alone():
+    p = [[0.04, 0.01], [0.05, 0.01], [0.9, 0.8]]
+    assert st.benjamini_hochberg(np.array(p), 0.04).tolist() == [[True, True], [False, True], [False, False]]
+
+
+def test_mcnemar_as_in_tables_of_the_binomial():
+    """P(X >= k) of 10 throws of a coin: 1/1024, 11/1024, 56/1024."""
+    assert [st.mcnemar_p(lost, 10 - lost) * 1024 for lost in (10, 9, 8)] == [1, 11, 56]
+    assert st.mcnemar_p(1, 0) == 0.5
+    assert st.mcnemar_p(0, 0) == 1.0
+
+
+def test_many_quantiles_at_once_are_those_of_one():
+    values = np.linspace(-5, 5, 11)
+    for df in (1, 2, 5, 15):
+        assert st.t_cdfs(values, df) == pytest.approx([st.t_cdf(float(v), df) for v in values])

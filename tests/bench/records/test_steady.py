@@ -76,3 +76,32 @@ def test_students_t_is_students_t():
         density = np.cos(angles) ** (freedom - 1)
         tail = density[angles > np.arctan(student_t(freedom) / np.sqrt(freedom))].sum() / density.sum() / 2
         assert tail == pytest.approx(0.025, rel=2e-3), freedom
+
+
+def disturbed(share, where, sd=0.005, n=400, seed=0):
+    """Steps of 10 ms, slower by `share` where `where` says."""
+    place = np.arange(n) / n
+    return 0.01 * np.exp(np.random.default_rng(seed).normal(0, sd, n)) * np.where(where(place), 1 + share, 1.0)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [lambda x: (x >= 0.25) & (x < 0.75), lambda x: (x < 0.25) | (x >= 0.75), lambda x: np.floor(x * 4) % 2 == 1],
+    ids=["the middle half", "both ends", "every other quarter"],
+)
+def test_a_symmetric_disturbance_is_seen_and_was_not_until_schema_4(where):
+    steps, images = disturbed(0.08, where), np.full(400, 32)
+    found = module.steady(steps, images)
+    assert found["verdict"] == "not_steady"
+    assert abs(found["quarters_share"]) == pytest.approx(0.08, abs=0.01)
+    assert any("quarters that differ" in reason for reason in steady_reasons(found))
+    assert "quarters_share" not in module.steady(steps, images, version=4)
+
+
+def test_the_rates_own_uncertainty_holds_it_as_often_as_it_says():
+    random, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        steps = 0.01 * np.exp(random.normal(0, 0.05, 200))
+        bound = module.steady(steps, np.full(200, 32))["rate_bound_share"]
+        held += abs(steps.mean() / 0.01 / np.exp(0.05**2 / 2) - 1) <= bound
+    assert held / 300 > 0.91

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.scoring.metrics import MODES, breakdown, by_length, confusions, score, wilson, worst
+from bench.judging.statistics import wilson_interval as wilson
+from models.scoring.metrics import MODES, breakdown, by_length, confusions, read_right, score, worst
 
 
 def test_modes_differ_by_case_and_punctuation():
@@ -153,3 +154,10 @@ def test_texts_without_their_truths_are_refused():
     for measure in (confusions, lambda truths, texts: worst(truths, texts, [1, 1])):
         with pytest.raises(ValueError, match="zip"):
             measure(["a"], ["a", "b"])
+
+
+def test_which_words_are_right_adds_up_to_how_many():
+    truths, texts = ["Abc", "d-e", "f"], ["abc", "de", "g"]
+    for mode, right in (("exact", [0, 0, 0]), ("ignore_case", [1, 0, 0]), ("alphanumeric", [1, 1, 0])):
+        assert read_right(truths, texts, mode) == right
+        assert sum(right) == score(truths, texts, mode).correct
