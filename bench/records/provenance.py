@@ -30,7 +30,15 @@ VARIABLES = (  # settings that change numbers
     "MLU_VISIBLE_DEVICES",
     "CN_VISIBLE_DEVICES",
     "ENABLE_FALLBACK_TO_CPU",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_MLU_ALLOC_CONF",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUBLAS_WORKSPACE_CONFIG",
 )
+LIBRARIES = ("NCCL_", "CNCL_", "TORCH_NCCL_")  # every setting of theirs
 
 
 def git_output(*arguments: str) -> str | None:
@@ -94,7 +102,14 @@ def collect() -> Provenance:
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": memory.total,
         "versions": {package: package_version(package) for package in PACKAGES},
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": settings(os.environ),
+    }
+
+
+def settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What changes numbers, of all that is set."""
+    return {
+        name: value for name, value in sorted(environment.items()) if name in VARIABLES or name.startswith(LIBRARIES)
     }
 
 

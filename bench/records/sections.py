@@ -65,6 +65,8 @@ class Cell(TypedDict, total=False):
     threads_per_card: Annotated[int, Field("torch's intra-operation threads")]
     engine: Annotated[str, Field("eager, or what compiled the network")]
     kernels: Annotated[str, Field("vendor, or winograd (--kernels): whose convolutions; since schema 4")]
+    power_limit_w: Annotated[float, Field("of a GPU, where its driver tells: a capped card is another card")]
+    mig: Annotated[bool, Field("a slice of a GPU, where its driver tells")]
     input: Annotated[str, Field("real, memory (the same few batches over and over) or synthetic (random images)")]
     without: Annotated[
         str | None, Field("null, or what an ablation leaves out: validation, compute (it only loads), sync (gradients)")

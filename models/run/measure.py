@@ -111,6 +111,12 @@ def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
     }
 
 
+def card_limits(facts: dict[str, Any]) -> Cell:
+    """What makes another card of this one, where the driver tells."""
+    limits = {name: facts[name] for name in ("power_limit_w", "mig") if facts.get(name) is not None}
+    return cast(Cell, limits)
+
+
 def dataset_section(dataset: WordDataset, split: str, gather: Gather) -> Dataset:
     """What was read. An image that several ranks could not read counts once."""
     skipped = set().union(*gather(set(dataset.reasons)))
@@ -191,7 +197,7 @@ class MeasuredRun:
         return Record(
             run=str(self.name),
             task=self.name.task,
-            cell=benchmark_key(context, self.network.classes, self.engine),
+            cell=benchmark_key(context, self.network.classes, self.engine) | card_limits(instruments.card),
             recipe=recipe_section(recipe_path(options.recipe)),
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather),

@@ -27,3 +27,9 @@ def test_a_command_line_says_which_program_of_the_checkout_and_not_where_that_is
     inside = [f"{provenance.ROOT}/models/train.py", "--out", "/x"]
     assert provenance.command(inside) == ["models/train.py", "--out", "/x"]
     assert provenance.command(["/usr/bin/pytest"]) == ["/usr/bin/pytest"]
+
+
+def test_settings_that_change_numbers_are_kept_and_others_are_not():
+    """All of the exchange libraries', and what overrides precision, memory and launches."""
+    kept = {"NCCL_ALGO": "Ring", "CNCL_MLULINK_DISABLE": "1", "NVIDIA_TF32_OVERRIDE": "0", "CUDA_LAUNCH_BLOCKING": "1"}
+    assert provenance.settings({**kept, "HOME": "/root", "MY_NCCL_ALGO": "Tree"}) == kept
