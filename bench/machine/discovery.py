@@ -42,6 +42,11 @@ class DeviceKind:
     nodes: str = ""  # pattern of the names in /dev of the cards themselves, not of their controls
     profiler: tuple[str, ...] = ()  # torch.profiler activities that trace its kernels, the first that torch has counts
     bf16_recurrent: str = "autocast"  # who sees to bfloat16 recurrent layers: autocast, "cast" we do, float32 nobody
+    fused_adam: bool = False  # one kernel updates all weights, and skips by itself
+    own_ctc: bool = False  # network/ctc_loss.py: the library's would wait for the host, and cannot be captured
+    graphs: bool = False  # a step can be captured and replayed
+    in_flight: int = 1  # batches that are read at once, so that decoding on the host overlaps
+    tries_convolutions: bool = False  # its library can time its kernels and keep the fastest
     uuid_prefix: str = ""  # what its driver writes before the UUID that torch tells
     has_cudnn: bool = False
 
@@ -85,11 +90,16 @@ DEVICES = {
             monitor="nvidia-smi",
             nodes=r"nvidia\d+",
             profiler=("CUDA",),
+            fused_adam=True,
+            own_ctc=True,
+            graphs=True,
+            in_flight=2,
+            tries_convolutions=True,
             bf16_recurrent="cast",  # torch's autocast of cuDNN's is fixed to float16 (autocast/AutocastRNN.cpp)
             uuid_prefix="GPU-",
             has_cudnn=True,
         ),
-        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False),
+        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False, fused_adam=hasattr(torch, "get_autocast_dtype")),
     )
 }
 

@@ -73,7 +73,7 @@ def to_device(batch: Batch | DeviceBatch, device: Device, network: Network, augm
 
 def uses_own_ctc_loss(device: Device) -> bool:
     """Whether CTC is computed by network/ctc_loss.py. On a CPU torch's own is faster, and an MLU has its vendor's."""
-    return device.kind.type == "cuda"
+    return device.kind.own_ctc
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
