@@ -7,11 +7,13 @@ The step that is measured is `Training.train_step`.
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -52,6 +54,7 @@ from models.training.optimizer import GuardedOptimizer, scale_lr
 from models.training.progress import ProgressBar
 from models.training.result import LossHistory, gather_result, training_progress
 from models.training.snapshot import Position, Snapshots, batches_left
+from models.training.target import Target
 from models.weights import checkpoint
 
 COMMAND = recipe_command("models.train", Train, "--dataset data/sample --steps 20")
@@ -63,6 +66,7 @@ class Training:
     def __init__(self, context: Context, options: Train):
         device, world = context.device, context.world
         check_graph(options, device, world)
+        self.target = Target.parse(options.until)
         charset = Charset.named(options.data.charset)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
@@ -163,6 +167,8 @@ class Training:
                     self.save()  # before the validation: a run that is stopped in it resumes with it
                     with self.stop_request.immediate():
                         self.validate()
+                    if self.reached_target():
+                        break
                 if self.position.consumed >= len(self.train_set):
                     self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
                 if self.optimizer.step >= self.total_steps:
@@ -183,6 +189,12 @@ class Training:
         if score.word_accuracy > self.position.best:
             self.position.best = score.word_accuracy
             self.snapshots.save(best=True)
+
+    def reached_target(self) -> bool:
+        """Whether the validation is what --until asks for."""
+        seconds = self.meter.clock() - (self.meter.first_s or 0.0)
+        images = sum(self.meter.series.images) * self.ranks
+        return bool(self.accuracy) and self.target.reached(self.accuracy["word_accuracy"] or 0.0, seconds, images)
 
     def save(self) -> None:
         """Write last.pt, unless it is of this step already."""
@@ -206,12 +218,20 @@ class Training:
         """Which kinds of operation a step is made of. A replayed graph does not say which launched a kernel."""
         batches = iter(RepeatBatches(self.batches))
         next(batches)
-        return profile_shares(lambda: self.train_step(next(batches)), self.options.profile_steps, self.device, KINDS)
+        step, options = (lambda: self.train_step(next(batches))), self.options
+        trace = self.trace_file if self.context.world.leads else None
+        return profile_shares(step, options.profile_steps, self.device, KINDS, trace)
+
+    @property
+    def trace_file(self) -> Path:
+        """Of the profile, until the record has a name."""
+        return self.snapshots.folder / "trace.json.gz"
 
     def progress_section(self) -> TrainingResult:
         """How far training came, for the record of a run that failed too."""
         restarts = self.context.world.restarts
-        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts)
+        progress = training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts)
+        return {**progress, **self.target.section()}
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
@@ -240,7 +260,10 @@ def main(argv: list[str] | None = None) -> None:
             result = gather_result(training.progress_section(), training.losses, context.world)
             record = measured.record(breakdown=breakdown, accuracy=training.accuracy, training=result)
         if context.world.leads:
-            context.say(f"record: {record.save(options.results)}")
+            path = record.save(options.results)
+            context.say(f"record: {path}")
+            if breakdown:
+                context.say(f"trace: {shutil.move(training.trace_file, path.with_suffix('.trace.json.gz'))}")
 
 
 if __name__ == "__main__":
