@@ -290,6 +290,47 @@ def check_meter(at: Setting) -> str:
     return said
 
 
+def time_calls(work: Callable[[], object], device: Device, calls: int = 20) -> float:
+    """Milliseconds of each of some calls in a row, launching included."""
+    for _ in range(3):
+        work()
+    device.synchronize()
+    began = time.perf_counter()
+    for _ in range(calls):
+        work()
+    device.synchronize()
+    return (time.perf_counter() - began) / calls * 1e3
+
+
+def ask_loss_speed(at: Setting) -> str:
+    """Our loss, which can be captured, beside torch's, forward and backward: which of them a plain step should take."""
+    device, said = at.open("FP32"), []
+    for n in (32, 2048) if at.is_cuda else (2,):
+        lengths = torch.randint(4, 13, (n,))
+        labels = torch.randint(1, 37, (int(lengths.sum()),))
+        logits = torch.randn(26, n, 37, device=device.torch, requires_grad=True)
+        rows, counts = pad_labels_to(labels, lengths, 26).to(device.torch), lengths.to(device.torch)
+        steps, there = torch.full((n,), 26), labels.to(device.torch)
+        ours = time_calls(lambda: ctc_losses(logits, rows, counts).mean().backward(), device)
+        theirs = time_calls(
+            lambda: F.ctc_loss(logits.log_softmax(2), there, steps, lengths, zero_infinity=True).backward(), device
+        )
+        said.append(f"batch {n}: ours {ours:.2f} ms, torch's {theirs:.2f} ms")
+    return "; ".join(said)
+
+
+def ask_recurrent_speed(at: Setting) -> str:
+    """A bidirectional LSTM as the network has it, forward and backward, in each type that it may run in."""
+    device, said = at.open("FP32"), []
+    n = 2048 if at.is_cuda else 2
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        layer = torch.nn.LSTM(512, 256, bidirectional=True).to(device.torch, dtype)
+        x = torch.randn(26, n, 512, device=device.torch, dtype=dtype)
+        took = time_calls(lambda layer=layer, x=x: layer(x)[0].sum().backward(), device, 10)
+        said.append(f"{str(dtype).removeprefix('torch.')} {took:.2f} ms")
+    return f"batch {n}: {', '.join(said)}"
+
+
 NONE = "(?!)"  # matches no case
 # Name, what it asks, and the cases of benchmarks.gpu that are worth nothing when it is wrong.
 CHECKS: tuple[tuple[str, Callable[[Setting], str], str], ...] = (
@@ -303,6 +344,8 @@ CHECKS: tuple[tuple[str, Callable[[Setting], str], str], ...] = (
     ("poisoned batch AMP", partial(check_poison, "AMP", False), "Train AMP"),
     ("poisoned batch, graph", partial(check_poison, "FP32", True), "graph"),
     ("meter", check_meter, NONE),
+    ("speed of the loss", ask_loss_speed, NONE),
+    ("speed of recurrent layers", ask_recurrent_speed, NONE),
 )
 
 

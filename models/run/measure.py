@@ -55,7 +55,9 @@ class Instruments:
             context.say(f"  warning: {warning}")
         facts = sensor.facts() if sensor else {}
         why = telemetry.why_no_sensor(context.device.kind.name)
-        return cls(telemetry.Sampler(sensor, why_none=why).start(), {"name": context.device.card_name(), **facts}, everything)
+        return cls(
+            telemetry.Sampler(sensor, why_none=why).start(), {"name": context.device.card_name(), **facts}, everything
+        )
 
 
 def own_sensor(context: Context) -> Sensor | None:

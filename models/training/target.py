@@ -24,7 +24,9 @@ class Target:
             return cls()
         found = re.fullmatch(r"words=(\d+(?:\.\d+)?)", text)
         if not found or not 0 < float(found[1]) <= 100:
-            raise UserError(f"--until {text}: it is words=PERCENT, as words=80: of the validation's words, above 0 to 100")
+            raise UserError(
+                f"--until {text}: it is words=PERCENT, as words=80: of the validation's words, above 0 to 100"
+            )
         return cls(float(found[1]))
 
     def reached(self, word_accuracy: float, seconds: float, images: int) -> bool:

@@ -377,4 +377,10 @@ def test_settings_of_the_exchange_and_of_memory_mean_the_same_inside(docker):
                          NVIDIA_TF32_OVERRIDE="0", PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True")  # fmt: skip
     assert done.returncode == 0, done.stderr
     passed = {asked[i + 1] for i, word in enumerate(asked) if word == "--env"}
-    assert {"NCCL_ALGO", "TORCH_NCCL_BLOCKING_WAIT", "CNCL_X", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF"} <= passed
+    assert {
+        "NCCL_ALGO",
+        "TORCH_NCCL_BLOCKING_WAIT",
+        "CNCL_X",
+        "NVIDIA_TF32_OVERRIDE",
+        "PYTORCH_CUDA_ALLOC_CONF",
+    } <= passed

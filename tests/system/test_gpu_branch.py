@@ -39,7 +39,18 @@ def test_a_captured_step_learns_what_a_plain_one_does_and_nothing_crosses(precis
     recurrent = {"FP32": "float32", "AMP": "float16", "BF16": "bfloat16"}
     assert plain["switches"]["recurrent_dtype"] == recurrent[precision]
     if precision == "FP32":  # and what a CPU learns, whose CTC is torch's own
-        words = ["--batch-size", "2", "--steps", "8", "--workers", "0", "--warmup-steps", "1", "--without", "validation"]
+        words = [
+            "--batch-size",
+            "2",
+            "--steps",
+            "8",
+            "--workers",
+            "0",
+            "--warmup-steps",
+            "1",
+            "--without",
+            "validation",
+        ]
         script("CRNN_FP32_30E_1CPU_Train", *words, "--results", str(tmp_path / "cpu"))
         [cpu] = map(Record.load, (tmp_path / "cpu").glob("*.json"))
         assert plain["loss"][0] == pytest.approx(cpu.training["loss"][0], rel=1e-6)

@@ -130,7 +130,18 @@ def test_a_record_is_json_that_anybody_reads(script, tmp_path):
 def test_a_scaling_table_is_one_command(script, tmp_path):
     """Two rows, the share of the ideal in the second, and a plot with its line; a mistake ends it with its line."""
     pattern = "CRNN_SMALL_FP32_6S_{1,2}CPU_Train"
-    words = ["--batch-size", "4", "--warmup-steps", "1", "--without", "validation", "--min-seconds", "0", "--min-steps", "1"]
+    words = [
+        "--batch-size",
+        "4",
+        "--warmup-steps",
+        "1",
+        "--without",
+        "validation",
+        "--min-seconds",
+        "0",
+        "--min-steps",
+        "1",
+    ]
     done = script("scaling", pattern, "--", *words, RESULTS=str(tmp_path / "scaling"), timeout=200)
     assert done.returncode == 0, done.stderr
     table = (tmp_path / "scaling/scaling.md").read_text()

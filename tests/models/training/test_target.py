@@ -29,7 +29,18 @@ def test_the_first_validation_that_is_good_enough_counts():
 def trained(tmp_path, sample):
     def run(*options):
         places = ["--checkpoints", tmp_path / "ck", "--results", tmp_path / "runs", "--dataset", sample]
-        words = ["--device", "CPU", "--recipe", "crnn_small", "--batch-size", "40", "--epochs", "2", "--warmup-steps", "1"]
+        words = [
+            "--device",
+            "CPU",
+            "--recipe",
+            "crnn_small",
+            "--batch-size",
+            "40",
+            "--epochs",
+            "2",
+            "--warmup-steps",
+            "1",
+        ]
         train.main(list(map(str, [*words, *places, *options])))
         [path] = (tmp_path / "runs").glob("*.json")
         return Record.load(path)
