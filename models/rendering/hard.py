@@ -90,10 +90,13 @@ def look(rng: np.random.Generator) -> View:
     return View(np.exp(stretch), slant, np.exp(near), turn, (left, top, right, bottom))
 
 
-def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Stages 3 and 5: grey levels for ground, shadow, border and text, blended with surfaces; float32."""
+def colour(seen: np.ndarray, rng: np.random.Generator, least: float = 0) -> np.ndarray:
+    """Stages 3 and 5: grey levels for ground, shadow, border and text, blended with surfaces; float32.
+
+    least: of the contrast between text and ground.
+    """
     layers = np.atleast_3d(seen) * np.float32(1 / 255)
-    ground, text = grey_levels(rng)
+    ground, text = grey_levels(rng, least)
     contrast = abs(text - ground)
     image = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
     image += np.float32(ground)
@@ -106,9 +109,9 @@ def colour(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-def grey_levels(rng: np.random.Generator) -> tuple[float, float]:
+def grey_levels(rng: np.random.Generator, least: float = 0) -> tuple[float, float]:
     """Grey levels of ground and text."""
-    ground, contrast = pick(GROUND, rng), pick(CONTRAST, rng)
+    ground, contrast = pick(GROUND, rng), max(pick(CONTRAST, rng), least)
     text = away(ground, contrast, rng)
     # A contrast for which this ground leaves no room moves the ground: black on white is common.
     return ground + math.copysign(contrast - abs(text - ground), ground - text), text

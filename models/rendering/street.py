@@ -1,7 +1,7 @@
 """A word as people photograph it: what `hard` draws, and what a crop of a street or a page has besides the word.
 
 Quotes, prices and apostrophes, letters of the neighbours at the sides, lines cut off above and below, edges that
-cut the word, letters set wide, a lens out of focus, few pixels. The label stays the word: the rest is drawn so that it
+cut the word, letters set wide, on arcs and on waves, signs seen askew, a lens out of focus, few pixels. The label stays the word: the rest is drawn so that it
 is learned to be ignored. Chosen by looking at what a recogniser trained on `hard` alone misread in IIIT5K-train and
 SVT-train, the edges by what is misread in Synth90k's own images.
 """
@@ -17,7 +17,7 @@ from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
 from models.rendering.hard import HEIGHT, colour, letter, look, soften, stack
 from models.rendering.texture import crop
-from models.rendering.warping import project
+from models.rendering.warping import View, bend, project, wave
 
 AROUND = (
     *("{}.", "{},", "{}!", "{}?", "{}:", "{};", "{}...", '"{}"', '"{}', '{}"', "'{}'"),
@@ -29,6 +29,7 @@ MARKS = frozenset("".join(AROUND + AROUND_NUMBERS) + INSIDE + INSIDE_NUMBERS) - 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
+LEAST_CONTRAST = 34  # grey levels between text and ground: below it a person guesses
 LOST = (0.4, 0.95)  # least and most of what stands at a side that the image's edge cuts off
 Shares = tuple[float, float, float, float]  # of an image, at its four sides in that order
 Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
@@ -38,12 +39,12 @@ def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.nda
     """A word as a photograph shows it: (H, W) uint8, H near 31."""
     face = faces[int(rng.integers(len(faces)))]
     mask, cut = add_surroundings(typeset(add_marks(word, rng), rng, face), word, rng, face)
-    view, letter_width = look(rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
-    view = view._replace(turn=view.turn * 1.5, margins=clip_margins(view.margins, cut, letter_width, rng))
+    view, letter_width = viewpoint(mask, rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
+    view = view._replace(margins=clip_margins(view.margins, cut, letter_width, rng))
     seen = project(stack(mask, rng), view, round(HEIGHT / (1 - cut[1] - cut[3])))
-    image = soften(colour(crop_sides(seen, cut), rng), rng)
-    image = downsample(out_of_focus(image, rng), rng)
-    strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 10)
+    image = soften(colour(crop_sides(seen, cut), rng, LEAST_CONTRAST), rng)
+    image = downsample(out_of_focus(image, rng, letter_width * view.stretch), rng)
+    strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 8)
     image += crop("grain", image.shape, rng) * strength
     drawn: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return drawn
@@ -62,10 +63,29 @@ def add_marks(word: str, rng: np.random.Generator) -> str:
 
 
 def typeset(text: str, rng: np.random.Generator, face: Face) -> np.ndarray:
-    """The text's mask; now and then set as wide as signs set it."""
-    if rng.random() < 0.06:
+    """The text's mask; now and then set as wide as signs set it, on an arc as logos have it, or on a wave."""
+    chance = rng.random()
+    if chance < 0.06:
         return draw(text, face, rng.uniform(0.3, 0.9) * EM)
+    if chance < 0.16 and len(text) > 3:
+        mask = draw(text, face, rng.uniform(0, 0.15) * EM)
+        height = rng.uniform(0.25, 0.8) * EM * rng.choice((-1, 1))
+        return bend(mask, height) if chance < 0.13 else wave(mask, height / 3, rng)
     return letter(text, rng, (face,))
+
+
+def viewpoint(mask: np.ndarray, rng: np.random.Generator) -> View:
+    """As `look`, and some from further aside: turned by up to 20 degrees, seen askew, narrow or stretched."""
+    view = look(rng)
+    turn, near, slant, stretch = view.turn * 1.5, view.near, view.slant, view.stretch
+    kinds = rng.random(3)
+    if kinds[0] < 0.14 and mask.shape[1] > mask.shape[0]:  # a letter or two that are turned may be others: N, Z
+        turn = rng.uniform(0.08, 0.35) * rng.choice((-1, 1))
+    if kinds[1] < 0.12:
+        near, slant = np.exp(rng.normal(0, 0.3)), slant + rng.normal(0, 0.25)
+    if kinds[2] < 0.2:
+        stretch = np.exp(rng.uniform(-0.75, 0.5))
+    return view._replace(turn=turn, near=near, slant=slant, stretch=stretch)
 
 
 def add_surroundings(
@@ -143,17 +163,19 @@ def crop_sides(seen: np.ndarray, cut: Shares) -> np.ndarray:
     return seen[top : height - bottom, left : max(width - right, left + 1)]
 
 
-def out_of_focus(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def out_of_focus(image: np.ndarray, rng: np.random.Generator, letter_width: float) -> np.ndarray:
+    """Blurred by at most a tenth of a letter's width in pixels: a person still reads it."""
     if rng.random() > 0.35:
         return image
     source = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
-    return np.asarray(source.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8))), np.float32)
+    radius = min(rng.uniform(0.5, 1.8), 0.1 * float(letter_width))
+    return np.asarray(source.filter(ImageFilter.GaussianBlur(radius)), np.float32)
 
 
 def downsample(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As a camera far away takes it: with fewer pixels, and those enlarged."""
     if rng.random() > 0.25:
         return image
-    source, share = Image.fromarray(image), rng.uniform(0.35, 0.8)
+    source, share = Image.fromarray(image), rng.uniform(0.45, 0.85)
     small = source.resize([max(round(size * share), 1) for size in source.size], Image.Resampling.BILINEAR)
     return np.array(small.resize(source.size, Image.Resampling.BICUBIC))

@@ -46,7 +46,7 @@ class Style:
 STYLES = {
     "plain": Style(draw_plain, "lower", plain_faces),
     "hard": Style(hard, "mixed"),  # as Synth90k itself
-    "street": Style(street, "mixed", marks=MARKS, version=2),
+    "street": Style(street, "mixed", marks=MARKS, version=3),
     "lines": Style(lines, "mixed"),
 }
 

@@ -22,9 +22,19 @@ class View(NamedTuple):
 
 def bend(mask: np.ndarray, height: float) -> np.ndarray:
     """The mask with its columns moved along a parabola of `height` pixels, ends down for a positive one."""
+    return shift_columns(mask, height * np.linspace(-1, 1, mask.shape[1]) ** 2)
+
+
+def wave(mask: np.ndarray, height: float, rng: np.random.Generator) -> np.ndarray:
+    """The mask with its columns moved along a sine of that amplitude in pixels: half a period to one and a half."""
+    phase, periods = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.5)
+    return shift_columns(mask, height * np.sin(phase + np.linspace(0, 2 * np.pi * periods, mask.shape[1])))
+
+
+def shift_columns(mask: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """The mask (h, w) with each column moved down by as many pixels, and so that much higher."""
     rows, columns = mask.shape
-    across = np.linspace(-1, 1, columns)
-    shift = np.round(height * across**2).astype(np.intp)
+    shift = np.round(down).astype(np.intp)
     shift -= shift.min()
     bent = np.zeros((rows + shift.max(), columns), mask.dtype)
     np.put_along_axis(bent, np.arange(rows)[:, None] + shift, mask, axis=0)
