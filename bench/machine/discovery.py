@@ -144,7 +144,7 @@ OLDEST_DRIVER = {13: "580", 12: "525", 11: "450"}  # of Linux, by the major vers
 
 
 def wrong_cuda() -> str:
-    """Why this torch can use no NVIDIA card whatever is there: it has no CUDA, or one that the driver is too old for."""
+    """Why this torch can use no NVIDIA card that is there: it has no CUDA, or one that the driver is too old for."""
     if torch.version.cuda is None:
         built = "for AMD's ROCm" if getattr(torch.version, "hip", None) else "without CUDA"
         return f"torch {torch.__version__} is built {built}: install one with it (docs/gpu.md says which)"
@@ -212,7 +212,7 @@ def require(name: str, cards: int, hint: str = "") -> None:
 
 def card_nodes(kind: DeviceKind, folder: Path) -> list[str]:
     """Names of the device nodes of these cards."""
-    names = os.listdir(folder) if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(name for name in names if kind.nodes and re.fullmatch(kind.nodes, name))
 
 

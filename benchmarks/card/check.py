@@ -302,21 +302,25 @@ def time_calls(work: Callable[[], object], device: Device, calls: int = 20) -> f
     return (time.perf_counter() - began) / calls * 1e3
 
 
+def loss_speed(device: Device, n: int) -> str:
+    """Of a batch of n."""
+    lengths = torch.randint(4, 13, (n,))
+    labels = torch.randint(1, 37, (int(lengths.sum()),))
+    logits = torch.randn(26, n, 37, device=device.torch, requires_grad=True)
+    rows, counts = pad_labels_to(labels, lengths, 26).to(device.torch), lengths.to(device.torch)
+    steps, there = torch.full((n,), 26), labels.to(device.torch)
+
+    def theirs() -> None:
+        F.ctc_loss(logits.log_softmax(2), there, steps, lengths, zero_infinity=True).backward()
+
+    ours_ms = time_calls(lambda: ctc_losses(logits, rows, counts).mean().backward(), device)
+    return f"batch {n}: ours {ours_ms:.2f} ms, torch's {time_calls(theirs, device):.2f} ms"
+
+
 def ask_loss_speed(at: Setting) -> str:
     """Our loss, which can be captured, beside torch's, forward and backward: which of them a plain step should take."""
-    device, said = at.open("FP32"), []
-    for n in (32, 2048) if at.is_cuda else (2,):
-        lengths = torch.randint(4, 13, (n,))
-        labels = torch.randint(1, 37, (int(lengths.sum()),))
-        logits = torch.randn(26, n, 37, device=device.torch, requires_grad=True)
-        rows, counts = pad_labels_to(labels, lengths, 26).to(device.torch), lengths.to(device.torch)
-        steps, there = torch.full((n,), 26), labels.to(device.torch)
-        ours = time_calls(lambda: ctc_losses(logits, rows, counts).mean().backward(), device)
-        theirs = time_calls(
-            lambda: F.ctc_loss(logits.log_softmax(2), there, steps, lengths, zero_infinity=True).backward(), device
-        )
-        said.append(f"batch {n}: ours {ours:.2f} ms, torch's {theirs:.2f} ms")
-    return "; ".join(said)
+    device = at.open("FP32")
+    return "; ".join(loss_speed(device, n) for n in ((32, 2048) if at.is_cuda else (2,)))
 
 
 def ask_recurrent_speed(at: Setting) -> str:

@@ -30,8 +30,8 @@ def capture(work):
 
 
 def losses(folder: Path, dataset: str, precision: str, *how: str) -> list[float]:
-    words = ["--device", "MLU", "--dataset", dataset, "--precision", precision, "--batch-size", "2", "--steps", str(STEPS),
-             "--warmup-steps", "1", "--workers", "0", "--results", str(folder), "--checkpoints", str(folder / "c"),
+    words = ["--device", "MLU", "--dataset", dataset, "--precision", precision, "--batch-size", "2",
+             "--steps", str(STEPS), "--warmup-steps", "1", "--workers", "0", "--results", str(folder), "--checkpoints", str(folder / "c"),
              "--without", "validation"]  # fmt: skip
     before = set(folder.glob("*.json"))
     train.main([*words, *how])

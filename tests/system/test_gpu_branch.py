@@ -14,7 +14,7 @@ from bench.records.record import Record
 from tests.support import ROOT
 
 pytest.importorskip("torch", minversion="2.10")  # what the stand-in needs
-# Relative. A captured update reads its rate from a tensor of float32, a plain one from a double; rounding to 11 and to 8
+# Relative. A captured update reads its rate from a tensor of float32, a plain one from a double; rounding to 11 and 8
 # bits makes more of that in each step.
 ALIKE = {"FP32": 1e-4, "AMP": 2e-3, "BF16": 1e-2}
 

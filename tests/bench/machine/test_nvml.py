@@ -1,4 +1,4 @@
-"""The genuine nvidia-ml-py on a library of that name compiled here: calls, constants, units, cards, slices, strangers."""
+"""The genuine nvidia-ml-py on a library of that name compiled here: calls, units, cards, slices, strangers."""
 
 from __future__ import annotations
 
