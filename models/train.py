@@ -7,7 +7,6 @@ The step that is measured is `Training.train_step`.
 
 from __future__ import annotations
 
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import asdict, fields
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import run_cli
+from bench.files import write_file
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.sections import Accuracy, Breakdown, TrainingResult
@@ -194,7 +194,8 @@ class Training:
         """Whether the validation is what --until asks for."""
         seconds = self.meter.clock() - (self.meter.first_s or 0.0)
         images = sum(self.meter.series.images) * self.ranks
-        return bool(self.accuracy) and self.target.reached(self.accuracy["word_accuracy"] or 0.0, seconds, images)
+        share = self.accuracy and self.accuracy["word_accuracy"]
+        return self.target.reached(share or 0.0, seconds, images)
 
     def save(self) -> None:
         """Write last.pt, unless it is of this step already."""
@@ -263,7 +264,8 @@ def main(argv: list[str] | None = None) -> None:
             path = record.save(options.results)
             context.say(f"record: {path}")
             if breakdown:
-                context.say(f"trace: {shutil.move(training.trace_file, path.with_suffix('.trace.json.gz'))}")
+                trace = write_file(path.with_suffix(".trace.json.gz"), training.trace_file.read_bytes())
+                context.say(f"trace: {trace}")
 
 
 if __name__ == "__main__":

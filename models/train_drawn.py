@@ -331,9 +331,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(2)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.benchmark_limit = True, 4
         torch.set_float32_matmul_precision("high")
-        learners = [
-            make_learner(*each, charset, device, options.lr) for each in zip(names, recipes, starts, strict=True)
-        ]
+        learners = [make_learner(*each, charset, device, options.lr) for each in zip(names, recipes, starts, strict=True)]
         pool = ImagePool(drawing, options.capacity, device)
         print(f"ready after {time.perf_counter() - started:.1f} s", flush=True)
         train(pool, source, learners, options, squeezed)
@@ -351,9 +349,7 @@ def main(argv: list[str] | None = None) -> None:
             path = options.out / f"{learner.recipe}{'' if kind == 'mean' else '.last'}.safetensors"
             save(learner, recipe, charset, path)
             read[kind] = {"right": right, "of": count}
-            print(
-                f"{path}: {learner.images:,} images, {learner.steps:,} steps; reads {right:,} of {count:,} unseen drawn images"
-            )
+            print(f"{path}: {learner.images:,} images, {learner.steps:,} steps; reads {right:,} of {count:,} unseen drawn images")
         about["recipes"][learner.recipe] = {
             "images": learner.images, "steps": learner.steps, "unseen": read, "history": learner.history,
         }  # fmt: skip

@@ -31,8 +31,8 @@ def capture(work):
 
 def losses(folder: Path, dataset: str, precision: str, *how: str) -> list[float]:
     words = ["--device", "MLU", "--dataset", dataset, "--precision", precision, "--batch-size", "2",
-             "--steps", str(STEPS), "--warmup-steps", "1", "--workers", "0", "--results", str(folder), "--checkpoints", str(folder / "c"),
-             "--without", "validation"]  # fmt: skip
+             "--steps", str(STEPS), "--warmup-steps", "1", "--workers", "0", "--without", "validation",
+             "--results", str(folder), "--checkpoints", str(folder / "c")]  # fmt: skip
     before = set(folder.glob("*.json"))
     train.main([*words, *how])
     [path] = set(folder.glob("*.json")) - before
