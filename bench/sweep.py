@@ -80,8 +80,8 @@ def largest_batch(fits: Callable[[int], bool], most: int) -> int:
 def saturating_batch(rate: Callable[[int], float | None], most: int, gain: float, first: int = 8) -> int:
     """The batch from which on twice the batch is faster by less than `gain`; 0 when not even `first` fits.
 
-    `rate` gives images/s at a batch, None where it does not fit. One that disappoints may be chance: the next but one is
-    tried too before the search ends.
+    `rate` gives images/s at a batch, None where it does not fit. One that disappoints may be chance: the next is tried,
+    too, before the search ends.
     """
     best, best_rate, batch, disappointed = 0, 0.0, first, False
     while batch <= most and (found := rate(batch)) is not None:

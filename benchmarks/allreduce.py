@@ -1,7 +1,7 @@
 """How fast cards add up gradients: `python -m benchmarks.allreduce --device GPU --cards 4`. nccl, cncl or gloo.
 
-Bandwidths are nccl-tests' (doc/PERFORMANCE.md there): algbw is bytes / time, busbw is algbw x 2 (n - 1) / n, what each card's link
-carries in a ring, and comparable with what the link can do. The last line is what bench.project wants to know.
+Bandwidths are nccl-tests' (doc/PERFORMANCE.md there): algbw is bytes / time, busbw is algbw x 2 (n - 1) / n, what each
+card's link carries in a ring, and comparable with what the link can do. The last line is what bench.project wants.
 """
 
 from __future__ import annotations

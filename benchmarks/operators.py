@@ -32,7 +32,8 @@ from models.training.optimizer import GuardedOptimizer
 
 # What launches nothing: views, sizes, and what makes memory.
 FREE = ("view", "reshape", "permute", "transpose", "expand", "slice", "select", "alias", "detach", "unsqueeze",
-        "squeeze", "as_strided", "empty", "unbind", "split", "chunk", "t.", "unfold", "lift_fresh", "_unsafe_view")  # fmt: skip
+        "squeeze", "as_strided", "empty", "unbind", "split", "chunk", "t.", "unfold", "lift_fresh",
+        "_unsafe_view")  # fmt: skip
 
 
 @dataclass

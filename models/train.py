@@ -194,7 +194,7 @@ class Training:
         """Whether the validation is what --until asks for."""
         seconds = self.meter.clock() - (self.meter.first_s or 0.0)
         images = sum(self.meter.series.images) * self.ranks
-        share = self.accuracy and self.accuracy["word_accuracy"]
+        share = self.accuracy["word_accuracy"] if self.accuracy else None
         return self.target.reached(share or 0.0, seconds, images)
 
     def save(self) -> None:

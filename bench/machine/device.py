@@ -223,6 +223,7 @@ class Device:
 def nccl_version() -> str | None:
     """Of the library that this torch was built with; torch 2.1 tells it as a tuple, as all others do."""
     try:
-        return ".".join(map(str, torch.cuda.nccl.version()))
+        version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+        return ".".join(map(str, version))
     except (AttributeError, RuntimeError, ImportError):
         return None
