@@ -261,7 +261,7 @@ def check_sensor(at: Setting) -> str:
     device = at.open("FP32")
     sensor = telemetry.open_sensor(device.kind.name, device.identity() or device.index)
     if sensor is None:
-        raise WrongResult("no sensor of this card answers: is nvidia-ml-py installed?")
+        raise WrongResult(telemetry.why_no_sensor(device.kind.name))
     sample = sensor.sample() or {}
     missing = [name for name in SENSED if sample.get(name) is None]
     told = ", ".join(f"{name} {value:.4g}" for name, value in sample.items() if value is not None)
