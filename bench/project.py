@@ -82,7 +82,7 @@ def compute_seconds(record: Record) -> float:
     return mean_ms / 1e3 * (1 - wait)
 
 
-def count_parameters(record: Record, given: int | None) -> int:
+def parameters_of_record(record: Record, given: int | None) -> int:
     """Of the network. Raises UserError for an older record of another network than CRNN, which does not say."""
     known = given or (record.limits[0].get("parameters") if record.limits else None)
     if known:
@@ -94,7 +94,7 @@ def count_parameters(record: Record, given: int | None) -> int:
 
 def projection_table(record: Record, options: ProjectOptions) -> str:
     seconds, batch = compute_seconds(record), record.cell["batch_per_card"]
-    size = count_parameters(record, options.parameters) * options.gradient_bytes
+    size = parameters_of_record(record, options.parameters) * options.gradient_bytes
     scale = options.bucket_mb * 2**20
     work = Work(seconds, tuple(buckets(size, min(FIRST_BUCKET_MB * 2**20, scale), scale)), options.backward)
     link = Link(options.bandwidth_gbit * 1e9 / 8, options.latency_us / 1e6)

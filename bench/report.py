@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     entries = (
         load_entries(find_records(options.places), options.simulated) if not failed or any_records(options) else []
     )
-    rows = rows_of(entries, options.all_commits)
+    rows = rows_of_entries(entries, options.all_commits)
     if not rows and not failed:
         raise UserError("no record is left to show")
     fill_in_changes(rows, entries, options.baselines)
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     write_files(options, shown, pairs, entries)
 
 
-def rows_of(entries: list[Entry], every_commit: bool) -> list[Row]:
+def rows_of_entries(entries: list[Entry], every_commit: bool) -> list[Row]:
     """Rows of whole records; only of the newest build of each cell unless all are wanted: few files are read."""
     newest = {e.key: e.build for e in sorted(entries, key=lambda e: e.started_utc) if not e.failed}
     wanted = [e for e in entries if every_commit or e.failed or e.build == newest[e.key]]

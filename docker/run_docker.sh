@@ -18,7 +18,8 @@ SOURCES=/opt/crnn-bench/src
 # Variables of the caller that mean the same inside.
 PASSED=(CARDS PRECISION EPOCHS STEPS NNODES NODE_RANK MASTER_ADDR MASTER_PORT MAX_RESTARTS CRNN_TIMEOUT_S
   CRNN_JOIN_TIMEOUT_S CRNN_MIXED_HOSTS CRNN_FOLLOW_LINKS OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ MALLOC_MMAP_MAX_
-  ENABLE_FALLBACK_TO_CPU GLOO_SOCKET_IFNAME NCCL_SOCKET_IFNAME)
+  ENABLE_FALLBACK_TO_CPU GLOO_SOCKET_IFNAME NVIDIA_TF32_OVERRIDE PYTORCH_CUDA_ALLOC_CONF PYTORCH_ALLOC_CONF
+  PYTORCH_MLU_ALLOC_CONF CUDA_LAUNCH_BLOCKING CUDA_DEVICE_MAX_CONNECTIONS CUBLAS_WORKSPACE_CONFIG)
 
 arguments=(--rm --init --read-only --tmpfs /tmp:exec --ulimit memlock=-1 --security-opt=no-new-privileges)
 
@@ -93,7 +94,9 @@ pass_environment() {
   arguments+=(--user "$user:$group" --env "IMAGE_NAME=$IMAGE_NAME" --env "IMAGE_DIGEST=$digest")
   [[ -z ${DEVICE:-} ]] || arguments+=(--env "DEVICE=$DEVICE_NAME")
   # shellcheck disable=SC2086 # a list of words
-  for name in "${PASSED[@]}" $CARD_VARIABLES; do [[ ! -v $name ]] || arguments+=(--env "$name"); done
+  for name in "${PASSED[@]}" $CARD_VARIABLES $(compgen -v NCCL_) $(compgen -v CNCL_) $(compgen -v TORCH_NCCL_); do
+    [[ ! -v $name ]] || arguments+=(--env "$name")
+  done
   [[ ! -t 0 || ! -t 1 ]] || arguments+=(-it)
 }
 

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from bench.errors import run_cli
+from bench.files import write_file
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.sections import Accuracy, Breakdown, TrainingResult
@@ -57,6 +59,7 @@ from models.training.optimizer import GuardedOptimizer, scale_lr
 from models.training.progress import ProgressBar
 from models.training.result import LossHistory, gather_result, training_progress
 from models.training.snapshot import Position, Snapshots, batches_left
+from models.training.target import Target
 from models.weights import checkpoint
 
 COMMAND = recipe_command("models.train", Train, "--dataset data/sample --steps 20")
@@ -68,6 +71,7 @@ class Training:
     def __init__(self, context: Context, options: Train):
         device, world = context.device, context.world
         check_graph(options, device, world)
+        self.target = Target.parse(options.until)
         charset = Charset.named(options.data.charset, options.data.right_to_left)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
@@ -125,7 +129,7 @@ class Training:
         """The steps of this epoch that are left, or as many as the number of steps allows. This loop is measured."""
         self.network.train()
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
-        wanted = takewhile(lambda _: not self.is_stale, self.batches)
+        wanted = takewhile(lambda _: not self.is_over, self.batches)
         batches = islice(wanted, self.total_steps - self.optimizer.step)
         for batch in self.meter.steps(batches, images=count_images):
             self.optimizer.set_lr()
@@ -167,6 +171,7 @@ class Training:
         self.save()
         with self.stop_request.immediate():
             self.validate()
+        self.compare_target()
         self.network.train()
 
     def run(self) -> Breakdown | None:
@@ -185,7 +190,7 @@ class Training:
                 self.save_and_validate()
                 if self.position.consumed >= len(self.train_set):
                     self.position.epoch, self.position.consumed = self.position.epoch + 1, 0
-                if self.optimizer.step >= self.total_steps or self.is_stale:
+                if self.optimizer.step >= self.total_steps or self.is_over:
                     break
             return self.profile() if self.options.profile_steps else None
 
@@ -218,6 +223,18 @@ class Training:
         """Whether --early-stop ends the run."""
         return 0 < self.options.early_stop <= self.position.since_best
 
+    def compare_target(self) -> None:
+        """Whether the validation is what --until asks for; after how long it was."""
+        seconds = self.meter.clock() - (self.meter.first_s or 0.0)
+        images = sum(self.meter.series.images) * self.ranks
+        share = self.accuracy["word_accuracy"] if self.accuracy else None
+        self.target.compare(share or 0.0, seconds, images)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether --early-stop or --until ends the run before its last step."""
+        return self.is_stale or self.target.is_reached
+
     def save(self) -> None:
         """Write last.pt, unless it is of this step already."""
         if self.snapshots.saved_step != self.optimizer.step:
@@ -240,12 +257,22 @@ class Training:
         """Which kinds of operation a step is made of. A replayed graph does not say which launched a kernel."""
         batches = iter(RepeatBatches(self.batches))
         next(batches)
-        return profile_shares(lambda: self.train_step(next(batches)), self.options.profile_steps, self.device, KINDS)
+        step, options = (lambda: self.train_step(next(batches))), self.options
+        trace = self.trace_file if self.context.world.leads else None
+        return profile_shares(step, options.profile_steps, self.device, KINDS, trace)
+
+    @property
+    def trace_file(self) -> Path:
+        """Of the profile, until the record has a name."""
+        return self.snapshots.folder / "trace.json.gz"
 
     def progress_section(self) -> TrainingResult:
         """How far training came, for the record of a run that failed too."""
         restarts = self.context.world.restarts
-        return training_progress(self.position, self.optimizer, self.monitor, self.snapshots, restarts, self.is_stale)
+        progress = training_progress(
+            self.position, self.optimizer, self.monitor, self.snapshots, restarts, self.is_stale
+        )
+        return {**progress, **self.target.section()}
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
@@ -276,7 +303,11 @@ def main(argv: list[str] | None = None) -> None:
             result = gather_result(training.progress_section(), training.losses, context.world)
             record = measured.record(breakdown=breakdown, accuracy=training.accuracy, training=result)
         if context.world.leads:
-            context.say(f"record: {record.save(options.results)}")
+            path = record.save(options.results)
+            context.say(f"record: {path}")
+            if breakdown:
+                trace = write_file(path.with_suffix(".trace.json.gz"), training.trace_file.read_bytes())
+                context.say(f"trace: {trace}")
 
 
 if __name__ == "__main__":

@@ -216,4 +216,14 @@ class Device:
         return {
             self.kind.extension or "cuda": getattr(extension, "__version__", None) if extension else torch.version.cuda,
             "cudnn": str(cudnn.version()) if self.kind.has_cudnn else None,
+            **({"nccl": nccl_version()} if self.kind.backend == "nccl" else {}),
         }
+
+
+def nccl_version() -> str | None:
+    """Of the library that this torch was built with; torch 2.1 tells it as a tuple, as all others do."""
+    try:
+        version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+        return ".".join(map(str, version))
+    except (AttributeError, RuntimeError, ImportError):
+        return None

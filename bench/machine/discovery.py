@@ -7,6 +7,7 @@ Cambricon/torch_mlu r2.4 (see docs/mlu.md).
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import os
@@ -41,6 +42,11 @@ class DeviceKind:
     nodes: str = ""  # pattern of the names in /dev of the cards themselves, not of their controls
     profiler: tuple[str, ...] = ()  # torch.profiler activities that trace its kernels, the first that torch has counts
     bf16_recurrent: str = "autocast"  # who sees to bfloat16 recurrent layers: autocast, "cast" we do, float32 nobody
+    fused_adam: bool = False  # one kernel updates all weights, and skips by itself
+    own_ctc: bool = False  # network/ctc_loss.py: the library's would wait for the host, and cannot be captured
+    graphs: bool = False  # a step can be captured and replayed
+    in_flight: int = 1  # batches that are read at once, so that decoding on the host overlaps
+    tries_convolutions: bool = False  # its library can time its kernels and keep the fastest
     uuid_prefix: str = ""  # what its driver writes before the UUID that torch tells
     has_cudnn: bool = False
 
@@ -84,11 +90,16 @@ DEVICES = {
             monitor="nvidia-smi",
             nodes=r"nvidia\d+",
             profiler=("CUDA",),
+            fused_adam=True,
+            own_ctc=True,
+            graphs=True,
+            in_flight=2,
+            tries_convolutions=True,
             bf16_recurrent="cast",  # torch's autocast of cuDNN's is fixed to float16 (autocast/AutocastRNN.cpp)
             uuid_prefix="GPU-",
             has_cudnn=True,
         ),
-        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False),
+        DeviceKind("CPU", "cpu", "gloo", torch.bfloat16, scaled=False, fused_adam=hasattr(torch, "get_autocast_dtype")),
     )
 }
 
@@ -108,6 +119,8 @@ def count_cards(kind: DeviceKind) -> tuple[int, str]:
         return 1, ""
     if not is_installed(kind):
         return 0, f"{kind.extension} is not installed"
+    if kind.type == "cuda" and (why := wrong_cuda()):  # cards that the driver shows are of no use then
+        return 0, why
     try:
         if kind.extension:
             importlib.import_module(kind.extension)
@@ -125,6 +138,34 @@ def why_so_few(kind: DeviceKind, found: int) -> str:
         name, value = chosen
         return f"{name}='{value}' leaves {found} to {kind.extension or 'torch'}: unset it, or name cards that are here"
     return "" if found else f"the driver shows no {kind.name}: does {kind.monitor}?"
+
+
+OLDEST_DRIVER = {13: "580", 12: "525", 11: "450"}  # of Linux, by the major version of CUDA that a torch is built for
+
+
+def wrong_cuda() -> str:
+    """Why this torch can use no NVIDIA card that is there: it has no CUDA, or one that the driver is too old for."""
+    if torch.version.cuda is None:
+        built = "for AMD's ROCm" if getattr(torch.version, "hip", None) else "without CUDA"
+        return f"torch {torch.__version__} is built {built}: install one with it (docs/gpu.md says which)"
+    needed, known = int(torch.version.cuda.partition(".")[0]), driver_cuda()
+    if known is None or known[0] >= needed:
+        return ""
+    least = OLDEST_DRIVER.get(needed, "a newer one")
+    return (
+        f"the driver knows CUDA {known[0]}.{known[1]} and torch {torch.__version__} is built for {torch.version.cuda}:"
+        f" it wants driver {least} or later, or install a torch for CUDA {known[0]} (docs/gpu.md says how)"
+    )
+
+
+def driver_cuda() -> tuple[int, int] | None:
+    """The newest CUDA that the driver knows; None where there is no driver. Asked without starting anything."""
+    version = ctypes.c_int()
+    try:
+        failed = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    return None if failed else (version.value // 1000, version.value % 1000 // 10)
 
 
 def first_line(error: BaseException) -> str:
@@ -145,9 +186,16 @@ def best() -> str:
     return next(name for name in ORDER if present(name))
 
 
-def missing_devices() -> list[str]:
-    """A sentence for each vendor whose library is installed here and shows no card: a run would pass it over."""
-    found = {name: count_cards(kind) for name, kind in DEVICES.items() if kind.extension and is_installed(kind)}
+def missing_devices(folder: Path = Path("/dev")) -> list[str]:
+    """A sentence for each vendor whose cards a run would pass over: its library is installed here or its cards' nodes
+    are, and no card answers.
+    """
+    expected = {
+        name: kind
+        for name, kind in DEVICES.items()
+        if (kind.extension and is_installed(kind)) or (visibility(kind) is None and card_nodes(kind, folder))
+    }
+    found = {name: count_cards(kind) for name, kind in expected.items()}
     return [f"no {name} is used: {why}" for name, (cards, why) in found.items() if not cards]
 
 
@@ -162,11 +210,17 @@ def require(name: str, cards: int, hint: str = "") -> None:
     raise UserError(". ".join(filter(None, parts)))
 
 
+def card_nodes(kind: DeviceKind, folder: Path) -> list[str]:
+    """Names of the device nodes of these cards."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(name for name in names if kind.nodes and re.fullmatch(kind.nodes, name))
+
+
 def silent_nodes(folder: Path = Path("/dev")) -> list[str]:
     """One line for each kind of card of which fewer answer than there are device nodes."""
     found = []
     for kind in DEVICES.values():
-        nodes = sorted(path.name for path in folder.iterdir() if kind.nodes and re.fullmatch(kind.nodes, path.name))
+        nodes = card_nodes(kind, folder)
         if visibility(kind) is None and (answering := present(kind.name)) < len(nodes):
             found.append(f"{answering} of {len(nodes)} {kind.name} answer ({', '.join(nodes)} in {folder})")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch.autograd import DeviceType
@@ -15,16 +16,21 @@ from bench.records.sections import Breakdown
 OTHER = "other"
 
 
-def profile_shares(work: Callable[[], object], steps: int, device: Device, kinds: dict[str, str]) -> Breakdown:
+def profile_shares(
+    work: Callable[[], object], steps: int, device: Device, kinds: dict[str, str], trace_file: Path | None = None
+) -> Breakdown:
     """Run `work` that many times. `kinds` is a pattern of operations' names for each kind, the first match counts.
 
     Times are those of the device's kernels, booked to the operation that launched them; of the host's operations where
-    the device leaves no trace.
+    the device leaves no trace. `trace_file` (.json.gz) is written for Perfetto or Chrome's about:tracing.
     """
     with profile(activities=activities(device)) as trace:
         for _ in range(steps):
             work()
         device.synchronize()
+    if trace_file:
+        trace_file.parent.mkdir(parents=True, exist_ok=True)
+        trace.export_chrome_trace(str(trace_file))
     operations = [one for one in trace.key_averages() if is_operation(one)]
     on_device = {one.key: device_us(one) for one in operations}
     source = "device" if device.kind.is_card and any(on_device.values()) else "host"

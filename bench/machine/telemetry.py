@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from bench.machine.sensors.host import HostSensor
 from bench.machine.sensors.mlu import Cnmon, Mlu
-from bench.machine.sensors.nvml import Nvml
+from bench.machine.sensors.nvml import Nvml, why_no_nvml
 from bench.records.packing import ticks
 from bench.records.sections import Samples
 
@@ -59,6 +59,11 @@ def open_sensor(device: str, card: int | str) -> Sensor | None:
     return next((sensor for way in SENSORS[device] if (sensor := way(card))), None)
 
 
+def why_no_sensor(device: str) -> str:
+    """For the record of a run whose card told nothing."""
+    return f"no sensor of this card answers{': ' + why_no_nvml() if device == 'GPU' else ''}"
+
+
 def physical_card(index: int, visible: str | None) -> int | str:
     """The driver's own name of the card that torch calls `index`: a number, or a UUID where the variable has them."""
     if not visible:
@@ -74,6 +79,7 @@ class Sampler:
 
     sensor: Sensor | None
     clock: Callable[[], float] = time.perf_counter
+    why_none: str = "no sensor of this card answers"
     time_s: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in QUANTITIES})
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -122,5 +128,5 @@ class Sampler:
             "windows": [ticks([time - origin_s for time in window]) for window in windows if len(window) == 2],
             "time_s": ticks([time - origin_s for time in self.time_s]),
             **known,  # type: ignore[typeddict-item]  # QUANTITIES are fields of Samples
-            "reasons": [] if self.sensor else ["no sensor of this card answers"],
+            "reasons": [] if self.sensor else [self.why_none],
         }

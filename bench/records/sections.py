@@ -389,6 +389,12 @@ class TrainingResult(TypedDict, total=False):
     noticed: Annotated[
         list[str], Field("what was wrong without ending the run: skipped steps, a climbing loss, nothing but blanks")
     ]
+    target_words_percent: Annotated[float, Field("--until: of the validation's words; absent where none was asked for")]
+    target_s: Annotated[
+        float | None,
+        Field("from the first batch to the validation that reached it, all included", Column("to target s", ".1f")),
+    ]
+    target_images: Annotated[int | None, Field("trained on until then, of all ranks, each as often as it was seen")]
     resumed_from_step: Annotated[int | None, Field("null when from the start")]
     restarts: Annotated[int, Field("times that torchrun started the ranks again")]
     stopped_early: Annotated[bool, Field("by --early-stop")]

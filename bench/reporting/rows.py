@@ -296,6 +296,7 @@ COLUMNS: dict[str, ReportColumn] = dict((
     ("batch-1 p50 ms", latency_column("p50_ms")),
     ("batch-1 p99 ms", latency_column("p99_ms")),
     declared_column("accuracy.word_accuracy"),
+    declared_column("training.target_s"),
     ("words read 95 %", ReportColumn("", accuracy_interval)),
     declared_column("accuracy.n"),
     ("memory MiB", ReportColumn(".0f", peak_memory_mib)),

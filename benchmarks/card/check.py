@@ -261,7 +261,7 @@ def check_sensor(at: Setting) -> str:
     device = at.open("FP32")
     sensor = telemetry.open_sensor(device.kind.name, device.identity() or device.index)
     if sensor is None:
-        raise WrongResult("no sensor of this card answers: is nvidia-ml-py installed?")
+        raise WrongResult(telemetry.why_no_sensor(device.kind.name))
     sample = sensor.sample() or {}
     missing = [name for name in SENSED if sample.get(name) is None]
     told = ", ".join(f"{name} {value:.4g}" for name, value in sample.items() if value is not None)
@@ -290,6 +290,51 @@ def check_meter(at: Setting) -> str:
     return said
 
 
+def time_calls(work: Callable[[], object], device: Device, calls: int = 20) -> float:
+    """Milliseconds of each of some calls in a row, launching included."""
+    for _ in range(3):
+        work()
+    device.synchronize()
+    began = time.perf_counter()
+    for _ in range(calls):
+        work()
+    device.synchronize()
+    return (time.perf_counter() - began) / calls * 1e3
+
+
+def loss_speed(device: Device, n: int) -> str:
+    """Of a batch of n."""
+    lengths = torch.randint(4, 13, (n,))
+    labels = torch.randint(1, 37, (int(lengths.sum()),))
+    logits = torch.randn(26, n, 37, device=device.torch, requires_grad=True)
+    rows, counts = pad_labels_to(labels, lengths, 26).to(device.torch), lengths.to(device.torch)
+    steps, there = torch.full((n,), 26), labels.to(device.torch)
+
+    def theirs() -> None:
+        F.ctc_loss(logits.log_softmax(2), there, steps, lengths, zero_infinity=True).backward()
+
+    ours_ms = time_calls(lambda: ctc_losses(logits, rows, counts).mean().backward(), device)
+    return f"batch {n}: ours {ours_ms:.2f} ms, torch's {time_calls(theirs, device):.2f} ms"
+
+
+def ask_loss_speed(at: Setting) -> str:
+    """Our loss, which can be captured, beside torch's, forward and backward: which of them a plain step should take."""
+    device = at.open("FP32")
+    return "; ".join(loss_speed(device, n) for n in ((32, 2048) if at.is_cuda else (2,)))
+
+
+def ask_recurrent_speed(at: Setting) -> str:
+    """A bidirectional LSTM as the network has it, forward and backward, in each type that it may run in."""
+    device, said = at.open("FP32"), []
+    n = 2048 if at.is_cuda else 2
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        layer = torch.nn.LSTM(512, 256, bidirectional=True).to(device.torch, dtype)
+        x = torch.randn(26, n, 512, device=device.torch, dtype=dtype)
+        took = time_calls(lambda layer=layer, x=x: layer(x)[0].sum().backward(), device, 10)
+        said.append(f"{str(dtype).removeprefix('torch.')} {took:.2f} ms")
+    return f"batch {n}: {', '.join(said)}"
+
+
 NONE = "(?!)"  # matches no case
 # Name, what it asks, and the cases of benchmarks.gpu that are worth nothing when it is wrong.
 CHECKS: tuple[tuple[str, Callable[[Setting], str], str], ...] = (
@@ -303,6 +348,8 @@ CHECKS: tuple[tuple[str, Callable[[Setting], str], str], ...] = (
     ("poisoned batch AMP", partial(check_poison, "AMP", False), "Train AMP"),
     ("poisoned batch, graph", partial(check_poison, "FP32", True), "graph"),
     ("meter", check_meter, NONE),
+    ("speed of the loss", ask_loss_speed, NONE),
+    ("speed of recurrent layers", ask_recurrent_speed, NONE),
 )
 
 

@@ -142,17 +142,18 @@ class Attention(nn.Module):
         return torch.where(torch.rand(own.shape, device=own.device) < self.teacher_forcing, true, own)
 
     def loss(self, logits: Tensor, steps: Tensor | None, labels: Tensor, lengths: Tensor) -> Tensor:
-        """Mean over images of -log p(text, end); logits written with the targets of `pad_labels`."""
-        targets = pad_labels(labels, lengths).to(logits.device)  # (N, S)
+        """Mean over images of -log p(text, end); logits written with the targets of `pad_labels`.
+
+        labels (sum of lengths,): the texts one after another; or those targets themselves, (N, S), and the lengths (N,)
+        where the logits are: then nothing waits for the host.
+        """
+        targets = labels if labels.dim() == 2 else pad_labels(labels, lengths).to(logits.device)
         losses = F.cross_entropy(logits.float().permute(1, 2, 0), targets, reduction="none")
-        counted = torch.arange(targets.shape[1]) <= lengths.cpu()[:, None]
-        return (losses * counted.to(losses.device)).sum(dim=1).mean()
+        counted = torch.arange(targets.shape[1], device=losses.device) <= lengths.to(losses.device)[:, None]
+        return (losses * counted).sum(dim=1).mean()
 
 
 def pad_labels(labels: Tensor, lengths: Tensor) -> Tensor:
-    """Labels one after another (sum of lengths,) -> (N, longest + 1), each followed by END to the end of
-    its row.
-    """
-    lengths = lengths.long().cpu()
-    rows = torch.split(labels.long(), lengths.tolist())
-    return nn.utils.rnn.pad_sequence([F.pad(row, (0, 1), value=END) for row in rows], True, END)
+    """Labels one after another (sum of lengths,) -> (N, longest + 1), each followed by END to the end of its row."""
+    labels, lengths = labels.cpu(), lengths.cpu()
+    return ctc_loss.pad_labels_to(labels, lengths, int(lengths.max()) + 1)

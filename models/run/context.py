@@ -74,7 +74,7 @@ def set_seed(seed: int) -> None:
 
 def choose_convolutions(device: Device, options: Common) -> None:
     """Let cuDNN try its convolutions and keep the fastest, where images of one width let it do so only once."""
-    if device.kind.type == "cuda":
+    if device.kind.tries_convolutions:
         torch.backends.cudnn.benchmark = not options.data.keep_ratio
         device.switches["cudnn_benchmark"] = torch.backends.cudnn.benchmark
 

@@ -59,7 +59,10 @@ class Instruments:
         for warning in preflight.list_warnings(everything):
             context.say(f"  warning: {warning}")
         facts = sensor.facts() if sensor else {}
-        return cls(telemetry.Sampler(sensor).start(), {"name": context.device.card_name(), **facts}, everything)
+        why = telemetry.why_no_sensor(context.device.kind.name)
+        return cls(
+            telemetry.Sampler(sensor, why_none=why).start(), {"name": context.device.card_name(), **facts}, everything
+        )
 
 
 def own_sensor(context: Context) -> Sensor | None:

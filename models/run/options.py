@@ -118,6 +118,8 @@ class Train(Common):
     epochs: Annotated[int, Bounds(1)] = 30
     steps: Annotated[int | None, Bounds(1)] = None
     """Stop after this many steps, instead of --epochs"""
+    until: str | None = None
+    """words=80: stop once a validation reads 80 % of its words; the record has the seconds and images that took"""
     compile: bool = False
     """torch.compile the network: kernels of its own, after a minute of making them"""
     graph: bool = False
@@ -137,7 +139,7 @@ class Train(Common):
     without: Literal["validation", "compute", "sync"] | None = None
     """Leave out validation and checkpoints, all but loading, or the exchange of gradients (training/ablation.py)"""
     profile_steps: Annotated[int, Bounds(0)] = 0
-    """After training, profile this many steps: which kinds of operation take the time"""
+    """After training, profile this many steps: which kinds of operation take the time; and a trace beside the record"""
     warmup_steps: Annotated[int, Bounds(0)] = 20
     """Left out of throughput"""
     log_every: Annotated[int, Bounds(1)] = 50

@@ -64,7 +64,7 @@ class InFlight:
     def __init__(self, recognise: Recognise, device: Device, engine: str = "eager"):
         self.recognise = recognise
         # A CPU's cores are all in use, and a compiled network's CUDA graphs belong to the thread that made them.
-        self.size = 2 if device.kind.type == "cuda" and engine != "compile" else 1
+        self.size = device.kind.in_flight if engine != "compile" else 1
         self.pending: deque[tuple[Batch, Future[Decoded] | Decoded]] = deque()
         self.pool = reading_threads(device.module.set_device, device.index, self.size) if self.size > 1 else None
 

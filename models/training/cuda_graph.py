@@ -85,7 +85,7 @@ def capture_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], object], Ten
 def check_graph(options: Train, device: Device, world: World) -> None:
     """Raises UserError when --graph cannot capture the step, with the reason."""
     for wrong, reason in (
-        (device.kind.type != "cuda", f"a GPU, and this is {device.kind.name}"),
+        (not device.kind.graphs, f"a GPU, and this is {device.kind.name}"),
         (world.size > 1, "one card: leave --graph out, large batches gain little from it"),
         (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
         (options.data.keep_ratio, "images of one width: --data.keep-ratio gives every batch its own"),

@@ -60,10 +60,12 @@ def to_device(batch: Batch | DeviceBatch, device: Device, network: Network, augm
     n, width = len(images), images.shape[-1]
     widths = None if bool((batch.widths == width).all()) else batch.widths
     time_steps = network.time_steps(torch.full((n,), width) if widths is None else widths)
-    attends, targets = network.model.head == "attention", None
-    if attends:
+    targets = None
+    if network.model.head == "attention":
         targets = send(pad_labels(batch.labels, batch.lengths), device.torch)
-    if uses_own_ctc_loss(device) and not attends and widths is None:
+    if targets is not None:
+        labels, lengths = targets, send(batch.lengths.long(), device.torch)
+    elif uses_own_ctc_loss(device) and widths is None:
         labels = send(pad_labels_to(batch.labels, batch.lengths, int(network.time_steps(width))), device.torch)
         lengths = send(batch.lengths.long(), device.torch)
     else:  # lengths stay on the host: devices would copy them back, and wait for it
@@ -73,7 +75,7 @@ def to_device(batch: Batch | DeviceBatch, device: Device, network: Network, augm
 
 def uses_own_ctc_loss(device: Device) -> bool:
     """Whether CTC is computed by network/ctc_loss.py. On a CPU torch's own is faster, and an MLU has its vendor's."""
-    return device.kind.type == "cuda"
+    return device.kind.own_ctc
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:

@@ -53,8 +53,7 @@ def scale_lr(options: Optimizer, global_batch: int) -> float:
 
 def has_fused_kernel(name: str, device: Device) -> bool:
     """Whether this optimiser has one kernel here: on CUDA, on a CPU since torch 2.4; on MLU only newer releases do."""
-    here = device.kind.type == "cuda" or (device.kind.type == "cpu" and hasattr(torch, "get_autocast_dtype"))
-    return name in FUSED and here
+    return name in FUSED and device.kind.fused_adam
 
 
 class Diverged(UserError):

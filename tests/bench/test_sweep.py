@@ -131,6 +131,31 @@ def test_auto_batch_runs_at_what_it_found(matrix, monkeypatch):
     assert matrix.started[0][1][-2:] == ["--batch-size", "48"]
 
 
+def saturating(rates, most=4096, gain=0.05):
+    tried = []
+
+    def rate(batch):
+        tried.append(batch)
+        return rates.get(batch)
+
+    return sweep.saturating_batch(rate, most, gain), tried
+
+
+def test_the_batch_where_throughput_stops_growing_is_found():
+    card = {8: 900.0, 16: 1800.0, 32: 3500.0, 64: 6000.0, 128: 8000.0, 256: 8300.0, 512: 8350.0, 1024: 8400.0}
+    assert saturating(card) == (128, [8, 16, 32, 64, 128, 256, 512])  # two that disappoint end it
+    dip = {8: 900.0, 16: 1800.0, 32: 1700.0, 64: 3600.0}  # chance at 32; 128 does not fit
+    assert saturating(dip) == (64, [8, 16, 32, 64, 128])
+    assert saturating({}) == (0, [8])
+    assert saturating(card, most=16) == (16, [8, 16])
+
+
+def test_auto_batch_with_a_gain_runs_there(matrix, monkeypatch):
+    monkeypatch.setattr(sweep, "rate_at", lambda *_: lambda batch: min(batch, 64) * 10.0)
+    assert matrix("--auto-batch", "512", "--gain", "0.05") == 0
+    assert matrix.started[0][1] == ["--batch-size", "64"]
+
+
 def test_auto_batch_stops_at_a_failure_that_is_not_memory(matrix):
     matrix.ends["CRNN_FP32_1CPU_Train"] = Ended("crash", "no such option")
     matrix.ends["CRNN_FP32_2CPUs_Train"] = Ended("oom", "no memory")

@@ -1,11 +1,16 @@
 """The card's self-check: on a card with `pytest -m card`, and here that a wrong result is seen."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from bench.machine import discovery
 from benchmarks.card import check
 from benchmarks.card.check import CHECKS, Setting, WrongResult
+from tests.support import ROOT
 
 CARD = next((name for name in ("MLU", "GPU") if discovery.present(name)), None)
 
@@ -23,6 +28,17 @@ def test_this_card(name):
 def here():
     images = torch.randint(0, 256, (2, 1, 32, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Setting("CPU", images, ["noise", "x1"])
+
+
+@pytest.mark.slow
+def test_the_whole_check_runs_on_the_stand_in_of_an_mlu():
+    """Which has no sensors: that alone is wrong there, and is named."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests/fake_mlu'}:{ROOT}", "FAKE_MLU_NAME": "MLU590-M9"}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.card.check", "--device", "MLU", "--count", "2"],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stdout.splitlines()[-1].endswith("WRONG: sensor"), done.stdout
 
 
 def test_a_forward_pass_and_a_loss_that_are_right_pass(here):

@@ -370,3 +370,17 @@ def test_a_base_without_torch_is_refused_where_the_vendors_is_wanted(vendor, tmp
     done = set_up(tmp_path, vendor, KEEP_TORCH="1")
     assert done.returncode == 2
     assert "has no torch, and KEEP_TORCH=1 forbids to install one" in done.stderr
+
+
+def test_settings_of_the_exchange_and_of_memory_mean_the_same_inside(docker):
+    asked, done = docker("run_docker.sh", "CRNN_Infer", NCCL_ALGO="Ring", TORCH_NCCL_BLOCKING_WAIT="1", CNCL_X="2",
+                         NVIDIA_TF32_OVERRIDE="0", PYTORCH_CUDA_ALLOC_CONF="expandable_segments:True")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    passed = {asked[i + 1] for i, word in enumerate(asked) if word == "--env"}
+    assert {
+        "NCCL_ALGO",
+        "TORCH_NCCL_BLOCKING_WAIT",
+        "CNCL_X",
+        "NVIDIA_TF32_OVERRIDE",
+        "PYTORCH_CUDA_ALLOC_CONF",
+    } <= passed

@@ -15,7 +15,7 @@ from bench.records.run_name import RunName
 from tests.support import ROOT
 
 SCRIPTS = ROOT / "run_scripts"
-TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights"}
+TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights", "scaling"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0"]  # a split is read once, however small
@@ -125,3 +125,32 @@ def test_a_record_is_json_that_anybody_reads(script, tmp_path):
     content = json.loads(path.read_text())
     assert content["provenance"]["versions"]["torch"]
     assert content["power"] is None
+
+
+def test_a_scaling_table_is_one_command(script, tmp_path):
+    """Two rows, the share of the ideal in the second, and a plot with its line; a mistake ends it with its line."""
+    pattern = "CRNN_SMALL_FP32_6S_{1,2}CPU_Train"
+    words = [
+        "--batch-size",
+        "4",
+        "--warmup-steps",
+        "1",
+        "--without",
+        "validation",
+        "--min-seconds",
+        "0",
+        "--min-steps",
+        "1",
+    ]
+    done = script("scaling", pattern, "--", *words, RESULTS=str(tmp_path / "scaling"), timeout=200)
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "scaling/scaling.md").read_text()
+    heads, one, two = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+        if line.startswith(("| run", "| CRNN"))
+    ]
+    share = heads.index("scaling %")
+    assert one[share] == "" and 5 < float(two[share]) < 150
+    assert "ideal" in (tmp_path / "scaling/scaling.html").read_text()
+    assert script("scaling", "CRNN_{1,2").returncode == 2

@@ -1,4 +1,4 @@
-"""The sensors of an NVIDIA card through NVML (nvidia-ml-py, an extra). What a card does not tell is None."""
+"""The sensors of an NVIDIA card through NVML (nvidia-ml-py). What a card does not tell is None."""
 
 from __future__ import annotations
 
@@ -21,6 +21,21 @@ def open_nvml() -> Any:
     except pynvml.NVMLError:
         return None
     return pynvml
+
+
+def why_no_nvml() -> str:
+    """Why no NVIDIA card tells anything here."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return "nvidia-ml-py is not installed: pip install nvidia-ml-py"
+    except OSError as error:
+        return f"NVML does not load: {error}"
+    except pynvml.NVMLError as error:
+        return f"NVML does not start: {error}"
+    return "NVML knows no such card"
 
 
 @dataclass
@@ -74,7 +89,7 @@ class Nvml:
 
     def facts(self) -> dict[str, Any]:
         """What does not change during a run."""
-        ecc = self.ask("nvmlDeviceGetEccMode")
+        ecc, mig = self.ask("nvmlDeviceGetEccMode"), self.ask("nvmlDeviceGetMigMode")
         return {
             "name": decode_text(self.ask("nvmlDeviceGetName")),
             "uuid": decode_text(self.ask("nvmlDeviceGetUUID")),
@@ -83,6 +98,7 @@ class Nvml:
             "power_limit_default_w": scaled(self.ask("nvmlDeviceGetPowerManagementDefaultLimit"), 1e-3),
             "clock_maximum_mhz": self.ask("nvmlDeviceGetMaxClockInfo", 1),
             "ecc": bool(ecc[0]) if ecc else None,
+            "mig": bool(mig[0]) if mig else None,
             "link_width": self.ask("nvmlDeviceGetCurrPcieLinkWidth"),
             "link_width_maximum": self.ask("nvmlDeviceGetMaxPcieLinkWidth"),
         }

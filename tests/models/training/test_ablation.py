@@ -1,6 +1,9 @@
 """Ablations of a run on the small sample: each leaves out one thing and nothing else."""
 
+import gzip
+import json
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +68,10 @@ def test_a_profile_says_what_a_step_is_made_of_and_counts_no_steps(trained):
     record = trained("--input", "memory", "--profile-steps", "2")
     assert record.training["steps"] == len(record.series[0]["step_s"]) == 4
     assert record.breakdown["shares"]["convolution"] > record.breakdown["shares"].get("ctc", 0)
+    [trace] = Path(record.options["results"]).glob("CRNN_*.trace.json.gz")
+    assert [*Path(record.options["results"]).glob(f"{trace.name.removesuffix('.trace.json.gz')}.json")]
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert any("conv" in event.get("name", "") for event in events)
 
 
 def test_synthetic_words_fit_narrow_pictures_and_are_the_same_each_time():
