@@ -90,6 +90,8 @@ class DemoOptions:
     """CTC: search with this many prefixes"""
     lexicon: Path | None = None
     """A file of words, one of which each text is"""
+    lexicon_penalty: Annotated[float | None, Bounds(0)] = None
+    """Nats by which a text outside the lexicon must be more probable to be kept; default: every text is a word of it"""
     show: Annotated[Path | None, Metavar("FOLDER")] = None
     """Write word.read.png there: what was seen where"""
     sheet: Annotated[Path | None, Metavar("FILE.png")] = None
@@ -106,7 +108,9 @@ def main(argv: list[str] | None = None) -> None:
     refuse_other_recipe(options.checkpoint, options.recipe, given)
     path = options.checkpoint or find_trained(options.recipe)
     print(f"weights: {path}", file=sys.stderr)
-    reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon, views=options.views)
+    reader = Recogniser.load(
+        path, beam=options.beam, lexicon=options.lexicon, lexicon_penalty=options.lexicon_penalty, views=options.views
+    )
     read, refused = [], 0
     for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
         try:
