@@ -135,13 +135,11 @@ def keep_surer(texts: Sequence[str], choice: Choice, charset: Charset, scorer: S
         return choice
     labels = [charset.classes_of(text) for text in texts]
     scores = score_all(np.arange(len(texts)), labels, scorer).tolist()
-    surer = [score > word + penalty for score, word in zip(scores, choice.scores, strict=True)]
-    return Choice(
-        *(
-            [own if own_is_surer else word for own, word, own_is_surer in zip(mine, words, surer, strict=True)]
-            for mine, words in ((texts, choice.texts), (labels, choice.labels), (scores, choice.scores))
-        )
-    )
+    kept = Choice(list(choice.texts), list(choice.labels), list(choice.scores))
+    for i, (score, word) in enumerate(zip(scores, choice.scores, strict=True)):
+        if score > word + penalty:
+            kept.texts[i], kept.labels[i], kept.scores[i] = texts[i], labels[i], score
+    return kept
 
 
 def score_all(rows: np.ndarray, labels: list[list[int]], scorer: Scorer) -> np.ndarray:
