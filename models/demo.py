@@ -89,7 +89,7 @@ class DemoOptions:
     beam: Annotated[int | None, Bounds(1, 1000)] = None
     """CTC: search with this many prefixes"""
     lexicon: Path | None = None
-    """A file of words, one of which each text is"""
+    """A file of words, one of which each text is; "english": 39,561 that come with the repository"""
     lexicon_penalty: Annotated[float | None, Bounds(0)] = None
     """Nats by which a text outside the lexicon must be more probable to be kept; default: every text is a word of it"""
     show: Annotated[Path | None, Metavar("FOLDER")] = None

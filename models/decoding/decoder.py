@@ -17,8 +17,10 @@ from models.decoding.ctc import Decoded, decode_greedy
 from models.decoding.lexicon import Lexicon, Lexicons, decode_lexicon
 from models.network.heads import CTC, Attention
 from models.network.model import Model
+from models.rendering.lexicon import read_words
 
 BEAM = 10  # prefixes, by default: GitYCC's
+ENGLISH = "english"  # --lexicon of this name: the bundled words of 2of12, where no file is called so
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,12 @@ class Decoder:
 
 
 def load_lexicon(path: Path, charset: Charset) -> Lexicon:
-    """The words of a text file. Raises UserError: no such file, or no word in it that the alphabet can spell."""
+    """The words of a text file, or the bundled English ones for the name ENGLISH.
+
+    Raises UserError: no such file, or no word in it that the alphabet can spell.
+    """
+    if is_bundled(path):
+        return Lexicon(read_words(), charset)
     try:
         words = text_of(path).split()
     except OSError as error:
@@ -110,3 +117,8 @@ def load_lexicon(path: Path, charset: Charset) -> Lexicon:
         return Lexicon(words, charset)
     except UserError as refusal:
         raise UserError(f"{path}: {refusal}") from None
+
+
+def is_bundled(lexicon: Path) -> bool:
+    """Whether it is the name of the bundled words."""
+    return str(lexicon) == ENGLISH and not lexicon.exists()

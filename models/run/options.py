@@ -174,7 +174,7 @@ class Infer(Common):
     beam: Annotated[int | None, Bounds(1, 1000)] = None
     """CTC: prefixes that a beam search keeps; 10 with --decode beam alone"""
     lexicon: Path | None = None
-    """A UTF-8 file of words, one of which each text is"""
+    """A UTF-8 file of words, one of which each text is; "english": 39,561 that come with the repository"""
     lexicon_column: str | None = None
     """Each image's own words: the column of that name in a table, or the keys NAME-000000001 of an LMDB"""
     lexicon_penalty: Annotated[float | None, Bounds(0)] = None

@@ -1,6 +1,7 @@
 """Reading with a lexicon: the right word, its probability, and a search that loses none of it."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bench.errors import UserError
 from models.data.charset import Charset
 from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.ctc import decode_greedy
+from models.decoding.decoder import load_lexicon
 from models.decoding.lexicon import Lexicon, decode_lexicon, nearest_words
 from models.network.model import Model
 from models.network.network import build
@@ -169,3 +171,10 @@ def test_an_attention_head_keeps_a_surer_text_by_the_same_rule():
     for one, other, text in zip(read.confidences, closed.confidences, read.texts, strict=True):
         assert one >= other * (1 - 1e-4) and text in {*own.texts, "abcabc"}
     assert read.texts == own.texts
+
+
+def test_the_bundled_words_have_a_name_unless_a_file_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(load_lexicon(Path("english"), FULL)) == 39_561
+    Path("english").write_text("mine\n")
+    assert load_lexicon(Path("english"), FULL).words == ["mine"]
