@@ -24,6 +24,7 @@ from bench.options import Bounds, Command, Metavar, Positional
 from models.data.contact_sheet import contact_sheet
 from models.data.image import UnreadableError
 from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
+from models.rendering.captions import caption_families
 
 
 def format_reading(reading: Reading) -> str:
@@ -38,13 +39,14 @@ def plot_reading(image: np.ndarray, reading: Reading, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    families = caption_families(reading.text)
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     extent = (0, image.shape[1], image.shape[0], 0)
     above.imshow(image.squeeze(-1) if image.shape[2] == 1 else image, cmap="gray", extent=extent, aspect="auto")
-    above.set_title(f"{reading.text!r}  {reading.confidence:.1%}", parse_math=False)
+    above.set_title(f"{reading.text!r}  {reading.confidence:.1%}", parse_math=False, fontfamily=families)
     labels, seen = list(reading.text) or [" "], reading.seen if len(reading.seen) else np.zeros((1, 1))
     below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, image.shape[1], len(labels), 0))
-    below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
+    below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False, fontfamily=families)
     below.set_xlabel("px")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
