@@ -26,7 +26,7 @@ NOT_COORDINATES = (
     "profile_steps", "latency_runs", "test_only",
 )  # fmt: skip
 BY_CONTENT = {"charset_sha256": "charset", "lexicon_sha256": "lexicon", "weights_sha256": "start_from"}
-DATA = ("name", "split", "is_sample", "manifest_sha256", "content_sha256")
+DATA = ("name", "split", "is_sample", "manifest_sha256", "digest_sha256")
 NOT_ARITHMETIC = ("pandas",)  # packages that read or write what was measured, and measure nothing
 CARD_FACTS = ("driver", "power_limit_w", "mig", "ecc")
 
