@@ -81,7 +81,8 @@ class PairedSession:
         """What is needed to go on with it: written after each pair."""
         content = {
             "identity": self.identity(), "seed": self.seed, "looks": self.looks, "spent": self.spent,
-            "pairs": self.pairs, "verdict": said, "each_s": self.each_s, "names": {side: self.builds[side].name for side in SIDES},
+            "pairs": self.pairs, "verdict": said, "each_s": self.each_s,
+            "names": {side: self.builds[side].name for side in SIDES},
         }  # fmt: skip
         write_file(self.folder / STATE, json.dumps(content, indent=1) + "\n")
 

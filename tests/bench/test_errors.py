@@ -2,6 +2,7 @@ import csv
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,6 @@ def test_a_reader_that_has_enough_ends_a_program_without_a_word():
         program.stdout.close()
         assert program.stderr.read() == b""
         assert program.wait() == 0
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
     assert b"No space left" in done.stderr

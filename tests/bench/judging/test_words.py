@@ -25,7 +25,7 @@ def test_words_that_are_not_known_on_both_sides_say_nothing(base, new):
 
 
 def test_the_variance_of_a_share_by_hand():
-    """Of four words one lost: variance of (-1, 0, 0, 0) is 3/16, over 4 words; unknown words: the least, 0.25 - 1/16."""
+    """Of four words one lost: variance of (-1, 0, 0, 0) is 3/16, over 4 words. Unknown: the least, 1/4 - 1/16."""
     words = np.array([-1.0, 0.0, 0.0, 0.0])
     assert sampling_variance(np.array([-0.25]), words, 4) == pytest.approx(3 / 64)
     assert sampling_variance(np.array([-0.25, -0.25]), None, 4) == pytest.approx((0.25 - 0.0625) / 4)
