@@ -36,6 +36,12 @@ def test_further_looks_are_balanced_each_and_drawn_anew():
     assert run_order(LOOKS[-1] + 4, 3, 7) == run_order(LOOKS[-1], MORE, 7)[8:14]
 
 
+def test_the_order_of_a_session_is_balanced_at_each_of_its_looks():
+    for seed in range(20):
+        first = [side for _, side in run_order(0, LOOKS[-1], seed)[::2]]
+        assert [first[:look].count("base") * 2 for look in LOOKS] == list(LOOKS)
+
+
 def test_a_pair_is_two_neighbouring_runs():
     order = run_order(0, LOOKS[-1], 3)
     assert [pair for pair, _ in order] == [pair for pair in range(LOOKS[-1]) for _ in range(2)]

@@ -42,6 +42,7 @@ def test_equal_pairs_are_judged_by_mcnemar():
     found = evidence(lost=9, gained=1)
     assert found.p_worse == pytest.approx(11 / 1024)
     assert (found.df, found.n, found.metric, found.cell) == (MANY, 6, "accuracy", "cell")
+    assert found.tolerance == POINTS
     assert found.estimate == pytest.approx(-0.08)
     assert found.error == pytest.approx(math.sqrt((0.1 - 0.08**2) / 100))
     assert found.said == "of 100 words 9 lost, 1 gained"
@@ -58,6 +59,10 @@ def test_pairs_that_differ_add_their_own_variance():
     assert found.error == pytest.approx(math.sqrt(sampling + between))
     assert found.df == int((sampling + between) ** 2 / (between**2 / 1)) == 3
     assert (found.p_exact, found.said) == (None, "")
+    changes = np.array([0.0, -0.02, -0.04, -0.02])
+    found = accuracy_evidence("cell", "accuracy", changes, words, 100, POINTS)
+    between = float(changes.var(ddof=1)) / 4
+    assert found.df == int((sampling + between) ** 2 / (between**2 / 3)) > 3
 
 
 def test_one_pair_without_words_has_the_least_error_that_is_possible():
