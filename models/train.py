@@ -45,6 +45,7 @@ from models.run.context import (
 )
 from models.run.measure import Instruments, MeasuredRun, file_sha256, record_failure
 from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
+from models.run.rerun import save_record, write_options
 from models.run.signals import Interrupted, StopRequest, handle_signals
 from models.run.trained import parse_by_weights
 from models.scoring.evaluate import count_images, gather_score, predict
@@ -179,6 +180,8 @@ class Training:
         if self.context.world.leads:
             checkpoint.claim(self.snapshots.folder)
         self.snapshots.restore(len(self.train_set))
+        if self.context.world.leads and not is_ablation(self.options):
+            write_options(self.options, self.snapshots.folder / "run.yaml", self.name, self.device.kind.name)
         announce_training(
             self.context, self.options, self.name, self.train_set, self.left_out, self.network, self.total_steps,
             self.optimizer.peak_lr,
@@ -303,8 +306,7 @@ def main(argv: list[str] | None = None) -> None:
             result = gather_result(training.progress_section(), training.losses, context.world)
             record = measured.record(breakdown=breakdown, accuracy=training.accuracy, training=result)
         if context.world.leads:
-            path = record.save(options.results)
-            context.say(f"record: {path}")
+            path = save_record(record, context, training.name)
             if breakdown:
                 trace = write_file(path.with_suffix(".trace.json.gz"), training.trace_file.read_bytes())
                 context.say(f"trace: {trace}")

@@ -22,8 +22,8 @@ from bench.records.record import FAILURES, Record
 NOT_COORDINATES = (
     "run", "seed", "results", "checkpoints", "checkpoint", "dataset", "resume", "log_every", "save_every", "strict",
     "overwrite", "allow", "validate_every", "validate_shown", "early_stop",
-    "recipe", "device", "precision", "batch_size", "workers", "mistakes", "min_steps", "min_seconds", "tolerate",
-    "profile_steps", "latency_runs", "test_only",
+    "recipe", "recipes", "device", "precision", "batch_size", "workers", "mistakes", "min_steps", "min_seconds",
+    "tolerate", "profile_steps", "latency_runs", "test_only",
 )  # fmt: skip
 BY_CONTENT = {"charset_sha256": "charset", "lexicon_sha256": "lexicon", "weights_sha256": "start_from"}
 DATA = ("name", "split", "is_sample", "manifest_sha256", "content_sha256")

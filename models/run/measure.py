@@ -230,7 +230,7 @@ class MeasuredRun:
             run=str(self.name),
             task=self.name.task,
             cell=benchmark_key(context, self.network.classes, self.engine),
-            recipe=recipe_section(recipe_path(options.recipe)),
+            recipe=recipe_section(recipe_path(options.recipe, options.recipes)),
             options=dataclasses.asdict(options),
             dataset=dataset_section(
                 self.dataset, self.split, gather, context.world.leads and sections.get("accuracy") is not None

@@ -49,6 +49,7 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
         "last.pt",
         "best.pt",
         "lock",
+        "run.yaml",
         "tensorboard",
     }
     said = capsys.readouterr().out
