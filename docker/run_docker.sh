@@ -5,6 +5,7 @@
 #   DEVICE           CPU, GPU or MLU (default: what is found)       IMAGE_NAME   the image (default: crnn-bench)
 #   PYTORCH_TRAIN_DATASET, PYTORCH_TRAIN_CHECKPOINT, RESULTS        folders that are mounted; the first one read-only
 #   CRNN_RECIPES     a folder of recipes of your own, mounted read-only
+#   CONTAINER_NAME   what docker calls it (default: a name of its own)
 #   SHM_SIZE=8g      what loader workers hand over pictures in      NETWORK      default: none; host for several hosts
 # The container has no network, no capabilities, a read-only root, and is privileged only with --privileged.
 set -euo pipefail
@@ -28,6 +29,7 @@ confine() { # [--privileged]
   if [[ ${1:-} == --privileged ]]; then arguments+=(--privileged); else arguments+=(--cap-drop=ALL); fi
   local network=none
   [[ ${NNODES:-1} == 1 ]] || network=host
+  [[ -z ${CONTAINER_NAME:-} ]] || arguments+=(--name "$CONTAINER_NAME")
   arguments+=(--network "${NETWORK:-$network}" --shm-size "${SHM_SIZE:-8g}")
 }
 

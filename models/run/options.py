@@ -131,6 +131,14 @@ class Train(Common):
     """torch.compile the network: kernels of its own, after a minute of making them"""
     graph: bool = False
     """Replay the whole step as one CUDA graph: GPU, one card, images of one width"""
+    accumulate: Annotated[int, Bounds(1, 1 << 16)] = 1
+    """Batches per card before an update: the global batch is that many times larger, the memory is not"""
+    ema: Annotated[float | None, Bounds(0, below=1), Bare("0.999")] = None
+    """Keep a moving average of the weights with this decay, validate it and write it as best.pt; alone: 0.999"""
+    freeze: Literal["backbone"] | None = None
+    """Fine-tuning: what keeps the weights and statistics that training begins with"""
+    nonfinite: Literal["skip", "zero"] = "skip"
+    """What becomes of a step with gradients that are not finite: it is skipped, or they are set to 0"""
     augment: bool = False
     """Distort training images on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
@@ -161,6 +169,8 @@ class Train(Common):
     """Most images of a validation, the same ones every time, from all over the split; default: all of it"""
     validate_shown: Annotated[int, Bounds(0, 100)] = 3
     """Readings beside their truths in the log of a validation"""
+    curves: Annotated[Path | None, Metavar("FILE.png")] = None
+    """Draw loss, rate and what validations found there, anew after each validation (TensorBoard has the same curves)"""
     early_stop: Annotated[int, Bounds(0)] = 0
     """Stop after this many validations in a row that brought nothing better; 0 is off"""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -192,6 +202,11 @@ class Infer(Common):
     """What computes the network; auto: the fastest here that agrees with eager"""
     latency_runs: Annotated[int, Bounds(0)] = 100
     """Timed batches for each latency; 0 is off"""
+
+
+def images_per_step(options: Common, ranks: int) -> int:
+    """Of all ranks together: the global batch."""
+    return options.batch_size * ranks * getattr(options, "accumulate", 1)
 
 
 def is_recipe_file(text: str) -> bool:
