@@ -23,6 +23,7 @@ from models.data.image import UnreadableError
 from models.reading.recogniser import Reading, Recogniser
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+UNREAD = (".heic", ".heif", ".avif", ".jxl")  # images too, that are named as not read
 TOGETHER = 128  # images that are decoded, then read: enough to fill batches of similar widths
 LINE_EVERY_S = 15  # of progress in a log; a terminal has the bar
 COLUMNS = ("file", "text", "confidence", "turned", "error")
@@ -60,7 +61,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
             continue
         files = [path for path in place.rglob("*") if path.is_file()]
         files = [path for path in files if not any(map(is_hidden, path.relative_to(place).parts))]
-        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        images = [path for path in files if path.suffix.lower() in SUFFIXES + UNREAD]
         if not images:
             raise UserError(f"{place}: no images in it ({', '.join(SUFFIXES)}), of {len(files):,} files")
         if others := sorted(set(files) - set(images)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.errors import UserError
@@ -31,18 +31,25 @@ class Curves:
     logged: list[list[float]] = field(default_factory=list)  # step, loss, learning rate
     validated: list[list[float]] = field(default_factory=list)  # step, and VALIDATED
 
+    every: int = 1  # of the rows to log, those that are kept
+    seen: int = 0
+
     def log(self, step: int, loss: float, lr: float) -> None:
-        self.logged.append([step, loss, lr])
+        if self.seen % self.every == 0:
+            self.logged.append([step, loss, lr])
+        self.seen += 1
         if len(self.logged) > MOST:
-            self.logged = self.logged[1::2]
+            self.logged, self.every = self.logged[::2], 2 * self.every
 
     def log_validation(self, step: int, score: Score) -> None:
+        if self.validated and self.validated[-1][0] == step:  # a run that was stopped in a validation makes it again
+            self.validated.pop()
         self.validated.append([step, *(getattr(score, name) for name in VALIDATED)])
 
     def save(self, folder: Path) -> None:
         """Beside the checkpoints, which are written before the validation of their step. A full disk stops no run."""
         try:
-            write_file(folder / FILE, json.dumps({"logged": self.logged, "validated": self.validated}))
+            write_file(folder / FILE, json.dumps(asdict(self)))
         except OSError as error:
             warn(f"{folder / FILE}: not written: {error.strerror}")
 
@@ -50,11 +57,12 @@ class Curves:
         """What a run that goes on had up to this step. An older one has left nothing: the picture begins here."""
         try:
             kept = json.loads((folder / FILE).read_text(encoding="utf8"))
+            self.every, self.seen = kept["every"], kept["seen"]
             self.logged, self.validated = (
                 [row for row in kept[name] if row[0] <= step] for name in ("logged", "validated")
             )
         except (OSError, ValueError, KeyError, TypeError):
-            self.logged, self.validated = [], []
+            self.logged, self.validated, self.every, self.seen = [], [], 1, 0
 
     def draw(self, path: Path, title: str) -> None:
         """Write the picture, of whatever type its name says. A failure is said and stops no training."""

@@ -54,5 +54,5 @@ def test_the_requirements_of_the_model_zoos_page_are_ours():
 def test_what_was_in_util_py_says_where_it_is():
     with pytest.raises(ImportError, match=r"for strLabelConverter see models.data.charset.Charset"):
         from models.util import strLabelConverter  # noqa: F401
-    with pytest.raises(ImportError, match="listed in README.md"):
+    with pytest.raises(ImportError, match="listed in README"):
         from models.util import something_else  # noqa: F401
