@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,17 @@ from bench.errors import UserError, one_line, run_cli
 from bench.files import refuse_unwritable, write_file
 from bench.options import Bounds, Command, Metavar, Positional
 from models.data.contact_sheet import contact_sheet
-from models.reading.folder import FileReading, find_images, read_files, readings_csv, readings_json, with_progress
+from models.reading.detection import EXTRA, LineDetector, draw_page, may_be_page
+from models.reading.folder import (
+    FilePage,
+    FileReading,
+    find_images,
+    pages_of,
+    read_files,
+    readings_csv,
+    readings_json,
+    with_progress,
+)
 from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
 
 
@@ -99,6 +109,8 @@ class DemoOptions:
     """The same as JSON"""
     sheet: Annotated[Path | None, Metavar("FILE.png")] = None
     """Write all images there, their texts under them"""
+    detect: bool = False
+    """The images are whole photos or pages: find their lines, read each (requirements-detect.txt)"""
     views: bool = True
     """Read doubtful images again, narrower, wider or turned, and keep what is surest"""
 
@@ -116,6 +128,12 @@ def main(argv: list[str] | None = None) -> None:
     files = find_images(options.images)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon, views=options.views)
+    read_these = read_pages if options.detect else read_words
+    end(read_these(files, reader, options), len(files))
+
+
+def read_words(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
+    """Each image is a word or a line. How many were not read."""
     read: list[FileReading] = []
     try:
         for one, drawing in zip(
@@ -124,8 +142,55 @@ def main(argv: list[str] | None = None) -> None:
             show(one, drawing, options)
             read.append(one if options.sheet else replace(one, image=None))
     finally:  # a table of what was read until then, also when somebody ends it
-        write_tables(read, reader, options)
-    end(sum(one.reading is None for one in read), len(files))
+        write_tables([one.row() for one in read], reader, options)
+        write_sheet(read, options)
+    hint_at_pages(read)
+    return sum(one.reading is None for one in read)
+
+
+def read_pages(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
+    """The lines of whole photos: printed with their places, in tables, drawn with --show. How many were not read."""
+    if options.sheet:
+        raise UserError("--sheet shows words; with --detect it is --show FOLDER that draws the pages")
+    detector, rows, refused = LineDetector(), [], 0
+    pages = with_progress(pages_of(reader, detector, files), len(files))
+    try:
+        for page, drawing in zip(pages, drawing_names(files), strict=True):
+            rows += page.rows()
+            refused += page.image is None
+            show_page(page, drawing, options)
+    finally:
+        write_tables(rows, reader, options)
+    return refused
+
+
+def show_page(page: FilePage, drawing: str, options: DemoOptions) -> None:
+    if page.image is None:
+        print(one_line(f"{page.path}: not read: {page.error}"), file=sys.stderr, flush=True)
+        return
+    if not page.lines:
+        print(one_line(f"{page.path}: no text was found in it"), file=sys.stderr, flush=True)
+    for line in page.lines if not options.csv and not options.json else ():
+        left, top = line.box.min(axis=0)
+        print(one_line(f"{page.path} at {left:.0f},{top:.0f}: {line.text}  {line.confidence:.1%}"), flush=True)
+    if options.show:
+        options.show.mkdir(parents=True, exist_ok=True)
+        draw_page(page.image, page.lines).save(options.show / drawing)
+
+
+def hint_at_pages(read: list[FileReading]) -> None:
+    """Say it once where images were read badly that may hold more than one word."""
+    pages = [one.path for one in read if one.reading and may_be_page(*size_of(one.path), one.reading)]
+    if pages:
+        more = f" and {len(pages) - 1:,} more" if len(pages) > 1 else ""
+        print(one_line(f"{pages[0]}{more}: read badly, and large enough to be a page or a photo with several words:"
+                       f" --detect finds its lines first ({EXTRA})"), file=sys.stderr, flush=True)  # fmt: skip
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a file that was read, from its header."""
+    with Image.open(path) as image:
+        return image.size
 
 
 def show(one: FileReading, drawing: str, options: DemoOptions) -> None:
@@ -140,14 +205,16 @@ def show(one: FileReading, drawing: str, options: DemoOptions) -> None:
         plot_reading(one.image, one.reading, options.show / drawing)
 
 
-def write_tables(read: list[FileReading], reader: Recogniser, options: DemoOptions) -> None:
-    rows = [one.row() for one in read]
+def write_tables(rows: list[dict[str, Any]], reader: Recogniser, options: DemoOptions) -> None:
     if options.csv:
         write_file(options.csv, readings_csv(rows))
     if options.json:
         write_file(options.json, readings_json(rows, reader))
     for table in filter(None, (options.csv, options.json)):
-        print(f"{table}: {len(rows):,} images", file=sys.stderr)
+        print(f"{table}: {len(rows):,} rows", file=sys.stderr)
+
+
+def write_sheet(read: list[FileReading], options: DemoOptions) -> None:
     seen = [(one.image, one.reading.text) for one in read if one.image is not None and one.reading]
     if options.sheet and seen:
         draw_reading_sheet(seen).save(options.sheet, "PNG")

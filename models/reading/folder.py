@@ -11,17 +11,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from bench.errors import UserError, one_line, plain
 from bench.files import warn
 from models.data.documents import is_hidden
 from models.data.image import UnreadableError
+from models.reading.detection import LineDetector, PageLine, read_page
 from models.reading.recogniser import Reading, Recogniser
 
+T = TypeVar("T")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 UNREAD = (".heic", ".heif", ".avif", ".jxl")  # images too, that are named as not read
 TOGETHER = 128  # images that are decoded, then read: enough to fill batches of similar widths
@@ -47,6 +50,26 @@ class FileReading:
             "file": str(self.path), "text": read.text, "confidence": round(read.confidence, 4), "turned": read.turned,
             "error": None,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FilePage:
+    """The lines of a whole photo, and the upright photo; or why it was not read."""
+
+    path: Path
+    image: Image.Image | None = None
+    lines: Sequence[PageLine] = ()
+    error: str = ""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Of a table: a row a line, with its box in px, clockwise from where its text begins."""
+        if self.image is None:
+            return [{**FileReading(self.path, error=self.error).row(), "box": None}]
+        return [
+            {"file": str(self.path), "text": line.text, "confidence": round(line.confidence, 4), "turned": 0,
+             "error": None, "box": " ".join(f"{number:.0f}" for number in line.box.ravel())}
+            for line in self.lines
+        ]  # fmt: skip
 
 
 def find_images(places: Sequence[Path]) -> list[Path]:
@@ -95,11 +118,25 @@ def prepare_file(reader: Recogniser, path: Path) -> FileReading | tuple[Path, li
     try:
         return path, reader.prepare_views(path)
     except (UnreadableError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
-        return FileReading(path, error=reason or type(error).__name__)
+        return FileReading(path, error=unread_reason(error, path))
 
 
-def with_progress(read: Iterable[FileReading], total: int) -> Iterator[FileReading]:
+def unread_reason(error: Exception, path: Path) -> str:
+    """Without the file's name, which is said before it."""
+    reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{path}: ")
+    return reason or type(error).__name__
+
+
+def pages_of(reader: Recogniser, detector: LineDetector, files: Sequence[Path]) -> Iterator[FilePage]:
+    """Each file in its order: its lines, or the reason why it was not read."""
+    for path in files:
+        try:
+            yield FilePage(path, *read_page(path, detector, reader))
+        except (UnreadableError, OSError) as error:
+            yield FilePage(path, error=unread_reason(error, path))
+
+
+def with_progress(read: Iterable[T], total: int) -> Iterator[T]:
     """A bar on a terminal, a line now and then in a log; on stderr, as standard output is the texts'."""
     spoke, bar = time.monotonic(), tqdm(total=total, unit=" images", disable=None, leave=False)
     with bar:
@@ -112,9 +149,10 @@ def with_progress(read: Iterable[FileReading], total: int) -> Iterator[FileReadi
 
 
 def readings_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """COLUMNS with a heading; texts as they were read, quoted as CSV is."""
+    """COLUMNS with a heading, and of lines on pages their boxes; texts as they were read, quoted as CSV is."""
     written = io.StringIO()
-    table = csv.DictWriter(written, COLUMNS, lineterminator="\n")
+    columns = [*COLUMNS, "box"] if any("box" in row for row in rows) else COLUMNS
+    table = csv.DictWriter(written, columns, lineterminator="\n")
     table.writeheader()
     table.writerows({key: plain(value) if key == "file" else value for key, value in row.items()} for row in rows)
     return written.getvalue()

@@ -77,10 +77,11 @@ class Desk:
         words = self.words(line)
         if words[0] == "python":
             self.program(words[2], words[3:])
-        elif words[0] == "paste":  # a pipe of the shell, then ours
-            before, _, after = line.partition("; ")
+        elif ";" in line:  # of the shell, then ours
+            before, _, after = line.rpartition("; ")
             subprocess.run(["bash", "-c", before], cwd=self.folder, check=True)
-            self.run(after)
+            folder = re.match(r"cd (\S+);", line)
+            self.run(after.replace("labels.tsv", f"{folder[1]}/labels.tsv") if folder else after)
         else:
             self.script(words, environment)
 
@@ -171,8 +172,9 @@ def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
     words = ["move", "to", "stop", "gaitskell"]
     names = [f"{word}_{i}.jpg" for i, word in enumerate(words * 3)]
     images(tmp_path / "F", names)
-    lines = "".join(f"F/{name}\n{name.split('_')[0]}\n" for name in names)
-    (tmp_path / "list.txt").write_text(lines)
+    (tmp_path / "by-list").mkdir()
+    lines = "".join(f"{tmp_path}/F/{name}\n{name.split('_')[0]}\n" for name in names)
+    (tmp_path / "by-list" / "list.txt").write_text(lines)
     (tmp_path / "characters.txt").write_text("\n".join(sorted(set("".join(words)))) + "\n")
     network = CRNN(classes=1 + len(set("".join(words))))
     torch.save(network.state_dict(), tmp_path / "netCRNN.pth")
@@ -182,7 +184,7 @@ def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
 
     def by_list(here):
         desk.meant["O"] = "O2"
-        desk.run(first(here))
+        desk.run(f"cd by-list; {first(here)} --image-root {tmp_path}")
 
     def alphabet(here):
         assert takes("models.train", *first(here).split())
@@ -332,8 +334,9 @@ def test_bai_shangs(tmp_path, surroundings, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     image = tmp_path / "path/to/your/image/test0_2726670787.jpg"
-    desk = Desk(tmp_path, surroundings, DATA=tmp_path, I=image, FOLDER=tmp_path / "shown")
-    small = "--data.charset characters.txt --model.hidden 16"
+    lists = {"T": "train_list.txt", "V": "test_list.txt", "DATA": "train_list.txt"}
+    desk = Desk(tmp_path, surroundings, I=image, FOLDER=tmp_path / "shown", **lists)
+    small = "--val-dataset test_list.txt --data.charset characters.txt --model.hidden 16"
     attention = f"--recipe seq2seq_attention {small}"
 
     def published(here):
