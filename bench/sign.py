@@ -7,6 +7,9 @@ one. No torch here.
 
 from __future__ import annotations
 
+if not __package__:  # `python bench/sign.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

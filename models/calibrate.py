@@ -7,6 +7,9 @@ beside a file of weights, where `Recogniser.load` finds them.
 
 from __future__ import annotations
 
+if not __package__:  # `python models/calibrate.py`, from any folder: its own is on the path, and not the checkout
+    __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
+
 import dataclasses
 import json
 from collections.abc import Iterator

@@ -35,6 +35,7 @@ from models.reading.folder import (
     with_progress,
 )
 from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
+from models.rendering.captions import caption_families
 
 
 def format_reading(reading: Reading) -> str:
@@ -49,13 +50,14 @@ def plot_reading(image: np.ndarray, reading: Reading, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    families = caption_families(reading.text)
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
     extent = (0, image.shape[1], image.shape[0], 0)
     above.imshow(image.squeeze(-1) if image.shape[2] == 1 else image, cmap="gray", extent=extent, aspect="auto")
-    above.set_title(f"{reading.text!r}  {reading.confidence:.1%}", parse_math=False)
+    above.set_title(f"{reading.text!r}  {reading.confidence:.1%}", parse_math=False, fontfamily=families)
     labels, seen = list(reading.text) or [" "], reading.seen if len(reading.seen) else np.zeros((1, 1))
     below.imshow(seen, cmap="viridis", aspect="auto", extent=(0, image.shape[1], len(labels), 0))
-    below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False)
+    below.set_yticks(np.arange(len(labels)) + 0.5, labels, parse_math=False, fontfamily=families)
     below.set_xlabel("px")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
@@ -100,7 +102,9 @@ class DemoOptions:
     beam: Annotated[int | None, Bounds(1, 1000)] = None
     """CTC: search with this many prefixes"""
     lexicon: Path | None = None
-    """A file of words, one of which each text is"""
+    """A file of words, one of which each text is; "english": 39,561 that come with the repository"""
+    lexicon_penalty: Annotated[float | None, Bounds(0)] = None
+    """Nats by which a text outside the lexicon must be more probable to be kept; default: every text is a word of it"""
     show: Annotated[Path | None, Metavar("FOLDER")] = None
     """Write word.read.png there: what was seen where"""
     csv: Annotated[Path | None, Metavar("FILE.csv")] = None
@@ -127,7 +131,9 @@ def main(argv: list[str] | None = None) -> None:
     path = options.checkpoint or find_trained(options.recipe)
     files = find_images(options.images)
     print(f"weights: {path}", file=sys.stderr)
-    reader = Recogniser.load(path, beam=options.beam, lexicon=options.lexicon, views=options.views)
+    reader = Recogniser.load(
+        path, beam=options.beam, lexicon=options.lexicon, lexicon_penalty=options.lexicon_penalty, views=options.views
+    )
     read_these = read_pages if options.detect else read_words
     end(read_these(files, reader, options), len(files))
 

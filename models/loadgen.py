@@ -34,14 +34,13 @@ from bench.machine.loadgen import Scenario
 from bench.machine.meter import Meter
 from bench.options import Bounds
 from models.dataset import Batch, WordDataset, pad_batch
-from models.decoding.decoder import Decoder
 from models.run.context import make_meter, make_network, make_run_name, open_context
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
 from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
-from models.test import open_test_set, recognise, try_engine_on
+from models.test import open_decoder, open_test_set, recognise, try_engine_on
 
 HELD = 1024  # images in memory during a performance test, as MLPerf has it for small ones
 TRIALS = 3  # batches timed to know how fast to expect answers
@@ -207,8 +206,8 @@ def main(argv: list[str] | None = None) -> None:
         lg, record_id = loadgen.import_loadgen(), uuid.uuid4().hex
         if context.world.size > 1:
             raise UserError(f"LoadGen asks one process; this run has {context.world.size}: name a run with 1 card")
-        decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
         dataset = open_test_set(context, options, charset)
+        decoder = open_decoder(options, charset, dataset)
         network = make_network(context, charset).eval()
         name, batches = make_run_name(context, "Infer"), -(-len(dataset) // options.batch_size)
         meter = make_meter(device, min(options.warmup_steps, batches - 1))

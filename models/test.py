@@ -25,6 +25,7 @@ from models.data.formats import SourceOptions
 from models.dataset import Batch, WordDataset, normalise
 from models.decoding.ctc import Decoded
 from models.decoding.decoder import Decoder
+from models.decoding.lexicon import Lexicon
 from models.engines.table import Engine, choose_engine
 from models.network.network import Network
 from models.run.audit import AnswerAudit, audit_repeats
@@ -57,6 +58,7 @@ def recognise(batch: Batch, network: Network | Engine, decoder: Decoder, device:
     """One batch: uint8 images on the host to texts. The network is in evaluation mode."""
     images = normalise(batch.images, device.torch)
 
+    decoder = decoder.for_images(batch.numbers)
     with device.autocast():
         if decoder.needs_features:
             features, time_steps = network.features(images, batch.widths)
@@ -71,6 +73,25 @@ def open_test_set(context: Context, options: Infer, charset: Charset) -> WordDat
         reading = SourceOptions(image_root=options.image_root)
         return open_sets(options.sets, options.split, make_shape(options.data), charset, reading)
     return make_dataset(context, charset, options.split, targets=False)
+
+
+def open_decoder(options: Infer, charset: Charset, dataset: WordDataset) -> Decoder:
+    """How its texts are found. Raises UserError where each image was to have its own lexicon and the first has none."""
+
+    def own_lexicon(number: int) -> Lexicon:
+        return Lexicon(dataset.source.lexicon(number, str(options.lexicon_column)), charset)
+
+    if options.lexicon_column:
+        own_lexicon(0)
+    return Decoder.from_options(
+        options.model,
+        charset,
+        options.decode,
+        options.beam,
+        options.lexicon,
+        options.lexicon_penalty,
+        own_lexicon if options.lexicon_column else None,
+    )
 
 
 def try_engine_on(dataset: WordDataset, network: Network, context: Context, options: Infer) -> Engine:
@@ -114,8 +135,8 @@ def run_test(options: Infer, given: Collection[str] = ()) -> None:
     with open_context(options) as context:
         device, world = context.device, context.world
         instruments = Instruments.open(context)
-        decoder = Decoder.from_options(options.model, charset, options.decode, options.beam, options.lexicon)
         dataset = open_test_set(context, options, charset)
+        decoder = open_decoder(options, charset, dataset)
         network = make_network(context, charset).eval()
         batches = select_input(make_test_batches(context, dataset), options)
         steps = -(-len(dataset) // (options.batch_size * world.size))  # of one pass over the split

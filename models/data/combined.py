@@ -30,6 +30,9 @@ class Part(Source):
     def label(self, index: int) -> str:
         return self.source.label(int(self.numbers[index]))
 
+    def lexicon(self, index: int, column: str) -> list[str]:
+        return self.source.lexicon(int(self.numbers[index]), column)
+
     def where(self, index: int) -> str:
         return self.source.where(int(self.numbers[index]))
 
@@ -85,6 +88,10 @@ class Mix(Source):
     def label(self, index: int) -> str:
         source, number = self.place(index)
         return source.label(number)
+
+    def lexicon(self, index: int, column: str) -> list[str]:
+        source, number = self.place(index)
+        return source.lexicon(number, column)
 
     def where(self, index: int) -> str:
         source, number = self.place(index)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from models.rendering.captions import draw_caption
 
 GAP, LETTERS = 4, 14  # px between images, and of a caption's letters
 
@@ -27,16 +29,9 @@ def contact_sheet(
         placed.append((x + margin, y + margin, image, caption))
         x += max(image.width + GAP, cell)
     sheet = Image.new(placed[0][2].mode if placed else "L", (width, y + row if rows is None else rows * row), "white")
-    pen, font = ImageDraw.Draw(sheet), None
+    pen = ImageDraw.Draw(sheet)
     for left, top, image, caption in placed:
         sheet.paste(image, (left, top))
         if caption:
-            font = font or caption_font()
-            pen.text((left, top + image.height + 2), caption, "black", font)
+            draw_caption(pen, (left, top + image.height + 2), caption, LETTERS)
     return sheet
-
-
-def caption_font() -> ImageFont.FreeTypeFont:
-    from matplotlib.font_manager import findfont
-
-    return ImageFont.truetype(findfont("DejaVu Sans"), LETTERS)

@@ -148,15 +148,20 @@ class Columns:
     width: int
     path: int
     label: int
+    names: tuple[str, ...] = ()  # of the columns, in lower case
 
     @property
     def format(self) -> str:
         return "tab" if self.delimiter == "\t" else "csv"
 
-    def __call__(self, line: str) -> Row | None:
+    def fields(self, line: str) -> list[str]:
         fields = csv_fields(line, self.delimiter) or line.split(self.delimiter)
         if len(fields) > self.width == 2 and (self.path, self.label) == (0, 1) and '"' not in line:
-            fields = line.split(self.delimiter, 1)  # EasyOCR's labels.csv does not quote commas
+            return line.split(self.delimiter, 1)  # EasyOCR's labels.csv does not quote commas
+        return fields
+
+    def __call__(self, line: str) -> Row | None:
+        fields = self.fields(line)
         return row_or_none(fields[self.path], fields[self.label]) if len(fields) == self.width else None
 
 
@@ -167,7 +172,7 @@ def header_columns(line: str) -> Columns | None:
         path, label = (next((fields.index(name) for name in names if name in fields), None)
                        for names in (PATH_COLUMNS, TEXT_COLUMNS))  # fmt: skip
         if path is not None and label is not None:
-            return Columns(delimiter, len(fields), path, label)
+            return Columns(delimiter, len(fields), path, label, tuple(fields))
     return None
 
 

@@ -21,7 +21,7 @@ from models.data.charset import Charset
 from models.data.files import LONGEST, DataError, Lines, UnreadableError, read_inside
 from models.data.line_shapes import SHAPES, SYNTH90K, Columns, Integers, LineShape, Row, header_columns, is_image
 from models.data.source import Source
-from models.data.text import clean_label
+from models.data.text import clean_label, split_lexicon
 
 FIRST, SPREAD = 50, 50  # lines that are looked at: the first, and some spread over the rest
 FITS = 0.9  # share of them that must be of a shape; the others are left out, as such lines further down are
@@ -218,11 +218,15 @@ class Listing(Source):
     def __len__(self) -> int:
         return len(self.lines) if self.numbers is None else len(self.numbers)
 
-    def row(self, index: int) -> Row:
+    def text(self, index: int) -> str:
+        """The line of a sample."""
         line = self.lines[index if self.numbers is None else int(self.numbers[index])]
         if len(line) > LONGEST:
             raise UnreadableError(f"{self.where(index)}: {len(line):,} bytes, more than {LONGEST:,}")
-        text = line.decode(self.encoding).lstrip("\ufeff")
+        return line.decode(self.encoding).lstrip("\ufeff")
+
+    def row(self, index: int) -> Row:
+        text = self.text(index)
         row = self.parse(text)
         if row is None:
             raise UnreadableError(f"{self.where(index)}: {text[:80]!r} {why_not(text)}")
@@ -233,6 +237,14 @@ class Listing(Source):
 
     def label(self, index: int) -> str:
         return clean_label(self.row(index)[1])
+
+    def lexicon(self, index: int, column: str) -> list[str]:
+        if not isinstance(self.parse, Columns):
+            raise DataError(f"{self.path}: its first line does not name columns, so none is {column}")
+        if column.lower() not in self.parse.names:
+            raise DataError(f"{self.path}: no column {column}; there are {', '.join(self.parse.names)}")
+        self.row(index)
+        return split_lexicon(self.parse.fields(self.text(index))[self.parse.names.index(column.lower())])
 
     def where(self, index: int) -> str:
         return f"{self.path}: line {self.lines.number(index if self.numbers is None else int(self.numbers[index]))}"

@@ -44,6 +44,12 @@ class Source:
         """Labels of samples begin to end."""
         return [self.label(index) for index in range(begin, end)]
 
+    def lexicon(self, index: int, column: str) -> list[str]:
+        """The words that an image's text may be, from a column of a table or the keys `column-%09d` of an LMDB."""
+        raise DataError(
+            f"{self.where(index)}: no lexicon beside the image; an LMDB or a table with a header can have one"
+        )
+
     def content(self, index: int) -> bytes | memoryview:
         """The bytes by which equal images are found."""
         return self.encoded(index)

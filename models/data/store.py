@@ -14,7 +14,7 @@ import lmdb
 
 from models.data.files import LONGEST, DataError, UnreadableError
 from models.data.source import Source
-from models.data.text import clean_label
+from models.data.text import clean_label, split_lexicon
 
 Get: TypeAlias = "Callable[..., memoryview | None]"
 PROGRESS = b"prepare-progress"  # JSON, in an LMDB that `prepare` writes or wrote
@@ -156,6 +156,16 @@ class Store(Source):
             return clean_label(str(content, "utf-8"))
         except UnicodeDecodeError as error:
             raise DataError(f"{self.folder}: label-{index + 1:09d} is not UTF-8: {error}") from None
+
+    def lexicon(self, index: int, column: str) -> list[str]:
+        key = f"{column}-{index + 1:0{DIGITS}d}"
+        content = self._value(key.encode())
+        if content is None:
+            raise DataError(f"{self.folder}: {key} is missing")
+        try:
+            return split_lexicon(str(content, "utf-8"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.folder}: {key} is not UTF-8: {error}") from None
 
     def where(self, index: int) -> str:
         return f"{self.folder}: image-{index + 1:09d}"

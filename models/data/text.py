@@ -67,3 +67,8 @@ def visual_positions(text: str) -> list[int]:
     directions = "".join(direction(text[i]) for i in letters)
     runs = [match.span() for match in LEFT_TO_RIGHT_RUN.finditer(directions)]
     return [i for begin, end in reversed(runs) for i in range(letters[begin], ends[end - 1])]
+
+
+def split_lexicon(words: str) -> list[str]:
+    """The words of one image's lexicon, which its owners separate by blanks (crnn, ASTER) or commas (SVT)."""
+    return words.replace(",", " ").split()

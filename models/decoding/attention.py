@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.data.charset import Charset
 from models.decoding.ctc import Decoded, best_path, split_at
-from models.decoding.lexicon import Lexicons, attention_scorer, choose_words, word_log_probabilities
+from models.decoding.lexicon import (
+    Lexicons,
+    attention_scorer,
+    choose_words,
+    keep_surer,
+    word_log_probabilities,
+)
 from models.network.heads import Attention
 
 
@@ -34,15 +42,17 @@ def decode_attention_lexicon(
     charset: Charset,
     lexicons: Lexicons,
     most: int = 100,
+    penalty: float = math.inf,
 ) -> Decoded:
     """As `decode_lexicon`, for an attention head: a word's probability is known once the head has written it.
 
     features (T, N, F) and time_steps (N,) as `Network.features` gives them.
     """
     texts = decode_attention(head(features, time_steps), charset).texts
-    choice = choose_words(texts, lexicons, attention_scorer(head, features, time_steps), most)
+    scorer = attention_scorer(head, features, time_steps)
+    choice = keep_surer(texts, choose_words(texts, lexicons, scorer, most), charset, scorer, penalty)
     lengths = torch.tensor([len(label) for label in choice.labels])
-    labels = torch.tensor([c for label in choice.labels for c in label])
+    labels = torch.tensor([c for label in choice.labels for c in label], dtype=torch.long)
     logs = word_log_probabilities(head, features, time_steps, labels, lengths).cpu()
     characters = [row[:length].exp().tolist() for row, length in zip(logs, lengths, strict=True)]
     return Decoded([charset.decode(label) for label in choice.labels], np.exp(choice.scores).tolist(), characters)

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bench.errors import UserError
-from models.data.contact_sheet import caption_font
 from models.data.image import ImageSource, load_image
 from models.reading.recogniser import Reading, Recogniser
+from models.rendering.captions import draw_caption
 
 EXTRA = "pip install -r requirements-detect.txt"
 TALL = 1.5  # height over width of a box whose text runs up or down
@@ -126,14 +126,12 @@ def draw_page(image: Image.Image, lines: Sequence[PageLine]) -> Image.Image:
     """The image with its boxes, and beside it the texts where they stand."""
     drawn = Image.new("RGB", (2 * image.width, image.height), "white")
     drawn.paste(image, (0, 0))
-    pen, font = ImageDraw.Draw(drawn), caption_font()
+    pen = ImageDraw.Draw(drawn)
     for line in lines:
         corners = [tuple(point) for point in line.box.tolist()]
         pen.polygon(corners, outline="red", width=2)
         size = max(8, min(60, round(float(np.ptp(line.box[:, 1])) * 0.6)))
-        pen.text(
-            (image.width + corners[0][0], min(y for _, y in corners)), line.text, "black", font.font_variant(size=size)
-        )
+        draw_caption(pen, (image.width + round(corners[0][0]), round(min(y for _, y in corners))), line.text, size)
     return drawn
 
 

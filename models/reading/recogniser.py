@@ -116,7 +116,8 @@ class Recogniser:
         precision: str = "FP32",
         engine: str | None = None,
         beam: int | None = None,
-        lexicon: Path | None = None,
+        lexicon: str | Path | None = None,
+        lexicon_penalty: float | None = None,
         batch_size: int = 64,
         views: bool = True,
     ) -> Recogniser:
@@ -125,9 +126,10 @@ class Recogniser:
         device: CPU, GPU or MLU; None: the best one here. precision: FP32, TF32, AMP or BF16. engine: what computes the
         network, a row of models/engines/table.py; "auto" measures which is fastest and agrees with torch, and remembers
         it for these weights on this machine; None takes what was remembered, else torch with weights laid out once.
-        beam: search with this
-        many prefixes instead of reading greedily; lexicon: a file of words, one of which each text then is. views: read
-        doubtful images again, narrower, wider or turned, and keep what is surest (1.7 times the work on photographs).
+        beam: search with this many prefixes instead of reading greedily. lexicon: a file of words, or "english", the
+        bundled ones; each text is one of them, unless it is more probable than they are by lexicon_penalty nats. views:
+        read doubtful images again, narrower, wider or turned, and keep what is surest (1.7 times the work on
+        photographs).
         Raises UserError with the reason when this cannot work.
         """
         check_choice("engine", engine or "auto", (*ENGINES, "auto"))
@@ -137,7 +139,9 @@ class Recogniser:
         content = checkpoint.read_trained(path, "data", "model")
         charset, model, data = checkpoint.described(content, path)
         shape = Shape(data.height, data.width, data.channels, data.keep_ratio)
-        decoder = Decoder.from_options(model, charset, beam=beam, lexicon=lexicon)
+        decoder = Decoder.from_options(
+            model, charset, beam=beam, lexicon=Path(lexicon) if lexicon else None, penalty=lexicon_penalty
+        )
         place = Device.open(device or best(), precision)
         network = network_from_checkpoint(content, path, model, charset, shape, place)
         made = make_engine_for(engine, network, place, charset, shape, path)

@@ -30,7 +30,9 @@ from bench.records.run_name import RunName
 from bench.records.sections import Ceilings, Cell, Dataset, Phases, PreflightCheck, Provenance, Samples
 from models.data.digest import DataDigest
 from models.dataset import DataError, WordDataset
+from models.decoding.decoder import is_bundled
 from models.network.network import Network
+from models.rendering.lexicon import BUNDLED
 from models.run.context import Context, count_workers
 from models.run.failures import failure_message, failure_status
 from models.run.options import images_per_step, recipe_path
@@ -259,7 +261,7 @@ class MeasuredRun:
         lexicon = getattr(self.context.options, "lexicon", None)
         return {
             "charset_sha256": hashlib.sha256(self.dataset.charset.characters.encode()).hexdigest(),
-            "lexicon_sha256": file_sha256(lexicon) if lexicon else None,
+            "lexicon_sha256": file_sha256(BUNDLED if is_bundled(lexicon) else lexicon) if lexicon else None,
             "weights_sha256": self.weights_sha256,
         }
 

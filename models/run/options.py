@@ -191,7 +191,11 @@ class Infer(Common):
     beam: Annotated[int | None, Bounds(1, 1000)] = None
     """CTC: prefixes that a beam search keeps; 10 with --decode beam alone"""
     lexicon: Path | None = None
-    """A UTF-8 file of words, one of which each text is"""
+    """A UTF-8 file of words, one of which each text is; "english": 39,561 that come with the repository"""
+    lexicon_column: str | None = None
+    """Each image's own words: the column of that name in a table, or the keys NAME-000000001 of an LMDB"""
+    lexicon_penalty: Annotated[float | None, Bounds(0)] = None
+    """Nats by which a text outside the lexicon must be more probable to be kept; default: every text is a word of it"""
     mistakes: Path | None = None
     """Write an HTML page of the worst mistakes, with their images"""
     warmup_steps: Annotated[int, Bounds(0)] = 2

@@ -1,6 +1,7 @@
 """Reading with a lexicon: the right word, its probability, and a search that loses none of it."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from bench.errors import UserError
 from models.data.charset import Charset
 from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.ctc import decode_greedy
+from models.decoding.decoder import load_lexicon
 from models.decoding.lexicon import Lexicon, decode_lexicon, nearest_words
 from models.network.model import Model
 from models.network.network import build
@@ -137,3 +139,42 @@ def test_attention_ends_where_it_says_so():
 def test_attention_that_never_ends_is_cut_at_its_last_step():
     decoded = decode_attention(torch.eye(3)[[1, 2]][:, None] * 30, Charset("ab"))
     assert decoded.texts == ["ab"]
+
+
+def test_a_penalty_keeps_texts_that_are_more_probable_by_more_than_it():
+    """The exact sums over all paths decide, on both sides of the penalty; an empty text may be kept, too."""
+    logs = log_probabilities(5, 6, 4)
+    lexicon = Lexicon(["cab", "bb"], LETTERS)
+    closed, greedy = decode_lexicon(logs, None, LETTERS, lexicon), decode_greedy(logs, None, LETTERS)
+    for n in range(6):
+        totals = all_texts(logs[:, n])
+        word, text = (totals[tuple(LETTERS.encode(one.texts[n]))] for one in (closed, greedy))
+        ahead = text - word
+        for penalty in (max(ahead - 1e-3, 0), ahead + 1e-3):
+            if penalty < 0:
+                continue
+            found = decode_lexicon(logs, None, LETTERS, lexicon, penalty=penalty)
+            kept = ahead > penalty
+            assert found.texts[n] == (greedy.texts[n] if kept else closed.texts[n])
+            assert found.confidences[n] == pytest.approx(math.exp(text if kept else word), rel=1e-4)
+            assert len(found.character_confidences[n]) == len(found.texts[n])
+
+
+def test_an_attention_head_keeps_a_surer_text_by_the_same_rule():
+    network = build(Model(head="attention", longest=6), LETTERS.classes, 32).eval()
+    features, steps = network.features(torch.rand(3, 1, 32, 100), None)
+    lexicon = Lexicon(["abcabc"], LETTERS)
+    read = decode_attention_lexicon(network.head, features, steps, LETTERS, lexicon, penalty=0.0)
+    own = decode_attention(network.head(features, steps), LETTERS)
+    closed = decode_attention_lexicon(network.head, features, steps, LETTERS, lexicon)
+    assert closed.texts == ["abcabc"] * 3
+    for one, other, text in zip(read.confidences, closed.confidences, read.texts, strict=True):
+        assert one >= other * (1 - 1e-4) and text in {*own.texts, "abcabc"}
+    assert read.texts == own.texts
+
+
+def test_the_bundled_words_have_a_name_unless_a_file_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(load_lexicon(Path("english"), FULL)) == 39_561
+    Path("english").write_text("mine\n")
+    assert load_lexicon(Path("english"), FULL).words == ["mine"]
