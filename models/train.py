@@ -57,7 +57,7 @@ from models.training.cuda_graph import CUDAGraphStep, check_graph
 from models.training.curves import Curves, check_curves
 from models.training.device_batch import DeviceBatch, to_device
 from models.training.exchange import exchange_gradients
-from models.training.finetune import FROZEN_NEEDS, freeze_backbone, to_training_mode
+from models.training.finetune import FROZEN_NEEDS, freeze_weights, to_training_mode
 from models.training.memory import try_batch
 from models.training.moving_average import MovingAverage
 from models.training.optimizer import GuardedOptimizer, scale_lr
@@ -82,8 +82,7 @@ class Training:
         charset = Charset.named(options.data.charset, options.data.right_to_left)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
-        if options.freeze:
-            freeze_backbone(self.network)
+        freeze_weights(self.network, options.freeze)
         self.train_set, self.left_out = make_train_set(context, charset, self.network)
         self.val_set = make_val_set(context, charset, options.validate_samples)
         self.global_batch = images_per_step(options, world.size)

@@ -41,9 +41,10 @@ def load_pretrained(
     )
 
 
-def freeze_backbone(network: Network) -> None:
-    """Its weights are learned no more. Before the optimiser and the exchange of gradients look at them."""
-    network.backbone.requires_grad_(False)
+def freeze_weights(network: Network, freeze: str | None) -> None:
+    """Those of --freeze are learned no more. Before the optimiser and the exchange of gradients look at them."""
+    if freeze:
+        network.backbone.requires_grad_(False)
 
 
 def to_training_mode(network: Network, freeze: str | None) -> None:
