@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -93,6 +92,7 @@ def judge_session(session: PairedSession, most: int = len(LOOKS)) -> Outcome:
     """The whole session: canary, pairs, canary, verdict. A PASS needs a canary that stood still, a FAIL does not."""
     base, run = session.builds["base"], session.runs[0]
     before = time_canary(base, run, session.folder)
+    print(f"  canary: {', '.join(f'{name} {ms:.3g} ms' for name, ms in before.items())}", flush=True)
     try:
         findings = session.run_pairs(most, lambda found: print(progress.look_report(session, found), flush=True))
     except RunFailed as failure:
@@ -142,6 +142,15 @@ def take_up(session: PairedSession, options: CompareOptions) -> int:
     session.resume(state)
     print(f"goes on with {session.folder}: {session.pairs} pairs, {session.looks} looks (--anew begins another)")
     return session.looks + 1 if session.looks >= len(LOOKS) else len(LOOKS)
+
+
+def seconds_before(session: PairedSession) -> float | None:
+    """What a side of a pair took the last time that these runs were compared with these options."""
+    for _, state in stored_sessions(session.folder.parent):
+        known = state["identity"]
+        if (known["runs"], known["options"]) == (session.runs, session.options) and state.get("each_s"):
+            return float(state["each_s"])
+    return None
 
 
 @dataclass
@@ -206,13 +215,16 @@ def main(argv: list[str] | None = None) -> None:
     build = container_image if options.images else check_out
     with ExitStack() as stack:
         builds = {side: stack.enter_context(build(getattr(options, side))) for side in SIDES}
-        clock = progress.Clock(time.monotonic)
         session = PairedSession(
-            builds, runs, chosen, folder, passed_on, options.timeout, bool(options.metrics), told=clock.told
+            builds, runs, chosen, folder, passed_on, options.timeout, bool(options.metrics), told=progress.told_run
         )
         most = open_folder(session, options)
-        print(progress.session_plan(session, most), flush=True)
-        outcome = judge_session(session, most)
+        print(progress.session_plan(session, most, seconds_before(session)), flush=True)
+        try:
+            outcome = judge_session(session, most)
+        except KeyboardInterrupt:
+            print(f"\nstopped after {session.pairs} pairs: the same command goes on with {session.folder}")
+            sys.exit(128 + signal.SIGINT)
     finish(session, outcome, options)
     sys.exit(EXIT[outcome.verdict])
 

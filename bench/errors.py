@@ -9,6 +9,7 @@ import errno
 import faulthandler
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -64,12 +65,14 @@ def run_cli(main: Callable[[], object], program: str) -> None:
 
 
 def is_gone(stream: TextIO) -> bool:
-    """The reader of this stream is gone."""
+    """The reader of this stream is gone. A second flush need not say so: what could not be written may be dropped."""
     try:
         stream.flush()
-    except OSError:
-        return True
-    return False
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors alone
+        return bool(poll.poll(0))
+    except OSError as error:
+        return error.errno is not None  # without a number: a stream of tests, that is no file
 
 
 def seconds_setting(variable: str, default: str) -> float:

@@ -12,21 +12,18 @@ if not __package__:  # `python bench/history.py`, from any folder: its own is on
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Annotated
 
 import pandas as pd
 
 from bench.errors import run_cli
-from bench.judging.changes import SHORTEST, find_changes
-from bench.judging.policy import TOLERANCES, GatedMetric, tolerance_of
-from bench.judging.sittings import split_sittings
+from bench.judging.changes import find_changes
+from bench.judging.policy import TOLERANCES, tolerance_of
+from bench.judging.sittings import history_points
 from bench.options import Choices, Command, Positional
 from bench.records import cells
 from bench.records.record import RUNS, Record
 from bench.reporting.load import find_records, load_valid
-
-Point = tuple[list[Record], float]  # records and their value
 
 
 def histories(records: list[Record]) -> list[list[Record]]:
@@ -36,14 +33,6 @@ def histories(records: list[Record]) -> list[list[Record]]:
         if not cells.is_failed(record):
             groups.setdefault(cells.speed_key(record), []).append(record)
     return list(groups.values())
-
-
-def series_of_history(records: list[Record], tolerance: GatedMetric) -> list[Point]:
-    """Values over time: of sittings where they are enough, else of runs."""
-    known = [record for record in records if tolerance.read(record) is not None]
-    sittings = split_sittings(known)
-    points = sittings if len(sittings) >= SHORTEST else [[record] for record in known]
-    return [(some, median(v for v in map(tolerance.read, some) if v is not None)) for some in points]
 
 
 def blame(before: Record, after: Record) -> str:
@@ -62,7 +51,7 @@ def table_of_changes(places: list[Path], metric: str) -> pd.DataFrame:
 def changes_in(records: list[Record], metric: str) -> Iterator[dict[str, str]]:
     tolerance = tolerance_of(metric)
     for group in histories(records):
-        points = series_of_history(group, tolerance)
+        points = history_points(group, tolerance.read)
         for change in find_changes([value for _, value in points], tolerance):
             before, after = points[change.index - 1][0][-1], points[change.index][0][0]
             size = f"{change.share * 100:+.1f} points" if tolerance.absolute else f"{change.share:+.1%}"

@@ -41,7 +41,6 @@ def write_files(options: ReportOptions, rows: Rows, pairs: list[Pair], entries: 
         write_file(options.benchmark_action, tables.to_benchmark_action(rows))
     if options.html:
         write_file(options.html, render_page(rows, pairs, entries, options.baselines, columns, options.repo_url))
-        print(f"page: {options.html}")
 
 
 @dataclass
@@ -91,10 +90,12 @@ def main(argv: list[str] | None = None) -> None:
     fill_in_changes(rows, entries, options.baselines)
     pairs = compare_rows(rows)
     shown = newest_rows([*rows, *failed], options.last)
+    write_files(options, shown, pairs, entries)  # before a reader such as `head` has enough
     show_tables(
         shown, pairs, shutil.get_terminal_size((160, 40)).columns, tables.chosen_columns(shown, options.columns)
     )
-    write_files(options, shown, pairs, entries)
+    if options.html:
+        print(f"page: {options.html}")
 
 
 def rows_of_entries(entries: list[Entry], every_commit: bool) -> list[Row]:

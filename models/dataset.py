@@ -31,6 +31,7 @@ from models.data.opening import open_source
 from models.data.rows import DecodedBatch, grey_placeholder, pad_batch, with_location
 from models.data.sampler import BucketSampler, EpochSampler
 from models.data.source import Source
+from models.data.synthetic import Synthetic
 from models.data.tolerance import WINDOW, SkipTolerance
 from models.data.watchdog import watch_workers
 
@@ -111,9 +112,9 @@ class WordDataset(Dataset):
         return self.source.manifest()
 
     @cached_property
-    def digest(self) -> DataDigest:
-        """What the data is: a digest of all of the source, which is read for it at the first call."""
-        return digest_data(self.source)
+    def digest(self) -> DataDigest | None:
+        """What the data is: a digest of all of the source, which is read for it once; None for synthetic images."""
+        return None if isinstance(self.source, Synthetic) else digest_data(self.source)
 
     def label_issues(self, time_steps: int | np.ndarray, characters: bool = False) -> LabelIssues:
         """The samples that CTC cannot learn in so many time steps; look before training, then train `without` them.

@@ -41,6 +41,7 @@ from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
 from models.test import open_decoder, open_test_set, recognise, try_engine_on
+from models.weights.checksum import digest_weights
 
 HELD = 1024  # images in memory during a performance test, as MLPerf has it for small ones
 TRIALS = 3  # batches timed to know how fast to expect answers
@@ -217,6 +218,7 @@ def main(argv: list[str] | None = None) -> None:
         with record_failure(measured):
             context.say(f"{name}: {options.scenario}, {options.test}, {len(dataset):,} images")
             weights = load_trained(network, trained, context, charset)
+            measured.weights_sha256 = digest_weights(network.state_dict()) if trained else None
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
             measured.engine = engine.name

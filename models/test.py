@@ -43,12 +43,13 @@ from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
 from models.run.rerun import save_record
-from models.run.trained import choose_trained, digest_weights, load_trained, parse_by_weights
+from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import InFlight, Prediction, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
 from models.scoring.protocol import accuracy_section
 from models.scoring.sets import open_sets
 from models.training.ablation import FAKE_INPUTS, select_input
+from models.weights.checksum import digest_weights
 
 COMMAND = recipe_command("models.test", Infer, "--dataset data/sample --batch-size 64")
 
@@ -146,6 +147,7 @@ def run_test(options: Infer, given: Collection[str] = ()) -> None:
         with record_failure(measured):
             context.say(f"{name}: {world.size} x {device.card_name()}, {len(dataset):,} of {dataset.name}")
             tested: TrainingResult = load_trained(network, trained, context, charset)
+            measured.weights_sha256 = digest_weights(network.state_dict()) if trained else None
             accuracy, answers = None, AnswerAudit()
             with meter.phase("compile_s"):
                 engine = try_engine_on(dataset, network, context, options)
@@ -159,7 +161,6 @@ def run_test(options: Infer, given: Collection[str] = ()) -> None:
                 _, predictions = gather_score(predict_timed(batches), world, options.mode)
                 answers.remember(predictions)
                 if trained:
-                    measured.weights_sha256 = digest_weights(network)
                     accuracy = judge_answers(measured, predictions, options, decoder)
             while not all(world.gather(meter.enough(options.min_steps, options.min_seconds))):
                 answers.compare(predict_timed(islice(batches, steps)))

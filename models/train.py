@@ -43,7 +43,7 @@ from models.run.context import (
     make_val_set,
     open_context,
 )
-from models.run.measure import Instruments, MeasuredRun, file_sha256, record_failure
+from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Common, Infer, Train, checkpoint_root, images_per_step, recipe_command
 from models.run.rerun import save_record, write_options
 from models.run.signals import Interrupted, StopRequest, handle_signals
@@ -66,6 +66,7 @@ from models.training.result import LossHistory, gather_result, training_progress
 from models.training.snapshot import Position, Snapshots, batches_left
 from models.training.target import Target
 from models.weights import checkpoint
+from models.weights.checksum import digest_weights
 
 COMMAND = recipe_command("models.train", Train, "--dataset data/sample --steps 20")
 
@@ -327,12 +328,12 @@ def main(argv: list[str] | None = None) -> None:
         return
     with open_context(options) as context:
         instruments = Instruments.open(context)
-        training = Training(context, options)
+        training, start = Training(context, options), options.start_from
         measured = MeasuredRun(
             context, instruments, training.name, training.meter, training.train_set, "train", training.network,
             evidence=lambda: {"training": training.progress_section()},
             try_batch=partial(try_batch, training.network, training.device, training.train_set),
-            weights_sha256=file_sha256(options.start_from) if options.start_from else None,
+            weights_sha256=digest_weights(checkpoint.read_trained(start)["network"]) if start else None,
         )  # fmt: skip
         with record_failure(measured):
             breakdown = training.run()

@@ -1,13 +1,11 @@
 """Train on words or lines that are drawn meanwhile: made for minutes on a card, whose rate no data set on disk feeds.
 
-    python -m models.train_drawn --recipes crnn_small,crnn --texts words.txt --style street:0.6,hard:0.4 \
-        --fonts faces --start-from models/weights/crnn_small.safetensors,models/weights/crnn.safetensors --seconds 400
+    python -m models.train_drawn --recipes crnn_small,crnn --texts words.txt --style street:0.6 --seconds 400
 
 Processes draw on all cores; what they have drawn stays on the device, where each step takes a random batch of it and
 distorts it anew. Several recipes learn from the same batches. At the end, for each recipe: the moving average of its
 weights, its batch norms measured again, in float16 (OUT/RECIPE.safetensors), and OUT/training.json with what was seen,
-how fast, and how well unseen drawn images are read. run_scripts/weights_gpu.sh
-makes weights like this.
+how fast, and how well unseen drawn images are read. run_scripts/weights_gpu.sh makes weights like this.
 """
 
 from __future__ import annotations

@@ -11,5 +11,6 @@ results=${RESULTS:-$ROOT/results/runs/scaling}
 code=0
 run_module bench.sweep --results "$results" "$@" || code=$?
 [[ $code -le 1 ]] || exit "$code" # misuse; a run that failed is a row with its reason
-run_module bench.report "$results" --markdown "$results/scaling.md" --html "$results/scaling.html"
+columns="run,card,cards,precision,batch,status,images/s,± %,images/s/card,scaling %,step p50 ms,slowest rank behind %"
+run_module bench.report "$results" --columns "$columns" --markdown "$results/scaling.md" --html "$results/scaling.html"
 exit "$code"

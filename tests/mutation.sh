@@ -16,12 +16,27 @@ source_paths =
     bench
     models
 only_mutate =
+    bench/judging/changes.py
+    bench/judging/order.py
+    bench/judging/policy.py
+    bench/judging/sittings.py
+    bench/judging/statistics.py
+    bench/judging/verdict.py
+    bench/judging/words.py
     bench/records/rates.py
+    bench/records/steady.py
     models/data/charset.py
     models/data/sampler.py
     models/scoring/metrics.py
 pytest_add_cli_args_test_selection =
+    tests/bench/judging/test_order.py
+    tests/bench/judging/test_sittings.py
+    tests/bench/judging/test_statistics.py
+    tests/bench/judging/test_verdict.py
+    tests/bench/judging/test_words.py
     tests/bench/records/test_rates.py
+    tests/bench/records/test_steady.py
+    tests/bench/test_history.py
     tests/models/data/test_charset.py
     tests/models/data/test_sampler.py
     tests/models/scoring/test_metrics.py

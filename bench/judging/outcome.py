@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.errors import escape_markdown, plain
-from bench.judging.verdict import AMBIGUOUS, FAIL, INCOMPLETE, NEW, PASS, Evidence, Finding
+from bench.judging.verdict import AMBIGUOUS, EXIT, FAIL, INCOMPLETE, NEW, PASS, Evidence, Finding
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Outcome:
         lines = [f"{self.title}: {self.verdict}"]
         if self.findings:
             lines.append(self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True))
-        return plain("\n".join([*lines, *(f"- {note}" for note in self.notes), f"next: {NEXT[self.verdict]}"]))
+        return plain(
+            "\n".join(
+                [*lines, *(f"- {note}" for note in self.notes), f"exit code {EXIT[self.verdict]}: {NEXT[self.verdict]}"]
+            )
+        )
 
     def markdown(self) -> str:
         parts = [f"### {escape_markdown(self.title)}: {self.verdict}"]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from bench.errors import plain
@@ -17,51 +14,45 @@ from bench.judging.verdict import AMBIGUOUS, Finding
 ACROSS = 61  # characters of a drawing, zero in the middle
 
 
-def session_plan(session: PairedSession, most: int) -> str:
-    """What will be run, before anything is."""
-    first, last = pairs_at(session.looks), pairs_at(most - 1)
-    each = 2 * len(session.runs)
+def session_plan(session: PairedSession, most: int, each_s: float | None = None) -> str:
+    """What will be run, before anything is. `each_s`: what a side of a pair took in an earlier session."""
+    first, last = (2 * (pairs_at(look) - session.pairs) for look in (session.looks, most - 1))
+    runs = len(session.runs)
     looks = ", ".join(str(pairs_at(look)) for look in range(session.looks, most))
+    times = f"about {minutes(first * each_s)} to {minutes(last * each_s)}, as the last time" if each_s else (
+        "how long that takes is said after the first run")  # fmt: skip
     lines = [
         f"{session.title}: {', '.join(session.runs)}",
-        f"  {(first - session.pairs) * each} to {(last - session.pairs) * each} runs; a verdict is sought after"
-        f" {looks} pairs",
+        f"  base {session.builds['base'].title}, candidate {session.builds['candidate'].title}; a fresh process a run",
+        f"  {first * runs} to {last * runs} runs; a verdict is sought after {looks} pairs; {times}",
         f"  metrics: {', '.join(f'{n} (accepted loss {t.margin:.1%})' for n, t in session.chosen.items())}",
+        "  Ctrl-C stops it, and the same command goes on where it was",
     ]
     return plain("\n".join(lines))
 
 
-@dataclass
-class Clock:
-    """Says after each run how it went and how long it takes to the next look and to the end."""
+def minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
-    now: Callable[[], float]
-    began: float | None = None
-    done: int = 0
-    said: list[str] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.began = self.now()
-
-    def told(self, session: PairedSession, pair: int, side: str) -> None:
-        self.done += 1
-        each = (self.now() - (self.began or 0.0)) / self.done
-        look = next(pairs_at(n) for n in range(100) if pairs_at(n) > pair)
-        measured = sum(len(records) for records in next(iter(session.records.values())).values())
-        left = max(0, 2 * look - measured) * each
-        whole = max(0, 2 * LOOKS[-1] - measured) * each
-        for run, sides in session.records.items():
-            rate = sides[side][-1].throughput.get("images_per_s")
-            print(
-                f"  pair {pair + 1:2} {side:9} {run}: {rate or 0:.1f} images/s;"
-                f" {left / 60:.0f} min to the next verdict, at most {max(left, whole) / 60:.0f} in all",
-                flush=True,
-            )
+def told_run(session: PairedSession, pair: int, side: str) -> None:
+    """After each side of a pair: its images/s, the time left to the next look, and to the last."""
+    look = next(pairs_at(n) for n in range(100) if pairs_at(n) > pair)
+    measured = sum(len(records) for records in next(iter(session.records.values())).values())
+    each = session.each_s or 0.0
+    left, whole = ((2 * count - measured) * each for count in (look, max(look, LOOKS[-1])))
+    for run, sides in session.records.items():
+        rate = sides[side][-1].throughput.get("images_per_s")
+        print(
+            f"  pair {pair + 1:2} {side:9} {run}: {rate or 0:.1f} images/s;"
+            f" {minutes(left)} to the next verdict, at most {minutes(whole)} in all",
+            flush=True,
+        )
 
 
 def look_report(session: PairedSession, findings: list[Finding]) -> str:
     """A verdict so far on every metric, the spread of its pairs, and how many pairs it would take."""
-    lines = [f"  after {session.pairs} pairs: {verdict.overall(findings)}"]
+    lines, needed = [f"  after {session.pairs} pairs: {verdict.overall(findings)}"], 0
     for found in findings:
         one = found.evidence
         if one.df is None or one.n < 2:
@@ -72,9 +63,25 @@ def look_report(session: PairedSession, findings: list[Finding]) -> str:
         change = format_change(one.estimate, one)
         line = f"    {one.cell} {one.metric}: {found.verdict}, {change}, pairs spread by {sd:.2%}"
         if found.verdict == AMBIGUOUS:
-            line += f"; at this spread {margin} needs about {verdict.pairs_needed(sd, one.tolerance.loss)} pairs"
+            pairs = verdict.pairs_needed(sd, one.tolerance.loss)
+            line += f"; at this spread {margin} needs about {pairs} pairs"
+            needed = max(needed, pairs)
         lines.append(line)
+    if verdict.overall(findings) == AMBIGUOUS:
+        lines.append(f"    {stop_or_go_on(session, needed)}")
     return plain("\n".join(lines))
+
+
+def stop_or_go_on(session: PairedSession, needed: int) -> str:
+    """What going on would cost, and whether it is likely to end the matter."""
+    coming, each = pairs_at(session.looks), session.each_s or 0.0
+    cost = f"the next verdict is after {coming} pairs, {minutes(2 * (coming - session.pairs) * each)} more"
+    if needed <= coming:
+        return f"go on: {cost}"
+    whole = minutes(2 * (needed - session.pairs) * each)
+    return (
+        f"stop or go on? {cost}; about {needed} pairs would be {whole} more: a quieter host or --margin may be cheaper"
+    )
 
 
 def pair_changes_of(session: PairedSession, run: str, metric: str) -> list[float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class PairedSession:
     looks: int = 0  # that this one took
     records: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     told: Callable[[PairedSession, int, str], None] = lambda session, pair, side: None  # after each side of a pair
+    now: Callable[[], float] = time.monotonic
+    turn_s: list[float] = field(default_factory=list)  # how long a side of a pair took, all its runs
 
     def __post_init__(self) -> None:
         self.records = self.records or {run: {side: [] for side in SIDES} for run in self.runs}
@@ -63,6 +66,11 @@ class PairedSession:
         """Complete ones."""
         return min(len(records) for sides in self.records.values() for records in sides.values())
 
+    @property
+    def each_s(self) -> float | None:
+        """Seconds for a side of a pair, the median; None before the first."""
+        return median(self.turn_s) if self.turn_s else None
+
     def identity(self) -> dict[str, Any]:
         """What makes two sessions the same question."""
         builds = {side: [self.builds[side].commit, self.builds[side].changes] for side in SIDES}
@@ -70,10 +78,11 @@ class PairedSession:
         return {"builds": builds, "runs": self.runs, "options": self.options, "margins": margins}
 
     def store(self, said: str) -> None:
-        """What is needed to go on with it: written after each look."""
+        """What is needed to go on with it: written after each pair."""
         content = {
             "identity": self.identity(), "seed": self.seed, "looks": self.looks, "spent": self.spent,
-            "pairs": self.pairs, "verdict": said, "names": {side: self.builds[side].name for side in SIDES},
+            "pairs": self.pairs, "verdict": said, "each_s": self.each_s,
+            "names": {side: self.builds[side].name for side in SIDES},
         }  # fmt: skip
         write_file(self.folder / STATE, json.dumps(content, indent=1) + "\n")
 
@@ -113,10 +122,14 @@ class PairedSession:
     def extend(self, first: int, count: int) -> None:
         """Run `count` more pairs of every run, runs in turn."""
         for pair, side in run_order(first, count, self.seed):
+            began = self.now()
             for run in self.runs:
                 results = self.place(run, pair, side)
                 shutil.rmtree(results, ignore_errors=True)  # of half a pair
                 self.records[run][side].append(self.measure(run, side, pair, results))
+            self.turn_s.append(self.now() - began)
+            if self.pairs > pair:
+                self.store(AMBIGUOUS)
             self.told(self, pair, side)
 
     def measure(self, run: str, side: str, pair: int, results: Path) -> Record:

@@ -8,12 +8,14 @@ means of sittings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from statistics import median
 from typing import Protocol, TypeVar
 
 import numpy as np
 
+from bench.judging.changes import SHORTEST
 from bench.judging.policy import SITTING_GAP_S, GatedMetric
 from bench.judging.statistics import Floats
 from bench.judging.verdict import Evidence
@@ -44,6 +46,15 @@ def split_sittings(records: Sequence[T]) -> list[list[T]]:
             found.append(sitting)
         sitting.append(record)
     return found
+
+
+def history_points(records: Sequence[T], read: Callable[[T], float | None]) -> list[tuple[list[T], float]]:
+    """Records and their value over time: of sittings, the median, where they are enough; else of runs."""
+    known = [(one, value) for one in records if (value := read(one)) is not None]
+    values = {one.record_id: value for one, value in known}
+    sittings = split_sittings([one for one, _ in known])
+    points = sittings if len(sittings) >= SHORTEST else [[one] for one, _ in known]
+    return [(some, median(values[one.record_id] for one in some)) for some in points]
 
 
 def seconds_between(earlier: Dated, later: Dated) -> float:

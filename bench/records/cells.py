@@ -28,7 +28,7 @@ NOT_COORDINATES = (
 # Options younger than baselines that people keep: at these values they change nothing, and are as good as absent.
 YOUNGER = {"accumulate": 1, "ema": None, "freeze": None, "nonfinite": "skip"}
 BY_CONTENT = {"charset_sha256": "charset", "lexicon_sha256": "lexicon", "weights_sha256": "start_from"}
-DATA = ("name", "split", "is_sample", "manifest_sha256", "content_sha256")
+DATA = ("name", "split", "is_sample", "manifest_sha256", "digest_sha256")
 NOT_ARITHMETIC = ("pandas",)  # packages that read or write what was measured, and measure nothing
 CARD_FACTS = ("driver", "power_limit_w", "mig", "ecc")
 

@@ -92,15 +92,9 @@ class Dataset(TypedDict, total=False):
     manifest_sha256: Annotated[str | None, Field("over the sample list and its labels; null for synthetic input")]
     digest_sha256: Annotated[
         str | None,
-        Field(
-            "over all labels and the bytes of images, wherever they lie; null where neither accuracy nor weights count"
-        ),
+        Field("over all labels and the bytes of images, wherever they lie; null for synthetic input; since schema 5"),
     ]
     digest_images: Annotated[int | None, Field("images in it: all of the split up to 100,000, else a fixed sample")]
-    content_sha256: Annotated[
-        str | None,
-        Field("over the bytes of up to 1,024 images, evenly spaced: the list does not know its images; since schema 5"),
-    ]
 
 
 class Provenance(TypedDict, total=False):
@@ -404,7 +398,6 @@ class TrainingResult(TypedDict, total=False):
     restarts: Annotated[int, Field("times that torchrun started the ranks again")]
     stopped_early: Annotated[bool, Field("by --early-stop")]
     checkpoint: Annotated[str | None, Field("file of the weights that were tested; null: random weights")]
-    checkpoint_sha256: Annotated[str | None, Field("of that file: weights are their bytes, whatever they are called")]
 
 
 class Breakdown(TypedDict, total=False):

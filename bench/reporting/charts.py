@@ -12,9 +12,10 @@ from markupsafe import Markup
 from bench.errors import UserError
 from bench.judging import baselines
 from bench.judging.changes import find_changes
+from bench.judging.sittings import history_points
 from bench.judging.statistics import median_interval
 from bench.records.record import Record
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, by_time
 from bench.reporting.svg import MOST_POINTS, Plot, padded_range, thin_out
 
 
@@ -160,7 +161,7 @@ def power_over_time(record: Record) -> Markup | None:
 
 def over_time(row: Row, folder: Path) -> Markup | None:
     """One cell's throughput run by run, its baseline, and where the level changed."""
-    group = [entry for entry in row.history if "throughput" in entry.values]
+    group = [entry for entry in by_time(row.history) if "throughput" in entry.values]
     if len(group) < 2:
         return None
     rates = [entry.values["throughput"] for entry in group]
@@ -170,9 +171,11 @@ def over_time(row: Row, folder: Path) -> Markup | None:
                 x_ticks=date_ticks([entry.started_utc for entry in group]))  # fmt: skip
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")
-    for change in find_changes(rates):
+    points = history_points(group, lambda entry: entry.values["throughput"])  # as bench.history has it
+    for change in find_changes([value for _, value in points]):
         p = "< 1e-6" if change.p < 1e-6 else f"= {change.p:.1g}"
-        plot.mark(change.index + 0.5, f"the level changed by {change.share:+.1%} here (p {p})")
+        at = group.index(points[change.index][0][0])
+        plot.mark(at + 0.5, f"the level changed by {change.share:+.1%} here (p {p})")
     plot.line(thin_out([(i, rate) for i, rate in enumerate(rates, 1)]), 0)
     for i, (entry, rate) in enumerate(zip(group, rates, strict=True), 1):
         if len(group) <= MOST_POINTS:

@@ -19,6 +19,7 @@ from bench.records.schema import SECTIONS
 from bench.reporting.index import Entry
 
 FEWEST_RUNS = 3  # repeats whose spread says something
+MOST_BUILDS, BLOCKS = 12, "▁▂▃▄▅▆▇█"  # of a trend
 WIDE = 0.5  # an interval of more than this says nothing, and is not printed
 
 
@@ -206,6 +207,24 @@ def change_text(found: Finding | None) -> str | None:
     return f"{said}, {change_word(found)}"
 
 
+def by_time(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: (entry.started_utc, entry.record_id))
+
+
+def trend(row: Row) -> str | None:
+    """images/s of the last builds, oldest first, as blocks; None for fewer than three. A flat line is within 4 %."""
+    builds: dict[str, list[float]] = {}
+    for entry in by_time(row.history):
+        if "throughput" in entry.values:
+            builds.setdefault(entry.build, []).append(math.log(entry.values["throughput"]))
+    levels = [median(values) for values in builds.values()][-MOST_BUILDS:]
+    if len(levels) < FEWEST_RUNS:
+        return None
+    middle, reach = (max(levels) + min(levels)) / 2, max(max(levels) - min(levels), 0.04) / 2
+    places = [round((level - middle + reach) / (2 * reach) * (len(BLOCKS) - 1)) for level in levels]
+    return "".join(BLOCKS[place] for place in places)
+
+
 def torch_version(row: Row) -> str | None:
     return (row.first.provenance.get("versions") or {}).get("torch")
 
@@ -282,6 +301,7 @@ COLUMNS: dict[str, ReportColumn] = dict((
     ("± %", ReportColumn(".1f", rate_uncertainty)),
     ("against previous", ReportColumn("", lambda row: change_text(row.previous))),
     ("against baseline", ReportColumn("", lambda row: change_text(row.baseline))),
+    ("trend", ReportColumn("", trend)),
     ("95 % interval", ReportColumn("", rate_interval)),
     ("detects %", ReportColumn(".1f", lambda row: as_percent(detectable_change(row.rates)))),
     declared_column("throughput.images_per_s_per_card"),

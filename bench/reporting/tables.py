@@ -51,9 +51,11 @@ def chosen_columns(rows: Rows, asked: str | None) -> list[str]:
         return names
     cells = [cell_values(row) for row in rows if isinstance(row, Row)]
     differ = [name for name in IDENTITY if name not in IN_NAME and len({str(cell[name]) for cell in cells}) > 1]
+    trend = ["trend"] * any(cell["trend"] for cell in cells)
     status = ["status"] * any(isinstance(row, Failure) or cells_fail(row) for row in rows)
     card = [name for name in differ if name == "card"]
-    return [DEFAULT_COLUMNS[0], *card, *DEFAULT_COLUMNS[1:], *(name for name in differ if name != "card"), *status]
+    others = [name for name in differ if name != "card"]
+    return [DEFAULT_COLUMNS[0], *card, *DEFAULT_COLUMNS[1:], *trend, *others, *status]
 
 
 def cells_fail(row: Row) -> bool:

@@ -14,10 +14,12 @@ from bench.judging import baselines, verdict
 from bench.judging.policy import TOLERANCES
 from bench.judging.sittings import Sittings, sitting_evidence, split_sittings
 from bench.judging.verdict import Evidence, Finding
+from bench.records import cells
 from bench.reporting.index import Entry
-from bench.reporting.rows import Row
+from bench.reporting.rows import Row, by_time
 
 METRIC = "throughput"
+MOST_NAMED = 3  # differences
 TOLERANCE = TOLERANCES[METRIC]
 
 
@@ -45,22 +47,44 @@ def judged(evidence: Evidence) -> Finding:
 
 def fill_in_changes(rows: list[Row], entries: Sequence[Entry], folder: Path) -> None:
     """Into every row: against the build that was measured before it, and against the baseline."""
-    cells: dict[str, dict[str, list[Entry]]] = {}
-    for entry in sorted(entries, key=lambda one: (one.started_utc, one.record_id)):
+    known: dict[str, dict[str, list[Entry]]] = {}
+    for entry in by_time(entries):
         if not entry.failed:
-            cells.setdefault(entry.speed_key, {}).setdefault(entry.build, []).append(entry)
+            known.setdefault(entry.speed_key, {}).setdefault(entry.build, []).append(entry)
     mine = {entry.record_id: entry for entry in entries}
     for row in rows:
         own = [mine[record.record_id] for record in row.records if record.record_id in mine]
         if not own or own[0].failed:
             continue
-        builds = list(cells[own[0].speed_key].values())  # in the order in which each was first measured
+        builds = list(known[own[0].speed_key].values())  # in the order in which each was first measured
         place = next(i for i, build in enumerate(builds) if build[0].build == own[0].build)
         row.history = [entry for build in builds for entry in build]
+        if not place and (other := in_another_environment(own[0], entries)):
+            row.notes.append(other)
         if place:
             row.previous = compare_builds(builds[place - 1], own, builds[: place - 1])
             row.previous_commit = (builds[place - 1][0].commit or "no commit")[:9]
         row.baseline = against_baseline(row, own, folder)
+
+
+def in_another_environment(first: Entry, entries: Sequence[Entry]) -> str | None:
+    """Why the first build of an environment has nothing before it, where the configuration was measured elsewhere."""
+    others = [
+        one for one in by_time(entries)
+        if one.configuration == first.configuration and one.speed_key != first.speed_key and not one.failed
+        and one.started_utc < first.started_utc
+    ]  # fmt: skip
+    if not others:
+        return None
+    mine, theirs = (cells.flatten_names(cells.environment(one.record())) for one in (first, others[-1]))
+    differ = [
+        f"{name.rpartition('.')[2]} {theirs.get(name)} there, {mine.get(name)} here"
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name)
+    ]
+    more = f" and {len(differ) - MOST_NAMED} more" if len(differ) > MOST_NAMED else ""
+    commit = (others[-1].commit or "no commit")[:9]
+    return f"not comparable with commit {commit}, measured before: {'; '.join(differ[:MOST_NAMED])}{more}"
 
 
 def against_baseline(row: Row, own: Sequence[Entry], folder: Path) -> Finding | None:

@@ -20,6 +20,7 @@ LineShape = Callable[[str], Row | None]
 ENDINGS = r"\.(?:jpe?g|jfif|png|gif|bmp|tiff?|webp|p[bgnp]m)"
 IMAGE = re.compile(rf"[^\t]*{ENDINGS}", re.IGNORECASE)
 SPACE = re.compile(rf"([^\t]*?{ENDINGS})(?:[ \u3000]+(.*))", re.IGNORECASE)  # the path may have blanks, too
+SECOND_ROW = re.compile(rf"{ENDINGS}(?![\w.])", re.IGNORECASE)  # inside a label: the line before lost its end
 INTEGERS = re.compile(rf"([^\t]*?{ENDINGS})((?:\s+\d+)+)\s*", re.IGNORECASE)
 ICDAR = re.compile(r'([^,"]+),(?:\s+"(.*)"|\s+([^"\s].*)|\s*"((?:[^"\\]|\\.)*)")\s*')
 SEPARATED = re.compile(rf'\s*"?[^\t]*?{ENDINGS}"?([,;])(\s?)', re.IGNORECASE)
@@ -44,14 +45,16 @@ def row_or_none(path: str, label: str) -> Row | None:
 
 def tab(line: str) -> Row | None:
     """`path<TAB>label`; the label may hold spaces. A third column is no label: which of them is?"""
-    fields = line.rstrip("\t").split("\t") if line.count("\t") > 1 else line.split("\t")
+    fields = line.split("\t")
+    if len(fields) > 2 and not SECOND_ROW.search(fields[1]):
+        fields = line.rstrip("\t").split("\t")
     return row_or_none(*fields) if len(fields) == 2 else None
 
 
 def space(line: str) -> Row | None:
     """`path label`, any number of blanks between; the label may hold some, as TextRecognitionDataGenerator's do."""
     match = SPACE.fullmatch(line)
-    return (match[1].lstrip(), match[2]) if match else None
+    return (match[1].lstrip(), match[2]) if match and not SECOND_ROW.search(match[2]) else None
 
 
 def icdar(line: str) -> Row | None:
@@ -82,6 +85,8 @@ def separated(line: str) -> Row | None:
         return icdar(line)
     if len(fields) > 2 and '"' not in line:
         fields = line.split(delimiter, 1)
+        if SECOND_ROW.search(fields[1]):
+            return None
     return row_or_none(*fields) if len(fields) == 2 else None
 
 

@@ -19,7 +19,17 @@ import numpy as np
 
 from models.data.charset import Charset
 from models.data.files import LONGEST, DataError, Lines, UnreadableError, read_inside
-from models.data.line_shapes import SHAPES, SYNTH90K, Columns, Integers, LineShape, Row, header_columns, is_image
+from models.data.line_shapes import (
+    SECOND_ROW,
+    SHAPES,
+    SYNTH90K,
+    Columns,
+    Integers,
+    LineShape,
+    Row,
+    header_columns,
+    is_image,
+)
 from models.data.source import Source
 from models.data.text import clean_label, split_lexicon
 
@@ -166,6 +176,8 @@ def why_not(text: str) -> str:
     """What a line lacks to be a row."""
     if "\0" in text:
         return f"has zero bytes, as UTF-16 has; {SAY_ENCODING}"
+    if len(SECOND_ROW.findall(text)) > 1:
+        return "holds two images: is the end of a line missing?"
     for delimiter, name in (("\t", "tabs"), (",", "commas")):
         if text.count(delimiter) > 1 and is_image(text.split(delimiter)[0].strip()):
             columns = f"{text.count(delimiter) + 1} columns between {name}"
@@ -193,6 +205,8 @@ def why_refused(found: Recognised, texts: list[str], codes: Path | None) -> str:
         )
     if found.name == "integers" and not any(re.search(r"\d\s+\d+\s*$", text) for text in texts):
         return f"its labels may be classes of {codes} or digits: say --format integers, or --format space"
+    if all(map(is_image, labels)):
+        return "its labels are names of images, not texts"
     widths = {text.count(",") for text in texts}
     if found.name == "csv" and not isinstance(found.shape, Columns) and min(widths) == max(widths) > 1 < len(texts):
         return f"line 1 has {max(widths) + 1} columns: which is the label? Name them in a first line, filename,text,..."

@@ -91,6 +91,7 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
         return WordDataset(Synthetic(shape, charset), shape, charset)
     root, reading = dataset_root(options, split), SourceOptions(image_root=options.image_root)
     dataset = open_dataset(root, split, shape, charset, reading, "skip" if targets else "remove")
+    refuse_other_data(context.world, dataset, split)
     dataset.tolerance.share = options.tolerate
     dataset.is_whole = not has_splits(root, reading, split)
     named = split == "val" and getattr(options, "val_dataset", None)
@@ -100,6 +101,21 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
             "split it with `python -m models.prepare --ratio`"
         )
     return dataset
+
+
+def refuse_other_data(world: World, dataset: WordDataset, split: str) -> None:
+    """Raises UserError where the hosts of a run, each of which reads a copy of its own, have different data."""
+    if world.hosts == 1:
+        return
+    reads = world.local_rank == 0 and dataset.digest  # one rank of each host
+    own = f"{len(dataset):,} samples, digest {reads.hex[:16]}" if reads else ""
+    hosts = world.gather(own)[:: world.local_size]
+    for number, theirs in enumerate(hosts):
+        if theirs != hosts[0]:
+            raise UserError(
+                f"the hosts have different data: {split} of host 0 is {hosts[0]}; of host {number} it is {theirs};"
+                " copy one to all"
+            )
 
 
 def make_val_set(context: Context, charset: Charset, most: int | None) -> WordDataset:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 
 from bench.errors import UserError, plain
@@ -28,7 +27,6 @@ from bench.records.packing import ticks
 from bench.records.record import Record, recipe_section
 from bench.records.run_name import RunName
 from bench.records.sections import Ceilings, Cell, Dataset, Phases, PreflightCheck, Provenance, Samples
-from models.data.digest import DataDigest
 from models.dataset import DataError, WordDataset
 from models.decoding.decoder import is_bundled
 from models.network.network import Network
@@ -38,7 +36,6 @@ from models.run.failures import failure_message, failure_status
 from models.run.options import images_per_step, recipe_path
 from models.run.signals import Interrupted, handle_signals, raise_interrupted
 
-MOST_HASHED = 1024  # images whose bytes a record's hash of the data covers
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> those of all ranks
 
 
@@ -126,18 +123,18 @@ def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
     return cell
 
 
-def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: bool = False) -> Dataset:
+def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: bool) -> Dataset:
     """What was read. An image that several ranks could not read counts once.
 
-    identify: take the digest of its images, too, which reads some; else it is there only where it is known already.
+    identify: read what of it the hashes need; else they are there only where they are known already.
     """
     skipped = set().union(*gather(set(dataset.reasons)))
+    manifest, digest = None, vars(dataset).get("digest")
     try:
-        manifest, content = dataset.manifest_hash, content_sha256(dataset)
+        if identify:
+            manifest, digest = dataset.manifest_hash, dataset.digest
     except (DataError, OSError) as error:  # gone since it was read: no reason to lose what was measured
-        manifest = content = None
         warn(f"the record has no hash of the data set: {error}")
-    digest: DataDigest | None = dataset.digest if identify and manifest else vars(dataset).get("digest")
     return {
         "name": dataset.name,
         "split": split,
@@ -148,19 +145,7 @@ def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: 
         "manifest_sha256": manifest,
         "digest_sha256": digest.hex if digest else None,
         "digest_images": digest.images if digest else None,
-        "content_sha256": content,
     }
-
-
-def content_sha256(dataset: WordDataset) -> str:
-    """Over the bytes of images, evenly spaced: the list of samples does not know what its images show."""
-    digest, source = hashlib.sha256(), dataset.source
-    for number in np.unique(np.linspace(0, len(source) - 1, MOST_HASHED).astype(int)).tolist():
-        try:
-            digest.update(hashlib.sha256(source.content(number)).digest())
-        except DataError:
-            digest.update(b"unreadable")
-    return digest.hexdigest()
 
 
 def file_sha256(path: str | Path) -> str | None:
@@ -211,7 +196,8 @@ class MeasuredRun:
         memory = {"peak_bytes": gather(self.context.device.peak_memory_bytes())}
         limits = gather(self.measure_ceilings())
         audit = {**arithmetic_errors(self.context.device), **sections.pop("audit", {})}
-        return with_derived(self.make_record(gather, total_s, memory=memory, limits=limits, audit=audit, **sections))
+        about = {"memory": memory, "limits": limits, "audit": audit, **sections}
+        return with_derived(self.make_record(gather, total_s, identify=self.context.world.leads, **about))
 
     def failure_record(self, failure: BaseException) -> Record | None:
         """What this rank alone knows of a run that ended in `failure`; None when it was the user's mistake."""
@@ -222,9 +208,11 @@ class MeasuredRun:
         reason = f"{where}{type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}"
         self.meter.stop()
         sections = {"status": status, "status_reasons": [reason[:500]], **self.evidence()}
-        return with_derived(self.make_record(gather_alone, self.total_s, **sections))
+        in_time = status != "interrupted"  # whoever sends a signal does not wait for long
+        return with_derived(self.make_record(gather_alone, self.total_s, identify=in_time, **sections))
 
-    def make_record(self, gather: Gather, total_s: float, **sections: Any) -> Record:
+    def make_record(self, gather: Gather, total_s: float, identify: bool, **sections: Any) -> Record:
+        """identify: read the data set for its hashes, as `dataset_section`."""
         context, options, instruments = self.context, self.context.options, self.instruments
         instruments.sampler.stop()
         sampled = instruments.sampler.sampled(context.world.rank, self.meter.windows, context.started_s)
@@ -240,9 +228,7 @@ class MeasuredRun:
             cell=benchmark_key(context, self.network.classes, self.engine),
             recipe=recipe_section(recipe_path(options.recipe, options.recipes)),
             options=dataclasses.asdict(options),
-            dataset=dataset_section(
-                self.dataset, self.split, gather, context.world.leads and sections.get("accuracy") is not None
-            ),
+            dataset=dataset_section(self.dataset, self.split, gather, identify),
             provenance=provenance_section(context, instruments, gather, self.contents()),
             series=gather(self.meter.series.to_record()),
             warmup_steps=self.meter.warmup_steps,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
@@ -90,21 +89,12 @@ def load_trained(network: Network, trained: Trained | None, context: Context, ch
             "  no trained checkpoint: random weights, so this measures speed only and accuracy stays empty.\n"
             "  Train one with `bash run_scripts/quickstart.sh`, or pass --checkpoint FILE."
         )
-        return {"checkpoint": None, "checkpoint_sha256": None}
+        return {"checkpoint": None}
     path = trained.path
     checkpoint.restore_weights(network, trained.content, path, charset.characters, context.options.recipe)
     shipped = ", which come with the repository" if path.parent == weights.FOLDER else ""
     context.say(f"  weights: {path}{shipped}")
-    return {"checkpoint": str(path), "checkpoint_sha256": weights.sha256_of(path)}
-
-
-def digest_weights(network: Network) -> str:
-    """sha256 over the weights as they were loaded: whatever file, or format of file, they came from."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return {"checkpoint": str(path)}
 
 
 def find_shipped(options: Infer, charset: Charset) -> Path | None:

@@ -10,7 +10,6 @@ from bench.files import write_file
 from bench.machine.world import World
 from bench.records.run_name import RunName
 from models.data.charset import Charset
-from models.data.digest import DataDigest
 from models.dataset import WordDataset
 from models.network.network import Network
 from models.run.context import Context
@@ -71,11 +70,6 @@ class Snapshots:
     resumed_step: int | None = None  # of the checkpoint that this run went on from
     replaces: bool = False  # the first to be saved takes the place of another run's
 
-    @property
-    def digest(self) -> DataDigest | None:
-        """Of the data set; of images that are drawn there is none."""
-        return None if self.options.input == "synthetic" else self.dataset.digest
-
     def is_own(self, path: Path) -> bool:
         return path.resolve().parent == self.folder.resolve()
 
@@ -100,7 +94,7 @@ class Snapshots:
             "run": str(self.name),
             "job": world.job,
             "dataset": self.dataset.name,
-            "data_digest": asdict(self.digest) if self.digest else None,
+            "data_digest": asdict(digest) if (digest := self.dataset.digest) else None,
             "global_batch": images_per_step(self.options, world.size),
         }
         if averaged := self.average.state_dict():
@@ -140,7 +134,7 @@ class Snapshots:
             raise UserError(
                 f"{path}: has weights but no {', '.join(sorted(missing))} of a training: begin with --start-from"
             )
-        changed = differences(content, self.options, samples, lambda: self.digest)
+        changed = differences(content, self.options, samples, lambda: self.dataset.digest)
         refuse_differences(changed, path, self.options)
         for said in changed.values():
             self.context.say(f"  going on with other options, as --allow says: {'; '.join(said)}")

@@ -1,4 +1,4 @@
-"""A SHA-256 inside every file of weights that this project writes, over all of its other bytes.
+"""A digest of what weights are, and a SHA-256 inside every file of them that this project writes, over its other bytes.
 
 A checkpoint is a ZIP archive (torch.save), whose last field is a comment: the checksum is that comment, and torch and
 unzip read the file as before. A .safetensors file has it in its metadata, at a place of fixed length, which counts as
@@ -25,6 +25,17 @@ HEADER_BYTES = 1 << 24  # in which the metadata are looked for
 
 class ChecksumError(ValueError):
     """A file is not what was written."""
+
+
+def digest_weights(state: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, shapes and values (as float32): the same whatever file, format or type they are kept in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        values = tensor.detach().cpu()
+        values = values.float() if values.is_floating_point() else values.long()
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(values.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def append_checksum(archive: io.BytesIO) -> None:

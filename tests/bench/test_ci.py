@@ -68,6 +68,43 @@ def test_a_comment_is_found_by_its_own_marker_and_forks_get_one():
     assert "--edit-last" not in content
 
 
+def test_the_comment_holds_the_verdict_and_the_table_of_main(tmp_path):
+    """The step itself, with a `gh` that keeps what it is given: it makes a comment, then rewrites that one."""
+    content = yaml.safe_load((ROOT / ".github" / "workflows" / "bench-comment.yml").read_text(encoding="utf8"))
+    [script] = [step["run"] for step in content["jobs"]["comment"]["steps"] if "run" in step]
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    (tmp_path / "gate.md").write_text(f"{MARKER}\n### PASS\n")
+    (tmp_path / "number").write_text("7\n")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HEAD": "a" * 40, "GH_REPO": "o/r"}
+
+    def comment(**more) -> str:
+        words = ["bash", "-e", "-o", "pipefail", "-c", script]
+        subprocess.run(words, cwd=tmp_path, env={**environment, **more}, check=True)
+        return (tmp_path / "said").read_text()
+
+    first = comment()
+    assert first.splitlines()[:3] == ["new", MARKER, "### PASS"]
+    assert "| trend |" in first
+    assert comment(KNOWN="11").startswith(f"issues/comments/11\n{MARKER}\n### PASS")
+    assert "| trend |" not in comment(NO_TABLE="1")
+    (tmp_path / "number").write_text("8; rm -rf /\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        comment()
+
+
+GH = """#!/bin/bash
+case "$*" in
+  *pulls/7*) printf '%s' "$HEAD" ;;
+  *table.md*) [[ ! ${NO_TABLE:-} ]] && echo '| trend |' ;;
+  *--paginate*) echo "${KNOWN:-}" ;;
+  *PATCH*) { echo "${4#repos/o/r/}"; cat comment.md; } >said ;;
+  "pr comment 7"*) { echo new; cat comment.md; } >said ;;
+  *) exit 1 ;;
+esac
+"""
+
+
 def test_the_history_runs_rows_that_are_run_names_and_keeps_simulated_ones_apart():
     script = (ROOT / ".ci" / "history").read_text(encoding="utf8")
     [pattern] = re.findall(r"for row in (\S+);", script)

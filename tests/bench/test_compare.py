@@ -228,7 +228,7 @@ def test_the_plan_the_pairs_and_what_is_next_are_said(session, capsys):
     drawn = progress.draw_pairs(one)
     assert drawn.count("o") >= LOOKS[0]
     assert "(" in drawn
-    assert "next: worse by more than is accepted" in outcome.console()
+    assert "exit code 1: worse by more than is accepted" in outcome.console()
     assert "images/s  " in outcome.console()
     assert "pairs spread by" in capsys.readouterr().out
     assert compare.paired_picture(one).startswith("<svg xmlns")
@@ -236,10 +236,47 @@ def test_the_plan_the_pairs_and_what_is_next_are_said(session, capsys):
 
 def test_time_left_is_said_by_the_clock(session, capsys):
     one, now = session("0.1", "0.1"), iter(range(0, 6000, 60))
-    one.told = progress.Clock(lambda: next(now)).told
+    one.told, one.now = progress.told_run, lambda: next(now)
     one.extend(0, 1)
     said = capsys.readouterr().out.splitlines()
-    assert "10 min to the next verdict, at most 30 in all" in said[1]  # 10 and 30 runs of a minute are left
+    assert "10 min to the next verdict, at most 30 min in all" in said[1]  # 10 and 30 runs of a minute are left
+    assert "how long that takes is said after the first run" in progress.session_plan(one, 3)
+    assert "about 10 min to 30 min, as the last time" in progress.session_plan(one, 3, compare.seconds_before(one))
+    other = session("0.1", "0.2")
+    other.options = ["--batch-size", "4"]
+    assert compare.seconds_before(other) is None
+
+
+def test_what_was_measured_is_kept_when_a_session_is_stopped(session, monkeypatch):
+    """Ctrl-C in the fourth pair: three are kept, no look is taken, and the same command goes on."""
+    still(monkeypatch)
+    first = session("0.1", "0.1")
+    whole = Pretended.measure
+
+    def measure(build, run, results, seed, options, timeout_s):
+        if seed == 4:
+            raise KeyboardInterrupt
+        return whole(build, run, results, seed, options, timeout_s)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Pretended, "measure", measure)
+        compare.judge_session(first)
+    again = session("0.1", "0.1")
+    assert compare.open_folder(again, compare.COMMAND.parse(["a", "b", RUN])) == 3
+    assert (again.pairs, again.looks, again.seed) == (3, 0, first.seed)
+    assert compare.judge_session(again).verdict == "PASS"
+    assert len(asked) == 2 * 3
+
+
+def test_a_look_that_is_open_says_what_going_on_costs(session, monkeypatch, capsys):
+    still(monkeypatch)
+    monkeypatch.setitem(luck_sd, "runs", 0.05)
+    one, now = session("0.1", "0.1"), iter(range(0, 60000, 60))
+    one.now = lambda: next(now)
+    compare.judge_session(one)
+    said = capsys.readouterr().out
+    assert "stop or go on? the next verdict is after 10 pairs, 8 min more; about " in said
+    assert progress.stop_or_go_on(one, 20).startswith("go on: the next verdict is after 32 pairs, 32 min more")
 
 
 def test_calibration_is_kept_and_advertised(session, tmp_path, capsys):

@@ -1,5 +1,8 @@
 import csv
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,21 @@ def test_csv_still_parses(tmp_path):
     out = io.StringIO()
     csv.writer(out).writerow([cell, "x"])
     assert next(csv.reader(io.StringIO(out.getvalue()))) == ['"=1, 2"', "x"]
+
+
+def test_a_reader_that_has_enough_ends_a_program_without_a_word():
+    """`| head -1`, of more than a pipe and a buffer hold; a file that is full is another matter."""
+    code = (
+        "from bench.errors import run_cli\n"
+        "def main():\n"
+        "    print('first', flush=True); print('x' * 1_000_000); print('x' * 1_000_000)\n"
+        "run_cli(main, 'it')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout.readline() == b"first\n"
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait() == 0
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
+    assert b"No space left" in done.stderr

@@ -5,6 +5,7 @@ from bench import history
 from bench.errors import UserError
 from bench.judging.changes import find_changes
 from bench.judging.policy import TOLERANCES
+from bench.judging.sittings import history_points
 from tests.support.records import make_record
 
 
@@ -92,7 +93,7 @@ def test_runs_of_one_sitting_are_one_value(tmp_path):
             save(tmp_path, 0.1, i, hour=hour)
     records = history.load_valid(history.find_records([tmp_path]))
     [group] = history.histories(records)
-    assert [len(some) for some, _ in history.series_of_history(group, TOLERANCES["throughput"])] == [3] * 12
+    assert [len(some) for some, _ in history_points(group, TOLERANCES["throughput"].read)] == [3] * 12
 
 
 def test_a_metric_that_is_none_is_refused(tmp_path):

@@ -226,8 +226,20 @@ def test_another_day_is_not_taken_for_another_build(tmp_path):
 
 def test_another_environment_has_no_build_before_it(tmp_path):
     saved(tmp_path, [1])
-    saved(tmp_path, [1], provenance={"commit": "d" * 40, "dirty": False, "versions": {"torch": "2.2"}})
-    assert {row["against previous"] for row in shown(tmp_path)} == {None}
+    saved(tmp_path, [2], provenance={"commit": "d" * 40, "dirty": False, "versions": {"torch": "2.2"}})
+    rows = shown(tmp_path)
+    assert {row["against previous"] for row in rows} == {None}
+    said = [note for row in rows for note in row["notes"]]
+    assert said[0].startswith("not comparable with commit ccccccccc, measured before: torch 2.1 there, 2.2 here")
+
+
+def test_a_trend_is_drawn_of_three_builds_and_more(tmp_path):
+    for day, (commit, factor) in enumerate((("a", 1.0), ("b", 1.0), ("d", 0.9), ("e", 1.1)), 1):
+        saved(tmp_path, [day], factor, commit=commit)
+        [row] = shown(tmp_path)
+        assert row["trend"] == {1: None, 2: None, 3: "██▁", 4: "▅▅▁█"}[day]
+    saved(tmp_path, [20], 1.1005, commit="f")
+    assert shown(tmp_path)[0]["trend"] == "▅▅▁██"
 
 
 def test_the_baseline_has_a_column(tmp_path):

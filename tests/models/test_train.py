@@ -16,7 +16,8 @@ from models.run.context import open_context
 from models.run.options import Train, parse
 from models.train import Training
 from models.training import device_batch
-from models.weights import checkpoint, sha256_of
+from models.weights import checkpoint
+from models.weights.checksum import digest_weights
 from tests.support.data_samples import WORDS, make_store
 from tests.support.images import jpeg
 
@@ -266,7 +267,7 @@ def test_a_checkpoint_of_the_first_layout_is_resumed_and_tested(places, tmp_path
     quick = ["--device", "CPU", "--min-steps", "1", "--min-seconds", "0", "--latency-runs", "0"]
     test.main([*places, *quick, "--checkpoint", str(tmp_path / "first.pt")])
     [tested] = [record for record in records(tmp_path) if record["task"] == "Infer"]
-    assert tested["training"]["checkpoint_sha256"] == sha256_of(tmp_path / "first.pt")
+    assert tested["provenance"]["contents"]["weights_sha256"] == digest_weights(first["network"])
     assert tested["training"]["checkpoint"] == str(tmp_path / "first.pt") and tested["accuracy"]["n"] == 40
 
 

@@ -45,7 +45,8 @@ def test_one_card_in_fp32_has_the_cpus_losses(on_mlu, script, tmp_path):
     # The optimiser is fused on a CPU and not on a card: from the second step on the last bit may differ.
     assert card.training["loss"][0] == cpu.training["loss"][0]
     assert card.training["loss"] == pytest.approx(cpu.training["loss"], rel=1e-6)
-    assert card.accuracy == cpu.accuracy
+    assert card.accuracy["n"] == cpu.accuracy["n"] and card.accuracy["correct"] == cpu.accuracy["correct"]
+    assert card.accuracy["cer"] == pytest.approx(cpu.accuracy["cer"], abs=0.02)  # a near tie may fall either way
     assert card.memory["peak_bytes"][0] > 8_331_301 * 4 * 4  # weights, gradients and Adam's two moments
     assert "+fake" in json.dumps(card.provenance)
     assert list(validation_errors(card)) == []

@@ -15,7 +15,7 @@ from bench.records.run_name import RunName
 from tests.support import ROOT
 
 SCRIPTS = ROOT / "run_scripts"
-TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights", "scaling"}
+TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights", "weights_gpu", "scaling"}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0"]  # a split is read once, however small

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from bench.judging import power, verdict
-from bench.judging.order import follows_waves, order_pool, run_order
 from bench.judging.policy import LOOKS, look_share
 
 SESSIONS = 400
@@ -45,23 +44,6 @@ def test_a_fixed_order_would_take_a_load_of_its_own_period_for_a_change(monkeypa
     fixed = np.tile(np.arange(LOOKS[-1]) % 2 == 1, (SESSIONS, 1))
     monkeypatch.setattr(power, "candidate_first", lambda random, sessions: fixed)
     assert rates("periodic, 4 runs").failed.mean() > 0.10
-
-
-def test_orders_are_balanced_at_every_look_differ_and_follow_no_wave():
-    pool = order_pool()
-    assert len({tuple(order) for order in pool.tolist()}) > 100
-    for look in LOOKS:
-        assert (pool[:, :look].sum(axis=1) * 2 == look).all()
-        assert follows_waves(2.0 * pool[:, :look] - 1).max() < 0.85  # AB BA AB BA: 1.0
-    assert follows_waves(np.array([[1.0, -1] * 8])).max() > 0.99
-
-
-def test_an_order_goes_on_where_it_stopped_and_is_the_same_again():
-    whole = run_order(0, 16, seed=7)
-    assert [*run_order(0, 6, 7), *run_order(6, 4, 7), *run_order(10, 6, 7)] == whole
-    assert run_order(16, 16, 7)[0][0] == 16
-    assert run_order(0, 16, seed=8) != whole
-    assert sorted(whole) == sorted((pair, side) for pair in range(16) for side in ("base", "candidate"))
 
 
 def test_days_of_other_levels_are_no_fail_against_baselines():

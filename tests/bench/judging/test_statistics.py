@@ -75,7 +75,8 @@ def test_no_spread_at_all():
 
 
 @pytest.mark.parametrize(  # printed tables of the median's interval: 1-based ranks r + 1 and n - r
-    ("n", "rank"), [(2, None), (5, None), (6, 0), (8, 0), (9, 1), (10, 1), (11, 1), (12, 2), (15, 3), (20, 5), (30, 9)]
+    ("n", "rank"),
+    [(2, None), (5, None), (6, 0), (8, 0), (9, 1), (10, 1), (11, 1), (12, 2), (15, 3), (20, 5), (30, 9), (100, 39)],
 )
 def test_order_statistics_as_in_the_tables(n, rank):
     assert st.order_statistic(n, 0.95) == rank
@@ -94,6 +95,9 @@ def test_from_six_values_on_the_interval_is_of_values_themselves():
 def test_the_detectable_change_by_hand():
     """Logs 0, 0.02: sd 0.014142; t(0.975, 2) + t(0.9, 2) = 4.303 + 1.886, times sd x sqrt(2 / 2)."""
     assert st.detectable_change([1.0, math.exp(0.02)]) == pytest.approx(math.expm1(6.189 * 0.0141421), rel=1e-3)
+    of_three = st.detectable_change([1.0, math.exp(0.02), math.exp(0.04)])  # sd 0.02; t(4): 2.776 + 1.533; sqrt(2/3)
+    assert of_three == pytest.approx(math.expm1(4.309 * 0.02 * math.sqrt(2 / 3)), rel=1e-3)
+    assert st.log_sd([1.0, math.exp(0.02), math.exp(0.04)]) == pytest.approx(0.02)
 
 
 def test_a_bound_of_a_standard_deviation_by_hand():

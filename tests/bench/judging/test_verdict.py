@@ -74,7 +74,7 @@ def test_no_finding_at_all_is_no_pass():
     assert verdict.overall([]) == AMBIGUOUS
 
 
-@pytest.mark.parametrize("margin", ["throughput", "throughput=x", "throughput=0", "throughput=2"])
+@pytest.mark.parametrize("margin", ["throughput", "throughput=x", "throughput=0", "throughput=1", "throughput=nan"])
 def test_a_margin_that_is_none_is_refused(margin):
     with pytest.raises(UserError, match="want METRIC=SHARE"):
         tolerances(None, [margin])
@@ -85,13 +85,21 @@ def test_a_margin_of_no_metric_says_which_there_are():
         tolerances(None, ["speed=0.03"])
 
 
+def test_margins_replace_those_of_the_policy_and_nothing_else():
+    found = tolerances(["throughput", "memory"], ["throughput=0.05"])
+    assert found == {"throughput": replace(SPEED, margin=0.05), "memory": TOLERANCES["memory"]}
+    assert SPEED.show(12.3456) == "12.35 images/s"
+    assert TOLERANCES["memory"].show(2**21) == "2 MiB"
+    assert ACCURACY.show(0.875) == "87.5 %"
+
+
 def test_a_metric_that_is_none_is_refused():
     with pytest.raises(UserError, match="no metric 'speed'; there are throughput"):
         tolerances(["speed"], [])
 
 
-@pytest.mark.parametrize("sd", [0.005, 0.03])  # where the margin decides, and where the noise does
-@pytest.mark.parametrize("tests", [1, 4])
+# Where the margin decides, where the noise does, and where significance among many tests does.
+@pytest.mark.parametrize(("sd", "tests"), [(0.005, 1), (0.005, 4), (0.03, 1), (0.03, 4), (0.4, 8)])
 def test_what_is_advertised_is_found_in_nine_of_ten_sessions_and_is_the_smallest_such_loss(sd, tests):
     """By trials of the decision itself at the last look: 10 % more or less than the size would be seen."""
     random, pairs, share = np.random.default_rng(3), LOOKS[-1], look_share(len(LOOKS) - 1)
@@ -109,6 +117,61 @@ def test_what_is_advertised_is_found_in_nine_of_ten_sessions_and_is_the_smallest
     assert 0.885 < found_at(size) < 0.915
     assert found_at(0.9 * size) < 0.86
     assert found_at(1.1 * size) > 0.93
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 32])
+def test_the_share_that_is_found_is_that_of_trials_with_any_number_of_pairs(pairs):
+    random, sd, share = np.random.default_rng(4), 0.02, look_share(len(LOOKS) - 1)
+    size = verdict.detectable(sd, SPEED.loss, pairs=pairs)
+    assert verdict.found_share(size, sd, SPEED.loss, 1, pairs) == pytest.approx(0.90, abs=1e-4)
+    changes = random.normal(-size, sd, (20_000, 1, pairs))
+    estimate, error = verdict.mean_and_error(changes)
+    p, half = t_cdfs(estimate / error, pairs - 1), t_quantile(verdict.certainty(share), pairs - 1) * error
+    failed, _ = verdict.decide(estimate, half, p, np.full_like(p, SPEED.loss), share)
+    assert failed.mean() == pytest.approx(0.90, abs=0.012)
+
+
+@pytest.mark.parametrize("sd", [0.02, 0.03])
+def test_so_many_pairs_as_are_said_to_be_needed_pass_equal_builds_in_nine_of_ten_sessions(sd):
+    random, share = np.random.default_rng(5), look_share(len(LOOKS) - 1)
+    pairs = verdict.pairs_needed(sd, SPEED.loss)
+
+    def passed(pairs):
+        estimate, error = verdict.mean_and_error(random.normal(0, sd, (8000, pairs)))
+        return (estimate - t_quantile(verdict.certainty(share), pairs - 1) * error > -SPEED.loss).mean()
+
+    assert 0.88 < passed(pairs) < 0.93
+    assert passed(round(0.85 * pairs)) < 0.88
+
+
+def test_no_fewer_pairs_are_needed_than_the_first_look_has():
+    assert verdict.pairs_needed(1e-6, SPEED.loss) == LOOKS[0]
+
+
+def test_what_was_not_measured_has_no_number():
+    found = verdict.unmeasured("cell", "memory", SPEED, INCOMPLETE, "why")
+    assert found == verdict.Finding(
+        verdict.Evidence("cell", "memory", 0.0, 0.0, None, 0, SPEED), INCOMPLETE, 0.0, 0.0, "why"
+    )
+
+
+def test_evidence_of_one_pair_and_of_two():
+    one = verdict.paired_evidence("cell", "m", np.array([-0.5]), SPEED)
+    assert (one.cell, one.metric, one.estimate, one.df, one.n, one.tolerance) == ("cell", "m", -0.5, None, 1, SPEED)
+    assert math.isnan(one.error)
+    two = verdict.paired_evidence("cell", "m", np.array([-0.5, -0.3]), SPEED)
+    assert (two.cell, two.metric, two.df, two.n) == ("cell", "m", 1, 2)
+    assert (two.estimate, two.error) == (pytest.approx(-0.4), pytest.approx(0.1))
+
+
+def test_a_single_look_may_spend_the_whole_level_and_no_more():
+    """p = 0.015, of 1 %: as if the look were the only one."""
+    t = t_quantile(0.985, 15)
+    near = replace(SPEED, margin=0.0001)
+    evidence = verdict.paired_evidence("cell", "m", around(-0.10, 0.10 * 4 / t), near)
+    assert evidence.p_worse == pytest.approx(0.015, rel=1e-3)
+    assert verdict.judge([evidence])[0].verdict == AMBIGUOUS
+    assert verdict.judge([]) == []
 
 
 def test_the_interval_of_a_finding_is_students_around_the_mean_of_the_pairs():
@@ -169,7 +232,8 @@ def test_what_is_missing_is_never_a_pass_and_does_not_hide_a_fail():
 
 def test_a_canary_takes_passes_back_and_nothing_else():
     findings = verdict.judge([verdict.paired_evidence(str(m), "m", around(m, 0.01), SPEED) for m in (0.0, -0.2)])
-    assert [one.verdict for one in verdict.withdraw_passes(findings, "moved")] == [AMBIGUOUS, FAIL]
+    taken = verdict.withdraw_passes(findings, "moved")
+    assert [(one.verdict, one.reason) for one in taken] == [(AMBIGUOUS, "moved"), (FAIL, "")]
 
 
 def test_worse_beyond_doubt_fails_only_beyond_the_margin():

@@ -39,7 +39,11 @@ def test_a_warm_up_that_was_too_short_is_found_and_said():
     found = steady(series)
     assert found["verdict"] == "not_steady"
     assert found["split_half_share"] < -0.3
-    assert any("second half against first" in reason for reason in steady_reasons(found))
+    first, second, *_ = steady_reasons(found)
+    share, bound = found["split_half_share"], found["split_half_bound_share"]
+    said = f"second half against first {share:+.1%}, may be as far as {bound:.1%} (limit 5%)"
+    assert first == f"not shown to be steady: {said}"
+    assert second.startswith("not shown to be steady: drift over the span -")
 
 
 def test_a_step_change_in_the_middle_is_found():
@@ -94,7 +98,10 @@ def test_a_symmetric_disturbance_is_seen_and_was_not_until_schema_4(where):
     found = module.steady(steps, images)
     assert found["verdict"] == "not_steady"
     assert abs(found["quarters_share"]) == pytest.approx(0.08, abs=0.01)
-    assert any("quarters that differ" in reason for reason in steady_reasons(found))
+    assert steady_reasons(found)[-1].startswith("not shown to be steady: quarters that differ ")
+    assert steady_reasons({**found, "quarters_bound_share": None}) == steady_reasons(found)[:-1]
+    at_limit = {**found, "split_half_bound_share": 0.05, "drift_bound_share": 0.10, "quarters_bound_share": 0.05}
+    assert steady_reasons(at_limit) == []
     assert "quarters_share" not in module.steady(steps, images, version=4)
 
 

@@ -6,6 +6,7 @@ Each row of LAYOUTS cites where the layout is described; a row of REFUSED is wha
 import codecs
 import json
 import shutil
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from bench.errors import UserError
 from models.data.files import DataError
 from models.data.formats import SourceOptions
 from models.data.opening import open_source, own_splits
+from models.data.rows import with_location
 from tests.support.data_samples import make_store
 from tests.support.images import jpeg
 
@@ -192,6 +194,11 @@ REFUSED = {
     "PaddleOCR's detection labels": (
         {"Label.txt": "".join(f'{n}\t[{{"transcription": "a", "points": []}}]\n' for n in NUMBERED)}, NUMBERED,
         "PaddleOCR's of text detection"),
+    "pairs of images": ({"pairs.txt": "".join(f"{n}\tmask/{n}\n" for n in NUMBERED)}, NUMBERED,
+        "pairs.txt: its labels are names of images"),
+    "rows that lost their ends": (
+        {"labels.txt": "word_001.png oneword_002.png two\nword_003.png three word_004.png four\n"}, NUMBERED,
+        r"labels.txt: line 1: .* holds two images: is the end of a line missing\?"),
     "codes without their characters": ({"train.txt": "word_001.png 10 11\nword_002.png 3 4\n"}, NUMBERED, "--codes"),
     "digits that may be codes": (
         {"train.txt": "word_001.png 1\nword_002.png 2\n", "alphabet.txt": "a\nb\n"}, NUMBERED, "--format integers, or"),
@@ -247,64 +254,124 @@ def test_absolute_paths_and_an_image_root(tmp_path):
         SourceOptions(image_root=str(tmp_path / "nowhere"))
 
 
-TRUTH = {
-    f"img_{i:02d}.jpg": word
-    for i, word in enumerate(["one", "a b", "x,y", 'say "hi"', "\u4f60\u597d", "\u00e9t\u00e9"] * 5)
+# What images are called: so that the name could be a label, so with a blank, by numbers alone.
+CALLED = ["{0}_{1}.jpg", "{0} {0}_{1}.PNG", "{1}.jpeg"]
+SPANISH = ["uno", "dos", "tres", "cuatro"]
+WORDS_OF_ROWS = ["one", "a b", "x,y", 'say "hi"', "\u4f60\u597d", "\u00e9t\u00e9"] * 5
+ENCODINGS = [
+    "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030", "big5", "shift_jis", "euc_kr",
+    "cp1252", "latin-1",
+]  # fmt: skip
+SEPARATORS = ["\t", " ", ",", ";", "|", "", "\t\t", "    ", "\u3000", ", "]
+BEFORE = ["\ufeff", "\n", "  \n", "# note\n", "filename\ttext\n", "nothing\n", "\u2028", "\0", "\x1b", "/", "../"]
+DAMAGES = {
+    "another separator": lambda row: row.name + row.separator + quoted(row.word, row.separator) + row.end,
+    "something before": lambda row: row.before + row.whole + row.end,
+    "cut": lambda row: row.whole[: row.place] + row.end,
+    "a character more": lambda row: row.whole[: row.place] + "\u00df" + row.whole[row.place :] + row.end,
+    "its end is lost": lambda row: row.whole,
+    "twice": lambda row: (row.whole + row.end) * 2,
+    "gone": lambda row: "",
+    "columns swapped": lambda row: quoted(row.word, row.usual) + row.usual + row.name + row.end,
+    "a third column": lambda row: row.whole + row.usual + "more" + row.end,
+    "no name": lambda row: row.usual + row.word + row.end,
+    "no label": lambda row: row.name + row.usual + row.end,
+    "no image's ending": lambda row: row.name + ".txt" + row.usual + row.word + row.end,
+    "another case": lambda row: row.whole.replace(row.name, row.name.swapcase()) + row.end,
 }
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def encodes(text, encoding):
+    return text.encode(encoding, "ignore").decode(encoding) == text
+
+
+def quoted(word, separator):
+    return '"' + word.replace('"', '""') + '"' if separator[:1] in (",", ";") else word
+
+
+@dataclass
+class DamagedRow:
+    """A row of a list, and what is done to it."""
+
+    name: str
+    word: str
+    usual: str  # separator
+    end: str
+    how: str | None = None
+    separator: str = ""
+    before: str = ""
+    at: int = 0
+
+    @property
+    def whole(self):
+        return self.name + self.usual + quoted(self.word, self.usual)
+
+    @property
+    def place(self):
+        return self.at % (len(self.whole) + 1)
+
+    @property
+    def text(self):
+        return DAMAGES[self.how](self) if self.how else self.whole + self.end
+
+    def may_say(self, label):
+        """Whether a label is the truth or, as nobody can know better, what the damaged row has beside the name."""
+        rest = self.text.replace(self.name, "", 1)
+        said = bool(self.how) and (label in rest or label in rest.replace('""', '"'))
+        return label == self.word or (said and not any(part in label for part in [*SPANISH, ".jpg", ".PNG", ".jpeg"]))
+
+
+@pytest.fixture(scope="module", params=CALLED)
+def listed(request, tmp_path_factory):
+    """A folder of images, and their names in the order of the list."""
     folder = tmp_path_factory.mktemp("damaged")
-    for seed, name in enumerate(TRUTH):
+    names = [request.param.format(SPANISH[i % 4], i) for i in range(len(WORDS_OF_ROWS))]
+    for seed, name in enumerate(names):
         (folder / name).write_bytes(jpeg(seed=seed))
-    return folder
+    return folder, names
 
 
-DAMAGE = st.lists(
-    st.tuples(
-        st.integers(0, len(TRUTH) - 1),
-        st.sampled_from(["\t", " ", ",", ";", "|", "", "\t\t", "    "]),  # the separator
-        st.sampled_from(
-            ["", "\ufeff", "\n", "  \n", "# note\n", "filename\ttext\n", "nothing\n", "\u2028", "\0"]
-        ),  # before
-    ),
-    max_size=12,
-)
+def read_images(folder):
+    """(name of the image, its label) of what can be used, and why the rest cannot be."""
+    names = {path.read_bytes(): path.name for path in folder.iterdir() if path.suffix != ".txt"}
+    try:
+        source = open_source(folder, "train")
+    except UserError as refused:
+        return [], [str(refused)]
+    assert source.name == folder.name and "labels.txt" in source.how
+    read, refusals = [], []
+    for index in range(len(source)):
+        try:
+            read.append((names[bytes(source.encoded(index))], source.label(index)))
+        except UserError as refused:
+            refusals.append(with_location(str(refused), source.where(index)))
+    return read, refusals
 
 
 @given(
     usual=st.sampled_from(["\t", " ", ",", ";", "   "]),
-    damage=DAMAGE,
-    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"]),
     end=st.sampled_from(["\n", "\r\n"]),
-    kept=st.integers(1, len(TRUTH)),
-)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_damaged_list_gives_right_labels_or_a_refusal(pictures, usual, damage, encoding, end, kept):
+    encoding=st.sampled_from(ENCODINGS),
+    kept=st.integers(1, len(WORDS_OF_ROWS)),
+    damages=st.dictionaries(
+        st.integers(0, len(WORDS_OF_ROWS) // 2).map(lambda i: 2 * i),  # no neighbours: two damages may look like a row
+        st.fixed_dictionaries({
+            "how": st.sampled_from(sorted(DAMAGES)),
+            "separator": st.sampled_from(SEPARATORS),
+            "before": st.sampled_from(BEFORE),
+            "at": st.integers(0, 40),
+        }),
+        max_size=12,
+    ),
+)  # fmt: skip
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_list_gives_right_labels_or_a_refusal(listed, usual, end, encoding, kept, damages):
     """Whatever happens to lines, separators and encoding: no label is wrong, and none comes from a file's name."""
-    separators, before = dict.fromkeys(range(kept), usual), {}
-    for line, separator, text in damage:
-        separators[line], before[line] = separator, text
-    rows = [
-        before.get(i, "") + name + separators[i] + quoted(word, separators[i]) + end
-        for i, (name, word) in enumerate(list(TRUTH.items())[:kept])
-    ]
-    (pictures / "labels.txt").write_bytes("".join(rows).encode(encoding))
-    try:
-        source = open_source(pictures, "train")
-    except UserError as refused:
-        assert "labels.txt" in str(refused) and "\n" not in str(refused)
-        return
-    assert source.name == pictures.name and "labels.txt" in source.how
-    for index in range(len(source)):
-        try:
-            path, label = source.row(index)[0], source.label(index)
-        except UserError as refused:
-            assert "labels.txt: line " in str(refused)
-            continue
-        assert label == TRUTH[path[-len("img_00.jpg") :]]
-
-
-def quoted(word, separator):
-    return '"' + word.replace('"', '""') + '"' if separator in ",;" else word
+    folder, names = listed
+    there = [(name, word) for name, word in zip(names, WORDS_OF_ROWS, strict=True) if encodes(word, encoding)][:kept]
+    rows = {name: DamagedRow(name, word, usual, end, **damages.get(i, {})) for i, (name, word) in enumerate(there)}
+    written = [row.text for row in rows.values() if encodes(row.text, encoding)]
+    (folder / "labels.txt").write_bytes("".join(written).encode(encoding))
+    read, refusals = read_images(folder)
+    assert all("labels.txt" in refused and "\n" not in refused for refused in refusals)
+    assert [(name, label) for name, label in read if not rows[name].may_say(label)] == []

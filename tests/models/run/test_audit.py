@@ -2,7 +2,6 @@
 
 import time
 
-import numpy as np
 import pytest
 import torch
 
@@ -13,8 +12,8 @@ from models.data.image import Shape
 from models.data.synthetic import Synthetic
 from models.dataset import WordDataset
 from models.run.audit import AnswerAudit, audit_repeats, with_noise
-from models.run.trained import digest_weights
 from models.scoring.evaluate import Prediction
+from models.weights.checksum import digest_weights
 from tests.support.records import make_record
 
 SHAPE = Shape(32, 100)
@@ -65,5 +64,8 @@ def test_other_answers_while_timed_are_counted():
 def test_weights_count_by_their_values():
     one, other, more = (torch.nn.Linear(3, 2) for _ in range(3))
     other.load_state_dict(one.state_dict())
-    assert digest_weights(one) == digest_weights(other) != digest_weights(more)
-    assert np.allclose(one.weight.detach().numpy(), other.weight.detach().numpy())
+    states = [each.state_dict() for each in (one, other, more)]
+    first, second, third = map(digest_weights, states)
+    assert first == second != third
+    halves = {name: value.half() for name, value in states[0].items()}
+    assert digest_weights(halves) == digest_weights({name: value.float() for name, value in halves.items()}) != first

@@ -1,4 +1,4 @@
-"""Full shared memory is named before a loader process finds it."""
+"""Full shared memory is named before a loader process finds it; hosts that read different data are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import UserError
+from models.data.charset import Charset
+from models.dataset import Shape, open_dataset
 from models.run import context
-from models.run.context import refuse_small_shm
+from models.run.context import refuse_other_data, refuse_small_shm
 
 
 def test_shared_memory_without_room_is_named_with_the_remedy(tmp_path, monkeypatch):
@@ -27,3 +29,22 @@ def test_shared_memory_without_room_is_named_with_the_remedy(tmp_path, monkeypat
 def test_where_there_is_no_such_folder_nothing_is_asked(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", None)
     refuse_small_shm(4, 1 << 40, 1, tmp_path / "none")
+
+
+def test_hosts_with_other_data_are_refused(sample):
+    """Two hosts of two ranks: the first rank of each has looked at its copy."""
+    dataset = open_dataset(sample, "val", Shape(), Charset())
+    said = []
+
+    def gather(own):
+        said.append(own)
+        return [own, "", own, ""]
+
+    world = SimpleNamespace(hosts=2, local_size=2, local_rank=0, gather=gather)
+    refuse_other_data(world, dataset, "val")
+    assert said == [f"40 samples, digest {dataset.digest.hex[:16]}"]
+    world.gather = lambda own: [own, "", own.replace("40", "41"), ""]
+    with pytest.raises(UserError, match=r"different data: val of host 0 is 40 .* of host 1 it is 41 samples.*copy"):
+        refuse_other_data(world, dataset, "val")
+    world.local_rank, world.gather = 1, lambda own: [own] * 4
+    refuse_other_data(world, dataset, "val")

@@ -15,15 +15,17 @@ from models.weights import checkpoint
 @pytest.fixture
 def newest(tmp_path, monkeypatch):
     """newest(job, resume): the step of the checkpoint a run of this job goes on from; the folder holds one of job A."""
-    checkpoint.write_last({"job": "A", "step": 7}, tmp_path)
+    name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
+    folder = tmp_path / str(name)
+    folder.mkdir()
+    checkpoint.write_last({"job": "A", "step": 7}, folder)
 
     def ask(job: str | None, resume: bool = False, rank: int = 0) -> int | None:
         monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
         if job:
             monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
-        name = RunName.parse("CRNN_FP32_2E_2CPUs_Train")
         options = SimpleNamespace(resume="last" if resume else None)
-        found = find_newest(options, World(rank=rank, size=2), name, tmp_path)
+        found = find_newest(options, World(rank=rank, size=2), name, folder)
         return found and found[0]["step"]
 
     return ask
