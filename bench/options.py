@@ -458,7 +458,7 @@ class Command(Generic[T]):
         origin = f"{given.origin}: " if given.origin else ""
         typed = " ".join(given.words)
         if (bare := option.mark(Bare)) and typed.lower() in TRUTHS:
-            return bare.value if typed.lower() in ("true", "yes") else None
+            return convert_word(option.hint, bare.value) if typed.lower() in ("true", "yes") else None
         is_null = typed == "null" and option.hint is not option.inner
         for text in [] if is_null or not option.choices else option.texts(given.words) if option.elements else [typed]:
             if text not in option.choices:

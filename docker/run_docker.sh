@@ -4,6 +4,8 @@
 #   NAME is a script of run_scripts/ without .sh: `bash docker/run_docker.sh CRNN_Infer`. Nothing: a shell.
 #   DEVICE           CPU, GPU or MLU (default: what is found)       IMAGE_NAME   the image (default: crnn-bench)
 #   PYTORCH_TRAIN_DATASET, PYTORCH_TRAIN_CHECKPOINT, RESULTS        folders that are mounted; the first one read-only
+#   CRNN_RECIPES     a folder of recipes of your own, mounted read-only
+#   CONTAINER_NAME   what docker calls it (default: a name of its own)
 #   SHM_SIZE=8g      what loader workers hand over pictures in      NETWORK      default: none; host for several hosts
 # The container has no network, no capabilities, a read-only root, and is privileged only with --privileged.
 set -euo pipefail
@@ -27,6 +29,7 @@ confine() { # [--privileged]
   if [[ ${1:-} == --privileged ]]; then arguments+=(--privileged); else arguments+=(--cap-drop=ALL); fi
   local network=none
   [[ ${NNODES:-1} == 1 ]] || network=host
+  [[ -z ${CONTAINER_NAME:-} ]] || arguments+=(--name "$CONTAINER_NAME")
   arguments+=(--network "${NETWORK:-$network}" --shm-size "${SHM_SIZE:-8g}")
 }
 
@@ -45,6 +48,11 @@ folder() { # <path> <path inside>: made when it is missing, mounted for writing
 }
 
 mount_data() {
+  if [[ -n ${CRNN_RECIPES:-} ]]; then
+    [[ -d $CRNN_RECIPES ]] || fail "CRNN_RECIPES=$CRNN_RECIPES is not a folder"
+    bind "$CRNN_RECIPES" /recipes readonly
+    arguments+=(--env CRNN_RECIPES=/recipes)
+  fi
   folder "${RESULTS:-$ROOT/results/runs}" "$SOURCES/results/runs"
   if [[ -f $PYTORCH_TRAIN_CHECKPOINT ]]; then # one file of weights
     bind "$PYTORCH_TRAIN_CHECKPOINT" /checkpoints/weights.pt readonly

@@ -1,8 +1,8 @@
 """Read images with a trained recogniser: `python -m models.demo word.png --checkpoint best.pt`.
 
 Prints, for each image, the raw path, the text and how sure it is: `a-----v--a-i-l-a-bb-l-ee-- => available  98.7 %`.
-The network, its alphabet and the shape of its images are what the checkpoint says. In Python:
-models/reading/recogniser.py.
+A folder is all images below it; `--csv out.csv` or `--json out.json` make a table instead of lines. The network, its
+alphabet and the shape of its images are what the checkpoint says. In Python: models/reading/recogniser.py.
 """
 
 from __future__ import annotations
@@ -12,17 +12,28 @@ if not __package__:  # `python models/demo.py`, from any folder: its own is on t
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
 
 from bench.errors import UserError, one_line, run_cli
+from bench.files import refuse_unwritable, write_file
 from bench.options import Bounds, Command, Metavar, Positional
 from models.data.contact_sheet import contact_sheet
-from models.data.image import UnreadableError
+from models.reading.detection import EXTRA, LineDetector, draw_page, may_be_page
+from models.reading.folder import (
+    FilePage,
+    FileReading,
+    find_images,
+    pages_of,
+    read_files,
+    readings_csv,
+    readings_json,
+    with_progress,
+)
 from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
 from models.rendering.captions import caption_families
 
@@ -83,7 +94,7 @@ class DemoOptions:
     """Read images with a trained recogniser."""
 
     images: Annotated[list[Path], Positional("IMAGE")]
-    """Images of single words or lines"""
+    """Images of single words or lines, or folders of them"""
     checkpoint: Path | None = None
     """A .pt checkpoint or a .safetensors file of models.convert"""
     recipe: str = "crnn"
@@ -96,8 +107,14 @@ class DemoOptions:
     """Nats by which a text outside the lexicon must be more probable to be kept; default: every text is a word of it"""
     show: Annotated[Path | None, Metavar("FOLDER")] = None
     """Write word.read.png there: what was seen where"""
+    csv: Annotated[Path | None, Metavar("FILE.csv")] = None
+    """Write a table there, a row an image, instead of printing lines"""
+    json: Annotated[Path | None, Metavar("FILE.json")] = None
+    """The same as JSON"""
     sheet: Annotated[Path | None, Metavar("FILE.png")] = None
     """Write all images there, their texts under them"""
+    detect: bool = False
+    """The images are whole photos or pages: find their lines, read each (requirements-detect.txt)"""
     views: bool = True
     """Read doubtful images again, narrower, wider or turned, and keep what is surest"""
 
@@ -108,31 +125,114 @@ COMMAND = Command("models.demo", DemoOptions, "word.png --show shown")
 def main(argv: list[str] | None = None) -> None:
     options, given = COMMAND.parse_given(argv)
     refuse_other_recipe(options.checkpoint, options.recipe, given)
+    for table, name in ((options.csv, "--csv"), (options.json, "--json")):
+        if table:
+            refuse_unwritable(table.parent, name)
     path = options.checkpoint or find_trained(options.recipe)
+    files = find_images(options.images)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(
         path, beam=options.beam, lexicon=options.lexicon, lexicon_penalty=options.lexicon_penalty, views=options.views
     )
-    read, refused = [], 0
-    for image, drawing in zip(options.images, drawing_names(options.images), strict=True):
-        try:
-            views = reader.prepare_views(image)
-        except (UnreadableError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error).removeprefix(f"{image}: ")
-            print(one_line(f"{image}: not read: {reason}"), file=sys.stderr, flush=True)
-            refused += 1
-            continue
-        [reading] = reader.read_views([views], alternatives=0)
-        prepared = next(view.image for view in views if view.turned == reading.turned)
-        print(one_line(f"{image}: {format_reading(reading)}"))
-        if options.show:
-            options.show.mkdir(parents=True, exist_ok=True)
-            plot_reading(prepared, reading, options.show / drawing)
-        read.append((prepared, reading.text))
-    if options.sheet and read:
-        draw_reading_sheet(read).save(options.sheet, "PNG")
+    read_these = read_pages if options.detect else read_words
+    end(read_these(files, reader, options), len(files))
+
+
+def read_words(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
+    """Each image is a word or a line. How many were not read."""
+    read: list[FileReading] = []
+    try:
+        for one, drawing in zip(
+            with_progress(read_files(reader, files), len(files)), drawing_names(files), strict=True
+        ):
+            show(one, drawing, options)
+            read.append(one if options.sheet else replace(one, image=None))
+    finally:  # a table of what was read until then, also when somebody ends it
+        write_tables([one.row() for one in read], reader, options)
+        write_sheet(read, options)
+    hint_at_pages(read)
+    return sum(one.reading is None for one in read)
+
+
+def read_pages(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
+    """The lines of whole photos: printed with their places, in tables, drawn with --show. How many were not read."""
+    if options.sheet:
+        raise UserError("--sheet shows words; with --detect it is --show FOLDER that draws the pages")
+    detector, rows, refused = LineDetector(), [], 0
+    pages = with_progress(pages_of(reader, detector, files), len(files))
+    try:
+        for page, drawing in zip(pages, drawing_names(files), strict=True):
+            rows += page.rows()
+            refused += page.image is None
+            show_page(page, drawing, options)
+    finally:
+        write_tables(rows, reader, options)
+    return refused
+
+
+def show_page(page: FilePage, drawing: str, options: DemoOptions) -> None:
+    if page.image is None:
+        print(one_line(f"{page.path}: not read: {page.error}"), file=sys.stderr, flush=True)
+        return
+    if not page.lines:
+        print(one_line(f"{page.path}: no text was found in it"), file=sys.stderr, flush=True)
+    for line in page.lines if not options.csv and not options.json else ():
+        left, top = line.box.min(axis=0)
+        print(one_line(f"{page.path} at {left:.0f},{top:.0f}: {line.text}  {line.confidence:.1%}"), flush=True)
+    if options.show:
+        options.show.mkdir(parents=True, exist_ok=True)
+        draw_page(page.image, page.lines).save(options.show / drawing)
+
+
+def hint_at_pages(read: list[FileReading]) -> None:
+    """Say it once where images were read badly that may hold more than one word."""
+    pages = [one.path for one in read if one.reading and may_be_page(*size_of(one.path), one.reading)]
+    if pages:
+        more = f" and {len(pages) - 1:,} more" if len(pages) > 1 else ""
+        print(one_line(f"{pages[0]}{more}: read badly, and large enough to be a page or a photo with several words:"
+                       f" --detect finds its lines first ({EXTRA})"), file=sys.stderr, flush=True)  # fmt: skip
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a file that was read, from its header."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def show(one: FileReading, drawing: str, options: DemoOptions) -> None:
+    """Print a reading, or on stderr why there is none; draw it with --show."""
+    if one.reading is None or one.image is None:
+        print(one_line(f"{one.path}: not read: {one.error}"), file=sys.stderr, flush=True)
+        return
+    if not options.csv and not options.json:
+        print(one_line(f"{one.path}: {format_reading(one.reading)}"), flush=True)
+    if options.show:
+        options.show.mkdir(parents=True, exist_ok=True)
+        plot_reading(one.image, one.reading, options.show / drawing)
+
+
+def write_tables(rows: list[dict[str, Any]], reader: Recogniser, options: DemoOptions) -> None:
+    if options.csv:
+        write_file(options.csv, readings_csv(rows))
+    if options.json:
+        write_file(options.json, readings_json(rows, reader))
+    for table in filter(None, (options.csv, options.json)):
+        print(f"{table}: {len(rows):,} rows", file=sys.stderr)
+
+
+def write_sheet(read: list[FileReading], options: DemoOptions) -> None:
+    seen = [(one.image, one.reading.text) for one in read if one.image is not None and one.reading]
+    if options.sheet and seen:
+        draw_reading_sheet(seen).save(options.sheet, "PNG")
+
+
+def end(refused: int, total: int) -> None:
+    """Exit code 0: all images were read; 1: not all; 2: none, as for a command that is wrong."""
+    if refused == total:
+        raise UserError(f"none of {total:,} images was read")
     if refused:
-        raise UserError(f"{refused} of {len(options.images)} images were not read")
+        print(f"models.demo: {refused:,} of {total:,} images were not read", file=sys.stderr, flush=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

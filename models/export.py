@@ -28,9 +28,8 @@ from models.engines.table import RUNTIMES, TOLERANCE
 from models.engines.triton import write_repository
 from models.engines.typical import calibration_images, comparison_images
 from models.network.network import Network
+from models.reading.folder import find_images
 from models.reading.recogniser import Recogniser, find_trained, refuse_other_recipe
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass
@@ -62,10 +61,7 @@ def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     if folder is None:
         yield normalise_images(comparison_images(reader.shape))
         return
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise UserError(f"no images ({', '.join(SUFFIXES)}) in {folder}")
-    rows = [reader.prepare(path) for path in files]
+    rows = [reader.prepare(path) for path in find_images([folder])]
     for width in sorted({row.shape[1] for row in rows}):
         yield normalise_images(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
 

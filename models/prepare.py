@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.errors import one_line, run_cli
 from bench.files import write_file
-from bench.options import Bounds, Command, Metavar, Shares
+from bench.options import Bounds, Choices, Command, Metavar, Shares
 from models.data.audit import Terms, audit, audit_report, hash_all, overlaps, refuse_overlap
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
@@ -30,6 +30,7 @@ from models.data.digest import digest_data
 from models.data.files import DataError
 from models.data.formats import SourceOptions
 from models.data.image import Shape
+from models.data.known import KNOWN, compare_count
 from models.data.opening import open_source, own_splits
 from models.data.rows import with_location
 from models.data.source import Source, refuse_packed
@@ -75,6 +76,8 @@ class PrepareOptions:
     """Share of unreadable images above which the run fails"""
     allow_overlap: Annotated[tuple[str, ...], Metavar("SPLIT+SPLIT")] = ()
     """Splits that may share images, as train+test"""
+    expect: Annotated[str | None, Choices(tuple(KNOWN))] = None
+    """For --audit: fail unless every split has as many samples as this public data set (docs/datasets.md)"""
     charset: str = "36"
     """For --audit: 36, 62, 94 or a file"""
     stride: Annotated[int, Bounds(1, 4096)] = 4
@@ -168,16 +171,23 @@ def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) ->
 
 def audit_all(options: PrepareOptions) -> None:
     terms = Terms(options.shape, Charset.named(options.charset), options.stride)
-    hashes = {}
+    hashes, differ = {}, []
+    own = own_splits(options.source, options.source_options)
     for split in splits_of(options):
         found = audit(open_split(options, split), terms, options.workers)
         print("\n".join(map(one_line, audit_report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
+        if options.expect:
+            same, said = compare_count(options.expect, split if own else "", found.samples)
+            print(f"  {said}")
+            differ += [] if same else [split]
         if found.unreadable == found.samples:
             raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)
+    if differ:
+        raise DataError(f"{options.source}: not {options.expect} as it is published, in {' and '.join(differ)}")
 
 
 def build_charset(options: PrepareOptions, file: Path) -> None:

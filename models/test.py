@@ -42,6 +42,7 @@ from models.run.context import (
 from models.run.latency import measure_latency
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
+from models.run.rerun import save_record
 from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import InFlight, Prediction, Recognise, gather_score, predict
 from models.scoring.mistakes import report_accuracy
@@ -168,7 +169,7 @@ def run_test(options: Infer, given: Collection[str] = ()) -> None:
                 audit = answers.section() | audit_repeats(recognise_batch, dataset, device, options.batch_size)
             record = measured.record(latency=latency, accuracy=accuracy, training=tested, audit=audit)
         if world.leads:
-            context.say(f"record: {record.save(options.results)}")
+            save_record(record, context, name, trained.path if trained else None)
 
 
 if __name__ == "__main__":

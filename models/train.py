@@ -11,17 +11,17 @@ if not __package__:  # `python models/train.py`, from any folder: its own is on 
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import run_cli
+from bench.errors import UserError, run_cli
 from bench.files import write_file
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
@@ -44,17 +44,22 @@ from models.run.context import (
     open_context,
 )
 from models.run.measure import Instruments, MeasuredRun, record_failure
-from models.run.options import Common, Infer, Train, checkpoint_root, recipe_command
+from models.run.options import Common, Infer, Train, checkpoint_root, images_per_step, recipe_command
+from models.run.rerun import save_record, write_options
 from models.run.signals import Interrupted, StopRequest, handle_signals
 from models.run.trained import parse_by_weights
-from models.scoring.evaluate import count_images, gather_score, predict
+from models.scoring.evaluate import gather_score, predict
 from models.scoring.metrics import read_right
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
+from models.training.accumulation import AccumulatedStep, BatchGroups, check_accumulation, count_images_of_step
 from models.training.anomalies import AnomalyMonitor
 from models.training.cuda_graph import CUDAGraphStep, check_graph
+from models.training.curves import Curves, check_curves
 from models.training.device_batch import DeviceBatch, to_device
 from models.training.exchange import exchange_gradients
+from models.training.finetune import FROZEN_NEEDS, freeze_weights, to_training_mode
 from models.training.memory import try_batch
+from models.training.moving_average import MovingAverage
 from models.training.optimizer import GuardedOptimizer, scale_lr
 from models.training.progress import ProgressBar
 from models.training.result import LossHistory, gather_result, training_progress
@@ -72,32 +77,37 @@ class Training:
     def __init__(self, context: Context, options: Train):
         device, world = context.device, context.world
         check_graph(options, device, world)
+        check_accumulation(options, world.size)
+        check_curves(options.curves)
         self.target = Target.parse(options.until)
         charset = Charset.named(options.data.charset, options.data.right_to_left)
         self.context, self.options, self.device, self.ranks = context, options, device, world.size
         self.network = make_network(context, charset)
+        freeze_weights(self.network, options.freeze)
         self.train_set, self.left_out = make_train_set(context, charset, self.network)
         self.val_set = make_val_set(context, charset, options.validate_samples)
-        self.global_batch = options.batch_size * world.size
+        self.global_batch = images_per_step(options, world.size)
         self.total_steps = options.steps or options.epochs * batches_left(len(self.train_set), 0, self.global_batch)
         self.name = make_run_name(context, "Train", None if options.steps else options.epochs, options.steps)
         self.optimizer = GuardedOptimizer(
             self.network, device, options.optimizer, scale_lr(options.optimizer, self.global_batch), self.total_steps,
-            capturable=options.graph,
+            capturable=options.graph, nonfinite=options.nonfinite,
         )  # fmt: skip
+        self.average = MovingAverage(self.network, options.ema)
         self.model = wrap_network(self.network, context, options)
         self.to_device = partial(to_device, device=device, network=self.network, augmented=options.augment)
         self.step = self.choose_step()
         self.sampler = make_train_sampler(context, self.train_set)
-        self.batches = select_input(make_batches(context, self.train_set, self.sampler), options)
+        self.batches = self.choose_batches()
         # A resident set is copied to the device once, not for every validation.
         self.val_batches = make_test_batches(context, self.val_set) if options.input == "resident" else None
         self.decoder = Decoder(charset, options.model.head)
-        self.position = Position()
+        self.position, self.curves = Position(), Curves()
         folder = checkpoint_root(options) / str(self.name)
         self.snapshots = Snapshots(
-            context, options, self.name, folder, self.network, self.optimizer, self.position, charset, self.train_set
-        )
+            context, options, self.name, folder, self.network, self.optimizer, self.position, charset, self.train_set,
+            self.average, self.curves,
+        )  # fmt: skip
         self.losses = LossHistory(world.size)
         self.accuracy: Accuracy | None = None  # of the last validation
         self.validated_losses = 0  # how many losses there were then
@@ -120,19 +130,26 @@ class Training:
         self.optimizer.update(norm)  # unless it is not finite
         return loss.detach()
 
-    def choose_step(self) -> Callable[[Batch], Tensor | None]:
-        """`train_step`, or what stands for it under --graph and --without compute."""
+    def choose_batches(self) -> Iterable[Any]:
+        """What a step is made with: a batch, or with --accumulate a list of them."""
+        batches = select_input(make_batches(self.context, self.train_set, self.sampler), self.options)
+        return BatchGroups(batches, self.options.accumulate) if self.options.accumulate > 1 else batches
+
+    def choose_step(self) -> Callable[[Any], Tensor | None]:
+        """`train_step`, or what stands for it under --graph, --accumulate and --without compute."""
         if self.options.without == "compute":
             return lambda batch: None
+        if self.options.accumulate > 1:
+            return AccumulatedStep(self.train_step, self.optimizer, self.model)
         return CUDAGraphStep(self.train_step, self.to_device) if self.options.graph else self.train_step
 
     def train_epoch(self) -> None:
         """The steps of this epoch that are left, or as many as the number of steps allows. This loop is measured."""
-        self.network.train()
+        to_training_mode(self.network, self.options.freeze)
         self.sampler.set_epoch(self.position.epoch, self.position.consumed)
         wanted = takewhile(lambda _: not self.is_over, self.batches)
         batches = islice(wanted, self.total_steps - self.optimizer.step)
-        for batch in self.meter.steps(batches, images=count_images):
+        for batch in self.meter.steps(batches, images=count_images_of_step):
             self.optimizer.set_lr()
             loss = self.step(batch)
             self.optimizer.count_step()
@@ -145,6 +162,7 @@ class Training:
         """
         options, step = self.options, self.optimizer.step
         if loss is not None:
+            self.average.update()
             self.losses.append(loss)
             if step % options.log_every == 0:
                 self.log()
@@ -170,16 +188,19 @@ class Training:
         if is_ablation(self.options) or self.position.validated == self.optimizer.step:
             return
         self.save()
-        with self.stop_request.immediate():
+        with self.stop_request.immediate(), self.average.in_place():
             self.validate()
         self.compare_target()
-        self.network.train()
+        to_training_mode(self.network, self.options.freeze)
 
     def run(self) -> Breakdown | None:
         """Train to the end, validating after each epoch. Shares of a profile, where one was asked for."""
         if self.context.world.leads:
             checkpoint.claim(self.snapshots.folder)
         self.snapshots.restore(len(self.train_set))
+        self.refuse_frozen_random()
+        if self.context.world.leads and not is_ablation(self.options):
+            write_options(self.options, self.snapshots.folder / "run.yaml", self.name, self.device.kind.name)
         announce_training(
             self.context, self.options, self.name, self.train_set, self.left_out, self.network, self.total_steps,
             self.optimizer.peak_lr,
@@ -195,6 +216,13 @@ class Training:
                     break
             return self.profile() if self.options.profile_steps else None
 
+    def refuse_frozen_random(self) -> None:
+        """Raises UserError where --freeze would keep weights that nobody has trained."""
+        options = self.options
+        begins = options.start_from or options.model.pretrained or self.snapshots.resumed_step is not None
+        if options.freeze and not begins and not is_ablation(options):
+            raise UserError(f"{FROZEN_NEEDS} --start-from, --resume or --model.pretrained")
+
     def validate(self) -> None:
         self.network.eval()
         recognise = partial(test.recognise, network=self.network, decoder=self.decoder, device=self.device)
@@ -208,6 +236,11 @@ class Training:
         self.accuracy = cast(Accuracy, {"split": "val", **asdict(score), "right": right})
         if len(self.val_set) < len(self.val_set.source):
             self.accuracy["split_n"] = len(self.val_set.source)
+        self.curves.log_validation(self.optimizer.step, score)
+        if self.context.world.leads:
+            self.curves.save(self.snapshots.folder)
+            if self.options.curves:
+                self.curves.draw(self.options.curves, str(self.name))
         shown = predictions[:: max(1, len(predictions) // max(1, self.options.validate_shown))]
         self.progress.log_validation(
             self.optimizer.step, self.position.epoch + 1, score, shown[: self.options.validate_shown]
@@ -246,9 +279,11 @@ class Training:
         """Read the losses, look for anomalies, show loss and learning rate."""
         losses = self.losses.read()
         self.warn(self.monitor.check_losses(losses, self.optimizer.skipped))
-        if self.optimizer.skipped:
+        self.warn(self.monitor.check_zeroed(self.optimizer.zeroed_steps))
+        if self.optimizer.skipped or self.optimizer.zeroed_steps:
             self.warn(self.monitor.reset_statistics(self.network))
         self.progress.log(self.optimizer.step, loss=losses[-1], lr=self.optimizer.lr)
+        self.curves.log(self.optimizer.step, losses[-1], self.optimizer.lr)
 
     def warn(self, message: str | None) -> None:
         if message:
@@ -256,11 +291,12 @@ class Training:
 
     def profile(self) -> Breakdown:
         """Which kinds of operation a step is made of. A replayed graph does not say which launched a kernel."""
-        batches = iter(RepeatBatches(self.batches))
+        batches: Iterator[Any] = iter(RepeatBatches(self.batches))
         next(batches)
-        step, options = (lambda: self.train_step(next(batches))), self.options
+        options = self.options
+        one_step = self.step if options.accumulate > 1 else self.train_step
         trace = self.trace_file if self.context.world.leads else None
-        return profile_shares(step, options.profile_steps, self.device, KINDS, trace)
+        return profile_shares(lambda: one_step(next(batches)), options.profile_steps, self.device, KINDS, trace)
 
     @property
     def trace_file(self) -> Path:
@@ -304,8 +340,7 @@ def main(argv: list[str] | None = None) -> None:
             result = gather_result(training.progress_section(), training.losses, context.world)
             record = measured.record(breakdown=breakdown, accuracy=training.accuracy, training=result)
         if context.world.leads:
-            path = record.save(options.results)
-            context.say(f"record: {path}")
+            path = save_record(record, context, training.name)
             if breakdown:
                 trace = write_file(path.with_suffix(".trace.json.gz"), training.trace_file.read_bytes())
                 context.say(f"trace: {trace}")

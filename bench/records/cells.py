@@ -22,9 +22,11 @@ from bench.records.record import FAILURES, Record
 NOT_COORDINATES = (
     "run", "seed", "results", "checkpoints", "checkpoint", "dataset", "resume", "log_every", "save_every", "strict",
     "overwrite", "allow", "validate_every", "validate_shown", "early_stop",
-    "recipe", "device", "precision", "batch_size", "workers", "mistakes", "min_steps", "min_seconds", "tolerate",
-    "profile_steps", "latency_runs", "test_only",
+    "recipe", "recipes", "device", "precision", "batch_size", "workers", "mistakes", "curves", "min_steps",
+    "min_seconds", "tolerate", "profile_steps", "latency_runs", "test_only",
 )  # fmt: skip
+# Options younger than baselines that people keep: at these values they change nothing, and are as good as absent.
+YOUNGER = {"accumulate": 1, "ema": None, "freeze": None, "nonfinite": "skip"}
 BY_CONTENT = {"charset_sha256": "charset", "lexicon_sha256": "lexicon", "weights_sha256": "start_from"}
 DATA = ("name", "split", "is_sample", "manifest_sha256", "digest_sha256")
 NOT_ARITHMETIC = ("pandas",)  # packages that read or write what was measured, and measure nothing
@@ -51,6 +53,7 @@ def contents_of(record: Record) -> dict[str, Any]:
 def chosen_options(options: dict[str, Any], by_content: set[str]) -> dict[str, Any]:
     """Options that can move a number. Files whose content was hashed are left out: their names say nothing."""
     found = {name: value for name, value in options.items() if name not in {*NOT_COORDINATES, *by_content}}
+    found = {name: value for name, value in found.items() if name not in YOUNGER or value != YOUNGER[name]}
     if "charset" in by_content and isinstance(found.get("data"), dict):
         found["data"] = {name: value for name, value in found["data"].items() if name != "charset"}
     if by_content:  # such records hold the data's content, too

@@ -102,11 +102,14 @@ def total_power(record: Record, telemetry: list[CardTelemetry], images_per_s: fl
 
 
 def share_of_ceiling(record: Record, images_per_s: float | None) -> Efficiency | None:
-    """How near the run came to what its own cards were measured to do. None where that was not measured."""
+    """How near the run came to what its own cards were measured to do. None where that was not measured.
+
+    A network that is partly frozen computes less than three forward passes, and nobody has counted how much.
+    """
     if not record.limits:
         return None
-    idle = record.cell.get("without") == "compute"
-    work = None if idle else record.limits[0]["forward_flops_per_image"] * PASSES[record.task]
+    uncounted = record.cell.get("without") == "compute" or "frozen" in record.cell
+    work = None if uncounted else record.limits[0]["forward_flops_per_image"] * PASSES[record.task]
     ceiling = math.fsum(card["gemm_flops_per_s"] for card in record.limits)
     return {
         "flops_per_image": work,

@@ -57,6 +57,10 @@ class Cell(TypedDict, total=False):
     precision: Annotated[str, Field("FP32, TF32, AMP, BF16 or INT8", Column("precision"))]
     batch_per_card: Annotated[int, Field("images per step and card", Column("batch", "d"))]
     global_batch: Annotated[int, Field("cards x batch_per_card")]
+    accumulated: Annotated[
+        int, Field("--accumulate: batches that a step of batch_per_card images is computed in; absent: 1")
+    ]
+    frozen: Annotated[str, Field("--freeze: the part that was not trained; absent: none")]
     height_px: Annotated[int, Field("of an image as the network sees it")]
     width_px: Annotated[int, Field("the same")]
     keep_ratio: Annotated[bool, Field("images are padded on the right, not squeezed")]
@@ -380,6 +384,7 @@ class TrainingResult(TypedDict, total=False):
     total_steps: Annotated[int | None, Field("asked for")]
     loss: Annotated[list[float | None], Field("of each step, mean over ranks")]
     skipped_steps: Annotated[int | None, Field("whose gradient was not finite")]
+    zeroed_steps: Annotated[int, Field("--nonfinite zero: with gradients set to 0 that were not finite; absent: skip")]
     noticed: Annotated[
         list[str], Field("what was wrong without ending the run: skipped steps, a climbing loss, nothing but blanks")
     ]

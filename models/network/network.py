@@ -227,5 +227,6 @@ def init_gates(name: str, weights: Tensor, number: int) -> None:
         start(gate)
 
 
-def count_parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
+def count_parameters(network: nn.Module, trained: bool = False) -> int:
+    """Of all of it, or of what is trained: not frozen."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad or not trained)

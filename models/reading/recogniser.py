@@ -43,7 +43,7 @@ from models.network.model import Model
 from models.network.network import Network, build
 from models.reading.calibration import Calibration
 from models.reading.views import SURE, ImageView, first_view, other_views
-from models.run.options import Common, Infer, checkpoint_root
+from models.run.options import Common, Infer, checkpoint_root, recipe_name
 from models.weights import checkpoint
 
 WIDTH = 11  # prefixes that look for them: the most that the service gives, and the one that is read
@@ -300,7 +300,7 @@ def unzip(decoded: Decoded) -> Iterator[tuple[str, float, list[float]]]:
 
 def find_trained(recipe: str, root: Path | None = None) -> Path:
     """The newest best checkpoint of a recipe, else its shipped weights. Raises UserError when there are neither."""
-    root = checkpoint_root(Common(checkpoints=root))
+    root, recipe = checkpoint_root(Common(checkpoints=root)), recipe_name(recipe)
     if path := checkpoint.newest_best(root, recipe):
         return path
     if name := weights.of_recipe(recipe):
@@ -310,7 +310,11 @@ def find_trained(recipe: str, root: Path | None = None) -> Path:
 
 def refuse_other_recipe(path: Path | None, recipe: str, given: Collection[str]) -> None:
     """Raises UserError where --checkpoint and --recipe were both given, and the file is of another recipe."""
-    if path and "recipe" in given and (theirs := checkpoint.read(path).get("recipe")) not in (None, recipe):
+    if (
+        path
+        and "recipe" in given
+        and (theirs := checkpoint.read(path).get("recipe")) not in (None, recipe_name(recipe))
+    ):
         raise UserError(f"{path}: trained with the recipe {theirs!r}, not '{recipe}': leave one of the options out")
 
 

@@ -70,6 +70,8 @@ def failure_message(
     traceback.clear_frames(failure.__traceback__)  # they hold what did not fit
     fits = trial and largest_fitting_batch(trial, batch, free)
     tried = f"--batch-size {fits} fits, as a trial has just shown" if fits else "not even a batch of 1 fits"
+    if fits and batch % fits == 0:
+        tried += f"; with --accumulate {batch // fits} a step is still {batch} images"
     return f"out of memory with --batch-size {batch}: " + (tried if trial else "try half of it")
 
 

@@ -33,7 +33,7 @@ from models.network.network import Network
 from models.rendering.lexicon import BUNDLED
 from models.run.context import Context, count_workers
 from models.run.failures import failure_message, failure_status
-from models.run.options import recipe_path
+from models.run.options import images_per_step, recipe_path
 from models.run.signals import Interrupted, handle_signals, raise_interrupted
 
 Gather = Callable[[Any], list[Any]]  # a value of this rank -> those of all ranks
@@ -93,7 +93,8 @@ def run_checks(context: Context, sensor: Sensor | None) -> list[PreflightCheck]:
 def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
     """What must agree before two numbers may be compared: the record's `cell`."""
     options, world = context.options, context.world
-    return {
+    images = images_per_step(options, world.size)
+    cell: Cell = {
         "model": options.recipe,
         "device": context.device.kind.name,
         "card": context.device.card_name(),
@@ -101,8 +102,8 @@ def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
         "hosts": world.hosts,
         "precision": options.precision,
         "kernels": options.kernels,
-        "batch_per_card": options.batch_size,
-        "global_batch": options.batch_size * world.size,
+        "batch_per_card": images // world.size,
+        "global_batch": images,
         "height_px": options.data.height,
         "width_px": options.data.width,
         "keep_ratio": options.data.keep_ratio,
@@ -115,6 +116,11 @@ def benchmark_key(context: Context, classes: int, engine: str) -> Cell:
         "scenario": getattr(options, "scenario", None),
         "simulated": provenance.is_simulated(context.device.versions()),
     }
+    if getattr(options, "accumulate", 1) > 1:
+        cell["accumulated"] = getattr(options, "accumulate", 1)
+    if frozen := getattr(options, "freeze", None):
+        cell["frozen"] = frozen
+    return cell
 
 
 def dataset_section(dataset: WordDataset, split: str, gather: Gather, identify: bool) -> Dataset:
@@ -220,7 +226,7 @@ class MeasuredRun:
             run=str(self.name),
             task=self.name.task,
             cell=benchmark_key(context, self.network.classes, self.engine),
-            recipe=recipe_section(recipe_path(options.recipe)),
+            recipe=recipe_section(recipe_path(options.recipe, options.recipes)),
             options=dataclasses.asdict(options),
             dataset=dataset_section(self.dataset, self.split, gather, identify),
             provenance=provenance_section(context, instruments, gather, self.contents()),

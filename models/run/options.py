@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from bench.errors import UserError
 from bench.options import Bare, Bounds, Choices, Command, FileList, Given, Metavar
+from bench.records.run_name import RunName
 from models.network.model import Model
 
 T = TypeVar("T", bound="Common")
@@ -72,7 +73,9 @@ class Common:
     """What training and testing share."""
 
     recipe: str = "crnn"
-    """A file of models/recipes, without .yaml"""
+    """A file of --recipes or models/recipes, without .yaml; or any YAML file"""
+    recipes: Path | None = None
+    """Folder of recipes of one's own; default: $CRNN_RECIPES"""
     run: str | None = None
     """Requested run name (the record stores the actual one)"""
     dataset: str | None = None
@@ -110,6 +113,10 @@ class Common:
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
 
+    def __post_init__(self) -> None:
+        if is_recipe_file(self.recipe):  # from here on it has a name, as others have
+            self.recipes, self.recipe = Path(self.recipe).parent, recipe_name(self.recipe)
+
 
 @dataclass
 class Train(Common):
@@ -124,6 +131,14 @@ class Train(Common):
     """torch.compile the network: kernels of its own, after a minute of making them"""
     graph: bool = False
     """Replay the whole step as one CUDA graph: GPU, one card, images of one width"""
+    accumulate: Annotated[int, Bounds(1, 1 << 16)] = 1
+    """Batches per card before an update: the global batch is that many times larger, the memory is not"""
+    ema: Annotated[float | None, Bounds(0, below=1), Bare("0.999")] = None
+    """Keep a moving average of the weights with this decay, validate it and write it as best.pt; alone: 0.999"""
+    freeze: Literal["backbone"] | None = None
+    """Fine-tuning: what keeps the weights and statistics that training begins with"""
+    nonfinite: Literal["skip", "zero"] = "skip"
+    """What becomes of a step with gradients that are not finite: it is skipped, or they are set to 0"""
     augment: bool = False
     """Distort training images on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
@@ -154,6 +169,8 @@ class Train(Common):
     """Most images of a validation, the same ones every time, from all over the split; default: all of it"""
     validate_shown: Annotated[int, Bounds(0, 100)] = 3
     """Readings beside their truths in the log of a validation"""
+    curves: Annotated[Path | None, Metavar("FILE.png")] = None
+    """Draw loss, rate and what validations found there, anew after each validation (TensorBoard has the same curves)"""
     early_stop: Annotated[int, Bounds(0)] = 0
     """Stop after this many validations in a row that brought nothing better; 0 is off"""
     optimizer: Optimizer = field(default_factory=Optimizer)
@@ -191,21 +208,63 @@ class Infer(Common):
     """Timed batches for each latency; 0 is off"""
 
 
-def recipe_path(name: str) -> Path:
+def images_per_step(options: Common, ranks: int) -> int:
+    """Of all ranks together: the global batch."""
+    return options.batch_size * ranks * getattr(options, "accumulate", 1)
+
+
+def is_recipe_file(text: str) -> bool:
+    return text.endswith((".yaml", ".yml"))
+
+
+def recipe_name(text: str) -> str:
+    """Of a recipe that is given by its name or its file. Raises UserError where a run could not be called so."""
+    if not is_recipe_file(text):
+        return text
+    name = Path(text).stem
+    try:
+        valid = RunName.parse(f"{name.upper()}_Train").recipe == name
+    except UserError:
+        valid = False
+    if not valid:
+        raise UserError(f"{text}: a recipe's name is that of its runs: small letters, digits and _, each word of it"
+                        " beginning with a letter, as my_words.yaml")  # fmt: skip
+    return name
+
+
+def recipe_path(recipe: str, own: str | Path | None = None) -> Path:
+    """The file of a recipe: in the folder `own`, else in $CRNN_RECIPES, else in models/recipes; or that file itself.
+
+    Raises UserError where there is none, or one's own recipe is called as one of models/recipes, which it is not.
+    """
+    name, folder = recipe_name(recipe), own or os.environ.get("CRNN_RECIPES")
+    if is_recipe_file(recipe) and not Path(recipe).is_file():
+        raise UserError(f"{recipe}: no such recipe")
+    places = [Path(recipe).parent] if is_recipe_file(recipe) else [Path(folder)] if folder else []
+    for path in (place / f"{name}{end}" for place in places for end in (".yaml", ".yml")):
+        if path.is_file():
+            shipped = RECIPES / f"{name}.yaml"
+            if shipped.is_file() and not shipped.samefile(path):
+                raise UserError(
+                    f"{path}: models/recipes has a '{name}' already; call it otherwise, and its runs are too"
+                )
+            return path
     path = RECIPES / f"{name}.yaml"
     if "/" not in name and path.is_file():
         return path
-    known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+    known = sorted({p.stem for place in (RECIPES, *places) for p in place.glob("*.yaml")})
     close = difflib.get_close_matches(name, known, n=1)
     raise UserError(
-        f"no recipe '{name}' in models/recipes; there are {', '.join(known)}" + "".join(f" ({one}?)" for one in close)
+        f"no recipe '{name}' in models/recipes{f' or {folder}' if folder else ''}; there are {', '.join(known)}"
+        + "".join(f" ({one}?)" for one in close)
+        + ("" if places else "; those of your own: --recipes FOLDER, or CRNN_RECIPES")
     )
 
 
 def read_recipe(command: Command, given: Mapping[str, Given]) -> dict[str, Given]:
     """The recipe's options. Keys that only another program has are left out, others refused. Raises UserError."""
     name = given["recipe"].words[-1] if "recipe" in given else command.options["recipe"].default
-    path = recipe_path(name)
+    path = recipe_path(name, given["recipes"].words[-1] if "recipes" in given else None)
     values = ALL.read_file(path)
     return {key: value for key, value in values.items() if key in command.options}
 

@@ -40,9 +40,11 @@ def parse_by_weights(
     options, given = command.parse_given(argv)
     root = checkpoint_root(options)
     path = named(options) or (root if root.is_file() else None)
-    if path and "recipe" not in given and (recipe := checkpoint.read(path).get("recipe")):
+    if path and "recipe" not in given and (recipe := (content := checkpoint.read(path)).get("recipe")):
         words = sys.argv[1:] if argv is None else argv
-        options, _ = command.parse_given(["--recipe", str(recipe), *words])
+        own = (content.get("options") or {}).get("recipes")  # of one's own, where it still lies there
+        folder = ["--recipes", own] if own and "recipes" not in given and Path(own).is_dir() else []
+        options, _ = command.parse_given(["--recipe", str(recipe), *folder, *words])
     return options, given
 
 

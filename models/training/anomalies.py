@@ -21,6 +21,7 @@ class AnomalyMonitor:
     lowest: float = math.inf  # mean loss of a window
     seen: int = 0  # losses looked at
     skipped: int = 0
+    zeroed: int = 0
     climbing: bool = False
 
     def check_losses(self, losses: list[float], skipped: int) -> str | None:
@@ -38,6 +39,12 @@ class AnomalyMonitor:
                 or message
             )
         return message
+
+    def check_zeroed(self, zeroed: int) -> str | None:
+        """Look at the count of steps whose bad gradients were set to 0."""
+        was, self.zeroed = self.zeroed, zeroed
+        sentence = f"set to 0 so far, gradients that are not finite: in {zeroed} steps"
+        return self.notice("zeroed", sentence) if zeroed > was else None
 
     def check_window(self, losses: list[float]) -> str | None:
         mean = fmean(losses) if losses else math.inf

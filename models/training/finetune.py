@@ -11,6 +11,7 @@ from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import Network, rename_crnn_weights
 
+FROZEN_NEEDS = "--freeze backbone keeps the weights that training begins with, and these are random: name some with"
 PARTS = ("rectifier", "backbone", "sequence", "head")
 
 
@@ -38,6 +39,19 @@ def load_pretrained(
         f"{len(own) - len(fresh)} of {len(own)} weights kept; the alphabet is another one ({len(theirs)} characters"
         f" then, {len(charset.characters)} now), so {', '.join(sorted(fresh))} start anew"
     )
+
+
+def freeze_weights(network: Network, freeze: str | None) -> None:
+    """Those of --freeze are learned no more. Before the optimiser and the exchange of gradients look at them."""
+    if freeze:
+        network.backbone.requires_grad_(False)
+
+
+def to_training_mode(network: Network, freeze: str | None) -> None:
+    """As `network.train()`, but what is frozen keeps its running statistics, too."""
+    network.train()
+    if freeze:
+        network.backbone.eval()
 
 
 def same_options(model: dict, own: Model) -> bool:

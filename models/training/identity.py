@@ -18,8 +18,8 @@ from models.run.options import Optimizer, Train
 COMPARED = {
     "shape": ("data.height", "data.width", "data.channels", "data.keep_ratio"),
     "model": tuple(f"model.{each.name}" for each in fields(Model) if each.name != "pretrained"),
-    "optimizer": tuple(f"optimizer.{each.name}" for each in fields(Optimizer)),
-    "batch": ("batch_size",),
+    "optimizer": (*(f"optimizer.{each.name}" for each in fields(Optimizer)), "ema", "freeze", "nonfinite"),
+    "batch": ("batch_size", "accumulate"),
     "seed": ("seed",),
     "precision": ("precision", "exchange.gradients"),
     "augment": ("augment",),

@@ -76,6 +76,9 @@ class GuardedOptimizer:
     total_steps: int
     step: int = 0  # steps made, skipped ones included
     capturable: bool = False  # the update may become part of a CUDA graph: the host then reads nothing of it
+    nonfinite: str = "skip"  # zero: what is not finite in a gradient is set to 0, as dealwith_lossnan does
+    opens: bool = True  # whether the batch at hand is the first of its step, and the last: accumulation.py
+    closes: bool = True
 
     def __post_init__(self):
         self.fused = has_fused_kernel(self.options.name, self.device) or None  # None is torch's own choice
@@ -88,6 +91,12 @@ class GuardedOptimizer:
         # A GPU needs no waiting where its kernel can skip; elsewhere the host looks at every norm.
         self.waits = self.device.kind.type == "cpu" or not self.fused
         self.skips = torch.zeros(3, dtype=torch.long, device=self.device.torch)  # in all, in a row, the longest row
+        self.zeroed = torch.zeros((), dtype=torch.long, device=self.device.torch)  # steps with gradients set to 0
+        if self.nonfinite == "zero" and self.scaler.is_enabled():
+            raise UserError(
+                "--nonfinite zero goes with FP32, TF32 and BF16: float16 finds its loss scale by the gradients that are"
+                " not finite, and skips them"
+            )
 
     def initial_lr(self) -> float | Tensor:
         return torch.tensor(self.peak_lr, device=self.device.torch) if self.capturable else self.peak_lr
@@ -101,6 +110,8 @@ class GuardedOptimizer:
                 group["lr"] = self.lr
 
     def zero_grad(self) -> None:
+        if not self.opens:
+            return
         self.optimizer.zero_grad(set_to_none=True)
 
     def scale(self, loss: Tensor) -> Tensor:
@@ -109,14 +120,31 @@ class GuardedOptimizer:
 
     def clip_gradients(self) -> Tensor:
         """Unscale the gradients and clip their norm, which is returned: nan or inf when one of them is not finite."""
+        if not self.closes:
+            return self.zeroed  # there is no norm yet, and nobody looks at it
         self.scaler.unscale_(self.optimizer)
-        return nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
+        bad = self.zero_bad_gradients() if self.nonfinite == "zero" else None
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip or math.inf)
+        if bad is None:
+            return norm
+        return torch.where(bad & (norm == 0), math.nan, norm)  # nothing was finite: still a step to be skipped
+
+    def zero_bad_gradients(self) -> Tensor:
+        """Set to 0 what is not finite in the gradients. Whether something was, on the device."""
+        gradients = [one.grad for one in self.network.parameters() if one.grad is not None]
+        bad = ~torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum())
+        for one in gradients:
+            torch.nan_to_num_(one, 0.0, 0.0, 0.0)
+        self.zeroed += bad
+        return bad
 
     def update(self, norm: Tensor) -> None:
         """Change the weights unless the norm of the gradients is not finite, which is counted on the device.
 
         Gradients are averaged over ranks by then, so all ranks skip together.
         """
+        if not self.closes:
+            return
         bad = ~torch.isfinite(norm)
         if self.scaler.is_enabled():  # skips by itself, and must see the step to lower its scale
             self.scaler.step(self.optimizer)
@@ -159,12 +187,18 @@ class GuardedOptimizer:
         """Steps without a finite gradient; waits for the device."""
         return int(self.skips[0])
 
+    @property
+    def zeroed_steps(self) -> int:
+        """Steps with gradients that --nonfinite zero set to 0; waits for the device."""
+        return int(self.zeroed)
+
     def state_dict(self) -> dict:
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "skipped": self.skipped,
+            "zeroed": self.zeroed_steps,
         }
 
     def load_state_dict(self, state: dict, same_kind: bool = True) -> None:
@@ -180,3 +214,4 @@ class GuardedOptimizer:
                 self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.skips = torch.tensor([state["skipped"], 0, 0], device=self.device.torch)
+        self.zeroed = torch.tensor(state.get("zeroed", 0), device=self.device.torch)

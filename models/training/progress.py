@@ -15,6 +15,7 @@ from bench.errors import one_line
 from bench.files import say, warn
 from models.scoring.evaluate import Prediction
 from models.scoring.metrics import Score
+from models.training.curves import VALIDATED
 
 LINE_EVERY_S = 15  # in a log a line now and then; a terminal has the bar
 
@@ -93,7 +94,7 @@ class ProgressBar:
         """Print the score of a validation and some readings beside their truths; epochs are counted from 1."""
         if self.board is None:
             return
-        self.board.add(step, word_accuracy=score.word_accuracy)
+        self.board.add(step, **{name: getattr(score, name) for name in VALIDATED})
         self.bar.clear()
         say(
             f"  step {step:,}, epoch {epoch}: validation {score.word_accuracy:.1%} of {score.n:,} words read, "

@@ -55,6 +55,7 @@ def training_progress(
         "steps": optimizer.step,
         "total_steps": optimizer.total_steps,
         "skipped_steps": optimizer.skipped,
+        **({"zeroed_steps": optimizer.zeroed_steps} if optimizer.nonfinite == "zero" else {}),
         "noticed": list(monitor.noticed.values()),
         "resumed_from_step": snapshots.resumed_step,
         "restarts": restarts,

@@ -13,10 +13,12 @@ from models.data.charset import Charset
 from models.dataset import WordDataset
 from models.network.network import Network
 from models.run.context import Context
-from models.run.options import Train
+from models.run.options import Train, images_per_step
 from models.training.ablation import is_ablation
+from models.training.curves import Curves
 from models.training.finetune import load_pretrained
 from models.training.identity import OTHER_ORDER, differences, plain_options, refuse_differences
+from models.training.moving_average import MovingAverage
 from models.training.optimizer import GuardedOptimizer
 from models.weights import checkpoint
 
@@ -62,6 +64,8 @@ class Snapshots:
     position: Position
     charset: Charset
     dataset: WordDataset  # of training
+    average: MovingAverage
+    curves: Curves
     saved_step: int | None = None  # of the newest last.pt
     resumed_step: int | None = None  # of the checkpoint that this run went on from
     replaces: bool = False  # the first to be saved takes the place of another run's
@@ -91,11 +95,14 @@ class Snapshots:
             "job": world.job,
             "dataset": self.dataset.name,
             "data_digest": asdict(digest) if (digest := self.dataset.digest) else None,
-            "global_batch": self.options.batch_size * world.size,
+            "global_batch": images_per_step(self.options, world.size),
         }
+        if averaged := self.average.state_dict():
+            content["average"] = averaged
         if self.replaces:
             checkpoint.remove_all(self.folder)
             self.replaces = False
+        self.curves.save(self.folder)
         checkpoint.write(content, self.folder / "best.pt") if best else checkpoint.write_last(content, self.folder)
 
     def restore(self, samples: int) -> None:
@@ -154,6 +161,7 @@ class Snapshots:
             message = load_pretrained(self.network, *theirs, self.charset, content.get("model"))
         except UserError as refusal:
             raise UserError(f"{path}: {refusal}") from None
+        self.average.load_state_dict({})
         self.context.say(f"starting from {path}: {message}")
 
     def resume(self, content: dict, path: Path, samples: int, changed: set[str]) -> None:
@@ -161,10 +169,11 @@ class Snapshots:
         checkpoint.restore_weights(self.network, content, path, self.charset.characters, options.recipe)
         theirs = (content.get("options") or {}).get("optimizer", {}).get("name", options.optimizer.name)
         optimizer.load_state_dict(content["stepper"], same_kind=theirs == options.optimizer.name)
+        self.average.load_state_dict(content.get("average") or {})
         position.restore(content["position"])
         if changed & set(OTHER_ORDER):
             position.consumed = 0  # its epoch begins anew: what was seen of it was other samples
-        batch = options.batch_size * world.size
+        batch = images_per_step(options, world.size)
         if not options.steps:
             # Other batches, epochs or data make another number of steps; what counts is what of the epochs is left.
             left = (options.epochs - position.epoch - 1) * batches_left(samples, 0, batch)
@@ -176,6 +185,7 @@ class Snapshots:
         if len(content["random"]) == world.size and "seed" not in changed:
             checkpoint.restore_random_state(content["random"][world.rank], self.context.device)
         self.resumed_step = self.saved_step = optimizer.step
+        self.curves.load(path.parent, optimizer.step)
         if not self.is_own(path):
             self.saved_step = None  # this folder has none yet
         before = content.get("global_batch", batch)

@@ -133,9 +133,50 @@ PEERS = (
 )
 
 
+@dataclass(frozen=True)
+class Unlike:
+    """A published layout that no network here computes: how it is recognised, and why."""
+
+    name: str
+    markers: tuple[str, ...]  # regular expressions, one of whose keys every such file has
+    reason: str
+
+
+UNLIKE = (
+    Unlike(
+        "zhiqwang/crnn.pytorch",
+        (r"^features\.\d.*\.weight$", r"^classifier\.weight$"),
+        "its backbones divide the width by 8 (densenet_cifar's by 4), ours by 4, and each colour is normalised by the"
+        " mean of that data set: the weights would compute something else here. Train its recipe, which has the same"
+        " layers: densenet_cifar, densenet121_narrow as --model.backbone, resnet_cifar, mobilenetv2_cifar or"
+        " shufflenetv2_cifar",
+    ),
+    Unlike(
+        "bai-shang/crnn_seq2seq_ocr.Pytorch, the decoder",
+        (r"^decoder\.attn\.weight$", r"^decoder\.gru\."),
+        "it weighs the 71 columns of a 280 px image by their places, and its cell is a GRU; ours weighs columns by what"
+        " they hold. Train the recipe seq2seq_attention",
+    ),
+    Unlike(
+        "bai-shang/crnn_seq2seq_ocr.Pytorch, the encoder",
+        (r"^cnn\.cnn\.\d+\.weight$", r"^rnn\.1\.embedding\.weight$"),
+        "it is one half of a recogniser, and its other half, the decoder, has no counterpart here: that weighs the 71"
+        " columns of a 280 px image by their places. Train the recipe seq2seq_attention",
+    ),
+)
+
+
+def refuse_unlike(state: State) -> None:
+    """Raises UserError with the reason for a published layout that cannot be converted."""
+    for one in UNLIKE:
+        if all(any(re.search(marker, key) for key in state) for marker in one.markers):
+            raise UserError(f"weights of {one.name}: {one.reason}")
+
+
 def convert_peer(state: State) -> Weights:
-    """A peer's weights to ours. Raises UserError when their layout is unknown or incomplete."""
+    """A peer's weights to ours. Raises UserError when their layout is unknown, incomplete, or of no network of ours."""
     state = remove_prefixes(state)
+    refuse_unlike(state)
     if bad := not_finite(state):
         raise UserError(f"{bad}: such weights read nothing")
     peer = next((peer for peer in PEERS if peer.marker in state), None)

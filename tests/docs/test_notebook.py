@@ -43,6 +43,12 @@ def test_it_runs_from_top_to_bottom(cells_run):
     assert "1-NED" in said and " => " in said
 
 
-def test_it_is_kept_without_outputs():
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in CODE)
+def test_it_is_kept_with_the_outputs_of_one_run():
+    """From top to bottom, none left out, none that failed; a page of GitHub then shows what people would see."""
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+    outputs = [output for cell in CODE for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    said = "".join("".join(output.get("text", "")) for output in outputs)
+    assert "1-NED" in said and " => " in said and "/root" not in said
     assert NOTEBOOK["nbformat"] == 4 and len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])

@@ -55,7 +55,7 @@ def test_the_tutorial_can_be_followed(tmp_path):
         ["bash", "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    for name in ("data/mine", "mistakes.html", "shown/0001.read.png", "mine.onnx", "mine.safetensors"):
+    for name in ("data/mine", "mistakes.html", "read.csv", "shown/0001.read.png", "mine.onnx", "mine.safetensors"):
         assert (tmp_path / name).exists(), name
     assert "onnxruntime: 60 of 60 texts as torch" in done.stdout
     assert "mine.safetensors: http://127.0.0.1:" in done.stdout

@@ -410,3 +410,36 @@ def test_a_safetensors_file_of_someone_else_is_refused(tmp_path):
     (tmp_path / "y.safetensors").write_bytes(b"no")
     with pytest.raises(UserError, match="not a readable"):
         load_weights(tmp_path / "y.safetensors")
+
+
+def tensors(*names):
+    return {name: torch.zeros(2, 2) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"arch": "mobilenetv2_cifar", "epoch": 2, "state_dict": tensors(
+                "module.features.0.conv0.weight", "module.features.0.invertedresidual0_0.conv.0.weight",
+                "module.features.0.conv_final.weight", "module.classifier.weight", "module.classifier.bias")},
+            "zhiqwang.*divide the width by 8",
+        ),
+        (
+            {"state_dict": tensors("features.0.weight", "features.1.denselayer1.norm1.weight", "features.8.weight",
+                                   "classifier.weight", "classifier.bias")},
+            "zhiqwang.*Train its recipe",
+        ),
+        (tensors("cnn.cnn.0.weight", "cnn.cnn.0.bias", "rnn.0.rnn.weight_ih_l0", "rnn.1.embedding.weight"),
+         "bai-shang.*the encoder.*Train the recipe seq2seq_attention"),
+        (tensors("decoder.embedding.weight", "decoder.attn.weight", "decoder.gru.weight_ih_l0", "decoder.out.weight"),
+         "bai-shang.*the decoder.*by their places"),
+    ],
+    ids=["mobilenet", "densenet", "encoder", "decoder"],
+)  # fmt: skip
+def test_published_weights_that_no_network_here_computes_are_named_with_the_reason(content, said, tmp_path):
+    """Names as those systems' own modules give them (zhiqwang's models/crnn.py, bai-shang's crnn/seq2seq.py)."""
+    torch.save(content, tmp_path / "theirs.pth")
+    with pytest.raises(UserError, match=said):
+        convert.main([str(tmp_path / "theirs.pth"), str(tmp_path / "out.safetensors")])
+    assert not (tmp_path / "out.safetensors").exists()

@@ -1,6 +1,8 @@
 """The demo reads what the checkpoint was trained for, and shows where."""
 
+import csv
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -81,13 +83,16 @@ def test_converted_weights_are_read_too(picture, tmp_path, capsys):
 def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monkeypatch, capsys):
     path = trained(tmp_path, Model(hidden=8))
     (tmp_path / "text.png").write_text("hello")
-    bad = [tmp_path / "text.png", tmp_path / "none.png", tmp_path]
-    with pytest.raises(UserError, match="3 of 5 images were not read"):
+    bad = [tmp_path / "text.png", tmp_path / "none.png"]
+    with pytest.raises(SystemExit) as ended:
         demo.main([*map(str, (picture, *bad, picture)), "--checkpoint", str(path)])
     said = capsys.readouterr()
-    for file, reason in zip(bad, ("not an image", "No such file", "Is a directory"), strict=True):
+    assert ended.value.code == 1 and "2 of 4 images were not read" in said.err
+    for file, reason in zip(bad, ("not an image", "No such file"), strict=True):
         assert f"{file}: not read: {reason}" in said.err
     assert said.out.count(f"{picture}: ") == 2  # which are read, whatever lies beside them
+    with pytest.raises(UserError, match="none of 2 images was read"):
+        demo.main([*map(str, bad), "--checkpoint", str(path)])
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])
@@ -107,3 +112,32 @@ def test_the_text_is_drawn_on_a_sheet():
     blank = np.full((32, 100, 1), 255, np.uint8)
     with_text, without = (np.asarray(demo.draw_reading_sheet([(blank, text)])) for text in ("word", ""))
     assert (without == 255).all() and (with_text != 255).any()
+
+
+def test_a_folder_becomes_a_table_with_its_bad_files_named(picture, tmp_path, capsys):
+    """As people have them: nested folders, page2 before page10, a Mac's hidden files, notes, and a broken file."""
+    path = trained(tmp_path, Model(hidden=8))
+    photos = tmp_path / "photos"
+    (photos / "more").mkdir(parents=True)
+    for name in ("page10.png", "page2.PNG", "more/word, the one.png", "._page2.png"):
+        shutil.copy(picture, photos / name)
+    (photos / "broken.jpg").write_bytes(b"GIF89a")
+    (photos / "notes.txt").write_text("x")
+    tables = ["--csv", str(tmp_path / "out.csv"), "--json", str(tmp_path / "out.json")]
+    with pytest.raises(SystemExit) as ended:
+        demo.main([str(photos), "--checkpoint", str(path), *tables])
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and said.out == ""
+    assert "broken.jpg: not read" in said.err and "1 of 4 images were not read" in said.err
+    assert "passed over 1 that are no images by their names: notes.txt" in said.err
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(newline="")))
+    names = ["broken.jpg", "more/word, the one.png", "page2.PNG", "page10.png"]
+    assert [row["file"] for row in rows] == [str(photos / name) for name in names]
+    assert rows[0]["error"] and not rows[0]["text"] and not rows[1]["error"] and 0 <= float(rows[1]["confidence"]) <= 1
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert content["weights"] == str(path)
+    assert [one["text"] or "" for one in content["images"]] == [row["text"] for row in rows]
+    assert content["images"][0]["text"] is None  # which is not the text of an empty image
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: no images in it"):
+        demo.main([str(tmp_path / "empty"), "--checkpoint", str(path)])

@@ -11,6 +11,9 @@ import lmdb
 import pytest
 from PIL import Image
 
+from bench.errors import UserError
+from models import prepare
+from models.data import known
 from models.data.charset import Charset
 from models.data.writer import LMDBWriter, check_space
 from models.dataset import DataError, Shape, open_dataset
@@ -260,3 +263,19 @@ def test_a_packed_set_of_nothing_says_so(tmp_path):
 def test_what_prepare_made_of_one_list_is_a_set_to_test(tmp_path):
     assert run("--source", list_of(tmp_path / "set", "one", "two"), "--out", tmp_path / "out") is None
     assert len(open_sets([f"mine={tmp_path / 'out'}"], "test", Shape(), Charset())) == 2
+
+
+def test_a_public_data_set_that_is_not_whole_is_found_by_its_counts(tmp_path, monkeypatch, capsys):
+    """The folder has three samples to test; a benchmark is known in two versions, of three and of two."""
+    make_store(tmp_path / "set" / "test", ["one", "two", "three"])
+    monkeypatch.setitem(known.KNOWN, "svt", {"test": {3: "all words", 2: "no short ones"}})
+    source = ["--source", str(tmp_path / "set"), "--audit", "--workers", "1"]
+    prepare.main([*source, "--expect", "svt"])
+    assert "3 samples, as svt test has (all words)" in capsys.readouterr().out
+    with pytest.raises(UserError, match="not iiit5k as it is published, in test"):
+        prepare.main([*source, "--expect", "iiit5k"])
+    assert "3 samples, and iiit5k has test 3,000" in capsys.readouterr().out
+    assert known.compare_count("iiit5k", "", 3_000) == (True, "3,000 samples, as iiit5k test has")
+    assert known.compare_count("cute80", "train", 9) == (False, "9 samples of train, a split that cute80 does not have")
+    with pytest.raises(UserError, match="pass both"):
+        prepare.main(["--source", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--expect", "svt"])

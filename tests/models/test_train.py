@@ -49,7 +49,9 @@ def test_a_run_leaves_a_record_and_checkpoints(places, tmp_path, capsys):
     assert {p.name for p in (tmp_path / "ck" / record["run"]).iterdir()} == {
         "last.pt",
         "best.pt",
+        "curves.json",
         "lock",
+        "run.yaml",
         "tensorboard",
     }
     said = capsys.readouterr().out

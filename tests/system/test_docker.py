@@ -20,7 +20,13 @@ from tests.support import ROOT
 
 DOCKER = ROOT / "docker"
 MANIFESTS = sorted(DOCKER.glob("kubernetes/*.yaml"))
-SCRIPTS = [*DOCKER.glob("*.sh"), *DOCKER.glob("*.env"), *DOCKER.glob("slurm/*"), *ROOT.glob("tests/*/run.sh")]
+SCRIPTS = [
+    ROOT / "run_docker.sh",
+    *DOCKER.glob("*.sh"),
+    *DOCKER.glob("*.env"),
+    *DOCKER.glob("slurm/*"),
+    *ROOT.glob("tests/*/run.sh"),
+]
 BIN = Path(sys.executable).parent
 
 
@@ -384,3 +390,24 @@ def test_settings_of_the_exchange_and_of_memory_mean_the_same_inside(docker):
         "NVIDIA_TF32_OVERRIDE",
         "PYTORCH_CUDA_ALLOC_CONF",
     } <= passed
+
+
+def test_recipes_of_ones_own_are_mounted(docker, tmp_path):
+    asked, done = docker("run_docker.sh", "MINE_FP32_1E_1CPU_Train", CRNN_RECIPES=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f'type=bind,"source={tmp_path}",target=/recipes,readonly' in asked
+    assert asked[asked.index("CRNN_RECIPES=/recipes") - 1] == "--env"
+    _, done = docker("run_docker.sh", "true", CRNN_RECIPES=str(tmp_path / "none"))
+    assert done.returncode == 2 and "is not a folder" in done.stderr
+
+
+def test_the_words_of_the_model_zoo_start_a_shell(docker):
+    """`export IMAGE_NAME=...; bash run_docker.sh [CONTAINER_NAME]`, of its page."""
+    asked, done = docker("../run_docker.sh", "mlu_crnn", IMAGE_NAME="theirs")
+    assert done.returncode == 0, done.stderr
+    assert asked[asked.index("--name") + 1] == "mlu_crnn" and asked[-2:] == ["theirs", "bash"]
+    assert "this is docker/run_docker.sh" in done.stderr
+    asked, _ = docker("../run_docker.sh")
+    assert "--name" not in asked and asked[-1] == "bash"
+    asked, _ = docker("../run_docker.sh", "CRNN_Infer", "--split", "val")
+    assert asked[-4:] == ["bash", "run_scripts/CRNN_Infer.sh", "--split", "val"]

@@ -54,7 +54,7 @@ def test_the_batch_that_fits_is_found_by_trying():
             raise RuntimeError("out of memory")
 
     assert failures.failure_message(MemoryError(), 128, trial, list).endswith(
-        "--batch-size 16 fits, as a trial has just shown"
+        "--batch-size 16 fits, as a trial has just shown; with --accumulate 8 a step is still 128 images"
     )
     assert tried == [64, 32, 16]
 

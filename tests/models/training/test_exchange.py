@@ -1,7 +1,5 @@
 """Gradients of two gloo ranks, as float32 and as bfloat16, and in buckets of one mebibyte."""
 
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -10,12 +8,7 @@ from torch import multiprocessing, nn
 from bench.machine.device import Device
 from models.run.options import Exchange
 from models.training.exchange import exchange_gradients
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+from tests.support.ranks import free_port
 
 
 def rank(number: int, port: int, gradients: str, sync: bool, found) -> None:

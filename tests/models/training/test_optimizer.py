@@ -173,3 +173,20 @@ def test_a_capturable_optimizer_reads_a_plain_ones_checkpoint_and_goes_on_alike(
     plain.load_state_dict(other.state_dict())
     assert plain.optimizer.param_groups[0]["capturable"] is False
     assert plain.optimizer.param_groups[0]["lr"] == plain.peak_lr
+
+
+def test_bad_gradients_may_be_set_to_zero_and_are_counted():
+    """What dealwith_lossnan of the variable-width system does; a step of nothing but those is skipped nevertheless."""
+    torch.manual_seed(0)
+    network = nn.Linear(2, 1)
+    step = GuardedOptimizer(network, Device.open("CPU"), Optimizer(name="sgd"), 1e-2, 100, nonfinite="zero")
+    before = network.weight.detach().clone()
+    step.minimise((network(torch.ones(1, 2)) * 1.0).sum() + network.weight[0, 0] * math.inf)
+    assert network.weight[0, 0] == before[0, 0] and network.weight[0, 1] != before[0, 1]
+    assert (step.zeroed_steps, step.skipped) == (1, 0)
+    after = network.weight.detach().clone()
+    step.minimise(loss(step, math.nan))
+    assert torch.equal(network.weight, after) and (step.zeroed_steps, step.skipped) == (2, 1)
+    resumed = make(Optimizer(name="sgd"))
+    resumed.load_state_dict(step.state_dict())
+    assert resumed.zeroed_steps == 2
