@@ -73,12 +73,11 @@ def main(argv: list[str] | None = None) -> None:
     reader = Recogniser.load(options.weights, **how)
     place = listen(options.host, options.port)
     print(f"{reader.source}: http://{bracket_ipv6(options.host)}:{place.getsockname()[1]}/", flush=True)
-    drain = options.limits.drain_seconds
-    app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]))
+    app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]), options.names)
     Connection.limits = options.limits
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, http=Connection, ws="none",
-                            headers=HEADERS, timeout_graceful_shutdown=drain)  # fmt: skip
-    EndingServer(config).run(sockets=[place])
+                            headers=HEADERS)  # fmt: skip
+    EndingServer(config, options.limits.drain_seconds).run(sockets=[place])
 
 
 def allowed_hosts(names: list[str], address: str) -> list[str]:

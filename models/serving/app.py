@@ -24,7 +24,7 @@ from models.reading.views import ImageView
 from models.serving.answers import Answer, Health, Problem, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.browsers import OriginGuard
-from models.serving.decoding import Decode, Decoded, Decoders, Misfit, Refused, family
+from models.serving.decoding import Decode, DecodedImage, Decoders, Misfit, Refused, family
 from models.serving.limits import Limits
 from models.serving.metrics import Metrics, RequestCounter
 from models.serving.requests import Bodies, busy_error, drain_body
@@ -44,7 +44,13 @@ PROBLEMS = {
 }
 BINARY = {"type": "string", "format": "binary"}
 BODY = {
-    "multipart/form-data": {"schema": {"type": "object", "properties": {"images": {"type": "array", "items": BINARY}}}},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["images"],
+            "properties": {"images": {"type": "array", "items": BINARY, "minItems": 1}},
+        }
+    },
     "application/json": {
         "schema": {
             "type": "object",
@@ -71,7 +77,7 @@ class Service:
         pixels = int(limits.megapixels * 1e6)
         self.how = Decode(reader.shape, reader.reads_any_width, reader.views, pixels, limits.pictures)
         self.bodies = Bodies(limits)
-        self.decoders = Decoders(limits.decode_seconds)
+        self.decoders = Decoders(limits.decode_seconds, limits.answer_seconds)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         observed = self.metrics.batch.observe
         self.batcher: Batcher[Job, Reading] = Batcher(self.read, reader.batch_size, limits.waiting, observed)
@@ -109,18 +115,18 @@ class Service:
             raise refusal(Refused(*misfit.args)) from None
         return await self.bodies.read(request)
 
-    async def decode(self, client: Hashable, content_type: str, body: bytearray) -> list[Decoded]:
-        found = await self.decoders(client, content_type, bytes(body), self.how)
+    async def decode(self, client: Hashable, content_type: str, body: bytearray) -> list[DecodedImage]:
+        found = await self.decoders(client, content_type, body, self.how)
         if isinstance(found, Refused):
             raise refusal(found)
         return found
 
     async def in_time(
         self, body: bytearray, request: Request, alternatives: int
-    ) -> tuple[list[Decoded], list[Reading]]:
+    ) -> tuple[list[DecodedImage], list[Reading]]:
         client, kind = request.client.host if request.client else None, request.headers["content-type"]
 
-        async def decode_and_read() -> tuple[list[Decoded], list[Reading]]:
+        async def decode_and_read() -> tuple[list[DecodedImage], list[Reading]]:
             try:
                 sent = await self.decode(client, kind, body)
             finally:
@@ -153,7 +159,7 @@ class Service:
         )
 
 
-async def in_seconds(work: Awaitable[tuple[list[Decoded], list[Reading]]], seconds: float):
+async def in_seconds(work: Awaitable[tuple[list[DecodedImage], list[Reading]]], seconds: float):
     try:
         return await asyncio.wait_for(work, seconds)
     except (Busy, asyncio.TimeoutError):
@@ -164,14 +170,15 @@ def refusal(refused: Refused) -> HTTPException:
     return busy_error() if refused.status == 503 else HTTPException(refused.status, refused.detail)
 
 
-def application(reader: Recogniser, limits: Limits, names: Sequence[str] = ("*",)) -> FastAPI:
-    """names: what a request's Host may call it; "*" for anything."""
+def application(
+    reader: Recogniser, limits: Limits, hosts: Sequence[str] = ("*",), names: Sequence[str] = ()
+) -> FastAPI:
+    """hosts: what a request's Host may call it; "*" for anything. names: what a proxy in front is called."""
     service = Service(reader, limits)
-    about = {"title": "crnn-bench", "summary": "Reads words."}
-    app = FastAPI(docs_url=None, redoc_url=None, lifespan=service.running, **about)
+    app = FastAPI(title="crnn-bench", summary="Reads words.", docs_url=None, redoc_url=None, lifespan=service.running)
     app.state.service = service
-    app.add_middleware(OriginGuard, names=[name for name in names if "*" not in name])
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+    app.add_middleware(OriginGuard, names=names)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(RequestCounter, metrics=service.metrics, paths=PATHS)
     app.add_exception_handler(ClientDisconnect, lambda request, error: Response(status_code=499))
     app.add_exception_handler(RequestValidationError, say_what_is_invalid)
@@ -188,7 +195,7 @@ async def say_what_is_invalid(request: Request, error: Exception) -> JSONRespons
     return JSONResponse({"detail": f"{first['loc'][-1]}: {first['msg']}"}, 422)
 
 
-def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def described_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Answers for the API's description; an odd Host is refused in plain text."""
     answers: dict[int | str, dict[str, Any]] = {
         status: {"description": PROBLEMS[status], "model": Problem} for status in statuses
@@ -201,7 +208,7 @@ def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def add_recognise(app: FastAPI, service: Service) -> None:
     body = {"requestBody": {"required": True, "content": BODY}}
 
-    @app.post("/recognise", responses=described(*PROBLEMS), openapi_extra=body)
+    @app.post("/recognise", responses=described_problems(*PROBLEMS), openapi_extra=body)
     async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = 0) -> Answer:
         """The words on images: files in a form, base64 in JSON, or one image as the body."""
         return await service.recognise(request, alternatives)
@@ -215,7 +222,7 @@ def add_recognise(app: FastAPI, service: Service) -> None:
 
 def add_rest(app: FastAPI, service: Service) -> None:
     @app.head("/healthz", include_in_schema=False)  # what some load balancers ask
-    @app.get("/healthz", responses=described(400, 503))
+    @app.get("/healthz", responses=described_problems(400, 503))
     async def healthz() -> Health:
         """Whether images are being read, and with what."""
         return service.health()

@@ -1,26 +1,29 @@
 """A request's body to images, in processes that may be killed: whatever a body does to a parser or a decoder, the
 service and the others' requests go on.
 
-Two lanes. What is small by its header is decoded in the first, in `FIRST_SECONDS`; what is large for its bytes, or
-takes longer, in the second, of one process of the lowest priority, in `--limits.decode-seconds`. Nothing here imports
-torch, so that another process is there in a moment.
+Two lanes. What is small by its header is decoded in the first, in `FIRST_SECONDS` of a processor's time; what is large
+for its bytes, or takes longer, in the second, of one process of a low priority, in `--limits.decode-seconds`. Nothing
+here imports torch, so that another process is there in a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
+import gc
 import json
 import logging
 import multiprocessing
 import os
 import re
 import resource
-from collections.abc import Callable, Hashable
+import signal
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import BrokenExecutor
 from concurrent.futures import TimeoutError as PoolTimeout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -39,6 +42,8 @@ from models.serving.rotation import Turns
 
 T = TypeVar("T")
 FIRST_SECONDS = 0.25
+FIRST_WAIT_SECONDS = 2  # by the clock: a busy machine makes nobody's image a large one
+PIPED = 1 << 16  # bytes of a body
 ALWAYS_FIRST = 1 << 16  # pixels of an image that is small whatever its bytes: a millisecond
 PIXELS_A_BYTE = 40  # of an image that is no more work than its bytes let expect: a photograph has 4 to 20
 MEMORY = 2 << 30  # bytes of a process that decodes: 32 megapixels in four channels, a few times over
@@ -58,7 +63,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedImage:
     """An image of a request."""
 
     name: str
@@ -76,6 +81,9 @@ class Decode:
     most_images: int
 
 
+DIED = Refused(422, "not an image that can be read: its decoder died of it")
+
+
 class Misfit(Exception):
     """Raised where a body is parsed; arguments: status and detail."""
 
@@ -90,19 +98,27 @@ def family(content_type: str) -> str:
     raise Misfit(415, f"cannot read {plain(kind) or 'a request without a content type'}: send {TYPES}")
 
 
-def decode_request(content_type: str, body: bytes, how: Decode, first: bool) -> list[Decoded] | Refused | None:
-    """The images of a request, or why not. None: too much for the first lane."""
+def decode_request(
+    content_type: str, body: bytes | Path, how: Decode, seconds: float, first: bool
+) -> list[DecodedImage] | Refused | None:
+    """The images of a request, or why not. None: too much for the first lane. After so many seconds of a processor's
+    time the process is ended by SIGPROF.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
+        body = body.read_bytes() if isinstance(body, Path) else body
         sent = READERS[family(content_type)](content_type, body, how.most_images)
         if not sent:
             return Refused(400, f"no image in the request: send {TYPES}")
         if first and any(not is_small(content) for _, content in sent):
             return None
-        return [Decoded(name, decode_one(name, content, how)) for name, content in sent]
+        return [DecodedImage(name, decode_one(name, content, how)) for name, content in sent]
     except Misfit as misfit:
         return Refused(*misfit.args)
     except (MemoryError, RecursionError):
         return Refused(413, "the request needs too much memory to be read")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def decode_one(name: str, content: bytes, how: Decode) -> list[ImageView]:
@@ -164,10 +180,13 @@ def file_name(name: str | None) -> str:
 
 def images_of_json(content_type: str, body: bytes, most: int) -> list[tuple[str, bytes]]:
     """{"images": ["<base64>", ...]}, each with or without data:image/png;base64, before it."""
+    gc.disable()  # it would go through millions of lists again and again
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Misfit(400, f"not JSON: {plain(str(error)[:200])}") from None
+    finally:
+        gc.enable()
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
         raise Misfit(400, 'not {"images": ["<base64>", ...]}: "images" must be a list of strings')
@@ -203,11 +222,29 @@ READERS: dict[str, Callable[[str, bytes, int], list[tuple[str, bytes]]]] = dict(
 def begin(niceness: int) -> None:
     """What a process does first."""
     os.nice(niceness)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     cv2.setNumThreads(1)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
     MultiPartParser.spool_max_size = MEMORY  # no file: the temporary folder may be full
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextmanager
+def handed_over(body: bytearray) -> Iterator[bytes | Path]:
+    """A body as another process gets it: a large one in a file without a name that is only in memory, because all
+    processes of a pool take their work from one pipe.
+    """
+    if len(body) <= PIPED or not hasattr(os, "memfd_create"):
+        yield bytes(body)
+        return
+    place = os.memfd_create("request")
+    try:
+        with open(place, "wb", closefd=False) as file:
+            file.write(body)
+        yield Path(f"/proc/{os.getpid()}/fd/{place}")
+    finally:
+        os.close(place)
 
 
 @dataclass
@@ -240,34 +277,56 @@ class Lane:
     def stop(self) -> None:
         if self.pool is not None:
             self.pool.stop()
+            for process in multiprocessing.active_children():
+                process.kill()
             self.pool.join()
 
 
 class Decoders:
-    """Both lanes. Called with a client, a content type, a body and how, gives what `decode_request` does."""
+    """Both lanes. Called with a client, a content type, a body and how, gives what `decode_request` does.
 
-    def __init__(self, seconds: float):
-        self.first = Lane(max(2, min(4, len(os.sched_getaffinity(0)) // 2)), FIRST_SECONDS, 0)
-        self.second = Lane(1, seconds, 19)
+    seconds: of a processor's time for a request; most_seconds: of any.
+    """
 
-    async def __call__(self, client: Hashable, content_type: str, body: bytes, how: Decode) -> list[Decoded] | Refused:
+    def __init__(self, seconds: float, most_seconds: float):
+        self.seconds = seconds
+        self.first = Lane(max(2, min(4, len(os.sched_getaffinity(0)) // 2)), FIRST_WAIT_SECONDS, 0)
+        self.second = Lane(1, most_seconds, 10)
+
+    async def __call__(
+        self, client: Hashable, content_type: str, body: bytearray, how: Decode
+    ) -> list[DecodedImage] | Refused:
+        with handed_over(body) as handed:
+            try:
+                found = await self.first.run(client, decode_request, content_type, handed, how, FIRST_SECONDS, True)
+                if found is not None:
+                    return found
+            except (*TIMEOUTS, ProcessExpired) as ended:
+                if isinstance(ended, ProcessExpired) and ended.exitcode != -signal.SIGPROF:
+                    return DIED
+            except BrokenExecutor:  # a process died that had nothing to do; the next request gets another pool
+                return Refused(503, BUSY)
+            return await self.once_more(client, content_type, handed, how)
+
+    async def once_more(
+        self, client: Hashable, content_type: str, body: bytes | Path, how: Decode
+    ) -> list[DecodedImage] | Refused:
+        """In the second lane."""
+        late = Refused(422, f"not decoded in {self.seconds:g} s")
         try:
-            found = None
-            with contextlib.suppress(TIMEOUTS):
-                found = await self.first.run(client, decode_request, content_type, body, how, True)
-            if found is None:
-                found = await self.second.run(client, decode_request, content_type, body, how, False)
-            return found or Refused(400, "no image")
+            found = await self.second.run(client, decode_request, content_type, body, how, self.seconds, False)
+            return late if found is None else found
         except TIMEOUTS:
-            return Refused(422, f"not decoded in {self.second.seconds:g} s")
-        except ProcessExpired:
-            return Refused(422, "not an image that can be read: its decoder died of it")
-        except BrokenExecutor:  # a process died that had nothing to do; the next request gets another pool
+            return late
+        except ProcessExpired as ended:
+            return late if ended.exitcode == -signal.SIGPROF else DIED
+        except BrokenExecutor:
             return Refused(503, BUSY)
 
     def start(self) -> None:
-        self.first.start()
-        self.second.start()
+        """Begin to make the processes."""
+        for lane in (self.first, self.second):
+            lane.start().submit(os.getpid, None)
 
     def stop(self) -> None:
         self.first.stop()

@@ -29,7 +29,7 @@ class Limits:
     upload_seconds: Annotated[float, Bounds(above=0, most=3600)] = 10
     """for a request to arrive, and for its answer to be taken"""
     decode_seconds: Annotated[float, Bounds(above=0, most=3600)] = 3
-    """for the images of a request to be decoded, once it is their turn; then 422, and the process is killed"""
+    """of a processor, for the images of a request to be decoded; then 422, and the process is killed"""
     answer_seconds: Annotated[float, Bounds(above=0, most=3600)] = 10
     """for its images to be decoded and read"""
     drain_seconds: Annotated[int, Bounds(0, 3600)] = 30

@@ -186,7 +186,7 @@ def test_too_many_pictures_are_refused_before_any_is_decoded(monkeypatch):
     monkeypatch.setattr(decoding.base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
     how = decoding.Decode(Shape(), widths=True, views=True, most_pixels=1000, most_images=1)
     body = json.dumps({"images": ["", ""]}).encode()
-    refused = decoding.decode_request("application/json", body, how, True)
+    refused = decoding.decode_request("application/json", body, how, 60, True)
     assert refused == decoding.Refused(413, "2 images are too many: 1 at most in a request")
 
 
