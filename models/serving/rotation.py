@@ -1,4 +1,8 @@
-"""Turns: of what several clients wait for, each gets one in rotation, however much of it each asks for."""
+"""Turns: of what several clients wait for, each gets one in rotation, however much of it each asks for.
+
+Among the requests of one client (all of a proxy are), the one that has got least goes first: a lone image does not wait
+behind many, and many are read when nothing else waits (least attained service).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,19 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
+from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Rotation(Generic[T]):
-    """A queue that is fair twice: clients take turns, and so do the requests of one client."""
+    """A queue whose clients take turns."""
 
     def __init__(self) -> None:
-        self.clients: OrderedDict[Hashable, deque[deque[T]]] = OrderedDict()
-        self.size = 0
+        # by client a heap of its requests: how much each has got, when it came, and what it still waits for
+        self.clients: OrderedDict[Hashable, list[tuple[int, int, deque[T]]]] = OrderedDict()
+        self.size = self.came = 0
 
     def __len__(self) -> int:
         return self.size
@@ -25,7 +31,8 @@ class Rotation(Generic[T]):
         """The items of one request."""
         request = deque(items)
         if request:
-            self.clients.setdefault(client, deque()).append(request)
+            self.came += 1
+            heappush(self.clients.setdefault(client, []), (0, self.came, request))
             self.size += len(request)
 
     def take(self) -> T:
@@ -33,11 +40,11 @@ class Rotation(Generic[T]):
         if not self.size:
             raise IndexError("nothing waits")
         client, requests = self.clients.popitem(last=False)
-        request = requests.popleft()
+        got, came, request = heappop(requests)
         item = request.popleft()
         self.size -= 1
         if request:
-            requests.append(request)
+            heappush(requests, (got + 1, came, request))
         if requests:
             self.clients[client] = requests
         return item
