@@ -91,6 +91,7 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
         return WordDataset(Synthetic(shape, charset), shape, charset)
     root, reading = dataset_root(options, split), SourceOptions(image_root=options.image_root)
     dataset = open_dataset(root, split, shape, charset, reading, "skip" if targets else "remove")
+    refuse_other_data(context.world, dataset, split)
     dataset.tolerance.share = options.tolerate
     dataset.is_whole = not has_splits(root, reading, split)
     named = split == "val" and getattr(options, "val_dataset", None)
@@ -100,6 +101,19 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
             "split it with `python -m models.prepare --ratio`"
         )
     return dataset
+
+
+def refuse_other_data(world: World, dataset: WordDataset, split: str) -> None:
+    """Raises UserError on every rank where the hosts of a job hold different data: one process of each says what."""
+    if world.hosts == 1:
+        return
+    mine = (len(dataset.source), dataset.digest.hex) if world.local_rank == 0 else None
+    found = [one for one in world.gather(mine) if one is not None]
+    if len(set(found)) > 1:
+        each = ", ".join(
+            f"host {i}: {count:,} samples, digest {digest[:12]}" for i, (count, digest) in enumerate(found)
+        )
+        raise UserError(f"the hosts do not hold the same {split} data ({each}); copy one host's to the others")
 
 
 def make_val_set(context: Context, charset: Charset, most: int | None) -> WordDataset:

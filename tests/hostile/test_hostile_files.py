@@ -1,4 +1,4 @@
-"""Files of a stranger's data set and of a results folder: regular, bounded, inside, and the same while they are read."""
+"""Files of a data set and of a results folder, by strangers: regular, bounded, inside, the same while they are read."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_worker_reads_the_list_that_its_parent_opened(listed):
     again = pickle.loads(pickle.dumps(lines))
     assert again[7] == lines[7] == b"p.png\tword7"
     (listed / "labels.tsv").write_text("other\n" * 3000)
-    with pytest.raises(DataError, match="written anew"):
+    with pytest.raises(DataError, match="while it is in use"):
         pickle.loads(pickle.dumps(lines))[7]
 
 
@@ -197,7 +197,7 @@ def test_packed_ends_beyond_63_bits_name_no_other_text(small, tmp_path):
     ends[0], ends[1] = 2**64 - 5, 2**64 - 1
     ends.flush()
     source = open_source(out, "train")
-    with pytest.raises(DataError, match="ends.npy is broken"):
+    with pytest.raises(DataError, match=r"ends\.npy is broken"):
         source.label(1)
 
 
@@ -213,7 +213,7 @@ def test_an_audit_notices_every_flipped_bit_of_a_sample(small, tmp_path, capsys)
             shutil.copytree(out, spoiled)
             flip(spoiled / "train")
             audit[1] = str(spoiled)
-            with pytest.raises(DataError, match="not those that models.prepare wrote"):
+            with pytest.raises(DataError, match=r"not those that models\.prepare wrote"):
                 prepare.main(audit)
 
 
@@ -247,11 +247,10 @@ def test_two_writers_of_one_folder_exclude_each_other(kind, tmp_path):
     """Two at once left a folder spoiled for ever; a killed one's lock dies with it."""
     begin = {
         "lmdb": "from models.data.writer import LMDBWriter; w = LMDBWriter(Path('out'), 'x')",
-        "packed": "from models.data.packed import PackedWriter; w = PackedWriter(Path('out'), 'x', Shape(), 'n', False)",
+        "packed": "from models.data.packed import PackedWriter as P; w = P(Path('out'), 'x', Shape(), 'n', False)",
     }[kind]
-    code = (
-        f"from pathlib import Path; from models.data.image import Shape; {begin}; print('has it', flush=True); input()"
-    )
+    lines = ["from pathlib import Path", "from models.data.image import Shape", begin, "print('has it', flush=True)"]
+    code = "\n".join([*lines, "input()"])
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
     again = {
