@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from models import Recogniser
 from tests.faults.served import FILE, FORM, Service, form, post, service
@@ -26,13 +27,19 @@ from tests.support.images import encoded, noise
 
 HONEST, HOSTILE = 4, 8
 BITS_A_SECOND = 2e6  # of all hostile clients together
-SECONDS = 10
+SECONDS, PAIRS = 4, 3  # of each span, alone and attacked in turn: other work on the machine is in both
 LIMITS = {"answer-seconds": 10, "upload-seconds": 10, "decode-seconds": 3, "megabytes": 16}
 
 
-def word_image(seed: int) -> bytes:
-    """32 x 100 px in 3 kB."""
-    return encoded(noise(32, 100, 1, seed)[:, :, 0])
+def word_image(number: int) -> bytes:
+    """A number in words of one font, 32 x 100 px in some 400 bytes."""
+    image = Image.new("L", (100, 32), 255)
+    ImageDraw.Draw(image).text((4, 4), "".join(chr(ord("a") + int(d)) for d in f"{number:03}"), font_size=22, fill=0)
+    return encoded(np.asarray(image))
+
+
+def noise_image(number: int) -> bytes:
+    return encoded(noise(32, 100, 1, number)[:, :, 0])
 
 
 def white(height: int, width: int) -> bytes:
@@ -47,7 +54,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "form in punycode": lambda: post(form(('Content-Disposition: form-data; name="a"', b"a" * 200_000)),
                                      kind=f"{FORM}; charset=punycode"),
     "JSON of lists, 1 MB": lambda: post(b'{"images": [' + b"[]," * 330_000 + b"[]]}", kind="application/json"),
-    "64 word images with alternatives": lambda: post(form(*[(FILE, word_image(n)) for n in range(64)]),
+    "64 images of noise, 10 alternatives": lambda: post(form(*[(FILE, noise_image(n)) for n in range(64)]),
                                                      kind=FORM, path="/recognise?alternatives=10"),
 }  # fmt: skip
 
@@ -103,11 +110,16 @@ def fairness() -> None:
     with service("crnn_small", **LIMITS) as found:
         rate(found, None, 2)
         for name, make in {"nobody": None, **ATTACKS}.items():
-            alone = len(rate(found, None, SECONDS)[0])
-            took, statuses = rate(found, make() if make else None, SECONDS)
+            shares, took, statuses, content = [], [], Counter(), make() if make else None
+            for _ in range(PAIRS):
+                alone = len(rate(found, None, SECONDS)[0])
+                seconds, got = rate(found, content, SECONDS)
+                shares.append(len(seconds) / alone)
+                took += seconds
+                statuses += got
             cuts = statistics.quantiles(took, n=100)
-            print(f"| {name} | {len(took) / SECONDS:.1f} | {len(took) / alone:.0%} | {1e3 * cuts[49]:.0f} | "
-                  f"{1e3 * cuts[98]:.0f} | {dict(statuses) or ''} |", flush=True)  # fmt: skip
+            print(f"| {name} | {len(took) / SECONDS / PAIRS:.1f} | {statistics.median(shares):.0%} | "
+                  f"{1e3 * cuts[49]:.0f} | {1e3 * cuts[98]:.0f} | {dict(statuses) or ''} |", flush=True)  # fmt: skip
 
 
 def crowd(requests: int = 20_000, clients: int = 200, images: int = 400) -> None:

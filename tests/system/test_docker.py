@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from itertools import pairwise
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
