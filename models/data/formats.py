@@ -15,7 +15,7 @@ from typing import Any
 from models.data import documents
 from models.data.combined import Mix
 from models.data.documents import Table, is_hidden, kind_of_json
-from models.data.files import DataError
+from models.data.files import DataError, read_beginning, refuse_outside
 from models.data.line_shapes import SHAPES, is_image
 from models.data.listing import ROW, Listing, Recognised, recognise_list
 from models.data.packed import Packed, is_packed
@@ -95,7 +95,14 @@ class DataPlace:
             return []
         names = [path for path in self.path.iterdir() if path.suffix.lower() in LISTS and not is_hidden(path.name)]
         lists = [path for path in names if path.name.lower() not in NOT_LISTS and path not in self.without]
-        return sorted(path for path in lists if path.is_file())
+        return sorted(path for path in lists if path.is_file() and self.is_inside(path))
+
+    def is_inside(self, path: Path) -> bool:
+        try:
+            return bool(refuse_outside(self.path, path))
+        except DataError as error:
+            self.misses.append(str(error))
+            return False
 
     @cached_property
     def documents(self) -> list[Document]:
@@ -163,8 +170,7 @@ def path_of(found: Recognised | Document) -> Path:
 
 
 def mentions_images(path: Path) -> bool:
-    with path.open("rb") as file:
-        begin = file.read(IMAGES_LOOKED_FOR).replace(b"\0", b"")  # of UTF-16
+    begin = read_beginning(path, IMAGES_LOOKED_FOR).replace(b"\0", b"")  # of UTF-16
     return re.search(rb"\.(jpe?g|png|bmp|tiff?|gif|webp)\b", begin, re.IGNORECASE) is not None
 
 
@@ -173,7 +179,8 @@ def codes_of(path: Path, options: SourceOptions) -> Path | None:
     if options.codes:
         return Path(options.codes)
     beside = [folder / name for folder in (path.parent, path.parent.parent) for name in CODES]
-    return next((place for place in beside if place.is_file()), None)
+    found = next((place for place in beside if place.is_file()), None)
+    return found and refuse_outside(path.parent.parent, found)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ class Answer(BaseModel):
     weights: str
 
 
+class Health(BaseModel):
+    status: str = Field(description="ok")
+    weights: str
+    engine: str
+    device: str
+
+
 class Problem(BaseModel):
     detail: str
 
