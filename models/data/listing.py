@@ -19,7 +19,17 @@ import numpy as np
 
 from models.data.charset import Charset
 from models.data.files import LONGEST, DataError, Lines, UnreadableError, read_inside
-from models.data.line_shapes import SECOND_ROW, SHAPES, SYNTH90K, Columns, Integers, LineShape, Row, header_columns, is_image
+from models.data.line_shapes import (
+    SECOND_ROW,
+    SHAPES,
+    SYNTH90K,
+    Columns,
+    Integers,
+    LineShape,
+    Row,
+    header_columns,
+    is_image,
+)
 from models.data.source import Source
 from models.data.text import clean_label
 
