@@ -237,11 +237,19 @@ def read_some(program: str, words: list[str]) -> list[str]:
     errors = []
     for stand_in in TRIES if PLACEHOLDER.search(" ".join(words)) else TRIES[:1]:
         filled = [PLACEHOLDER.sub(lambda found, text=stand_in: text.format(found[0]), word) for word in words]
+        filled = without_configuration(filled)
         try:
             return read_options(program, tuple(filled))
         except CommandError as error:
             errors.append(error)
     raise errors[0]
+
+
+def without_configuration(words: list[str]) -> list[str]:
+    """Without `--config FILE` of a file that a run would have left: reading the words opens it."""
+    place = words.index("--config") if "--config" in words else len(words)
+    gone = place + 1 < len(words) and not (ROOT / words[place + 1]).exists()
+    return words[:place] + words[place + 2 :] if gone else words
 
 
 def find_program(program: str) -> None:
