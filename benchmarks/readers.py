@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import torch
 from tabulate import tabulate
@@ -131,7 +130,6 @@ def cpu_s(
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     plain = Recogniser.load(options.weights[0], device="CPU", views=False)
     source = open_dataset(options.data, options.split, plain.shape, plain.charset).source
     count = min(options.limit, len(source))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 
@@ -22,6 +21,9 @@ class PaddleReader:
 
     @classmethod
     def open(cls, model: Path, dictionary: Path | None = None) -> PaddleReader:
+        import cv2
+
+        cv2.setNumThreads(1)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
@@ -33,6 +35,8 @@ class PaddleReader:
 
     def prepare(self, encoded: bytes) -> np.ndarray:
         """float32 (3, H, W) in -1..1."""
+        import cv2
+
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
         stated = self.session.get_inputs()[0].shape[2]
         height = stated if isinstance(stated, int) else 48
