@@ -134,11 +134,11 @@ def main(argv: list[str] | None = None) -> None:
     reader = Recogniser.load(
         path, beam=options.beam, lexicon=options.lexicon, lexicon_penalty=options.lexicon_penalty, views=options.views
     )
-    read_these = read_pages if options.detect else read_cut_out
+    read_these = read_pages if options.detect else read_each
     end(read_these(files, reader, options), len(files))
 
 
-def read_cut_out(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
+def read_each(files: list[Path], reader: Recogniser, options: DemoOptions) -> int:
     """Each image is a word or a line. How many were not read."""
     read: list[FileReading] = []
     try:
