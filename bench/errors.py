@@ -9,6 +9,7 @@ import errno
 import faulthandler
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -64,12 +65,14 @@ def run_cli(main: Callable[[], object], program: str) -> None:
 
 
 def is_gone(stream: TextIO) -> bool:
-    """The reader of this stream is gone."""
+    """Whether the reader of this pipe is gone. Flushing does not tell: what could not be written may be dropped."""
     try:
         stream.flush()
+        waiting = select.poll()
+        waiting.register(stream.fileno(), 0)
+        return any(happened & select.POLLERR for _, happened in waiting.poll(0))
     except OSError:
         return True
-    return False
 
 
 def seconds_setting(variable: str, default: str) -> float:

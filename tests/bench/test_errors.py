@@ -1,5 +1,7 @@
 import csv
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +38,17 @@ def test_csv_still_parses(tmp_path):
     out = io.StringIO()
     csv.writer(out).writerow([cell, "x"])
     assert next(csv.reader(io.StringIO(out.getvalue()))) == ['"=1, 2"', "x"]
+
+
+@pytest.mark.parametrize("size", [10, 200_000], ids=["kept in the buffer", "written at once"])
+def test_a_reader_that_has_read_enough_is_no_error(size):
+    """As `| head` does: the pipe's other end is closed before the program prints."""
+    program = (
+        f"import sys; sys.stdin.read(); from bench.errors import run_cli; run_cli(lambda: print('x' * {size}), 'p')"
+    )
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        running.stdin.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (0, b"")
