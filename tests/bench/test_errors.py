@@ -57,3 +57,17 @@ def test_a_reader_that_has_enough_ends_a_program_without_a_word():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE)
     assert b"No space left" in done.stderr
+
+
+@pytest.mark.parametrize("size", [10, 200_000], ids=["kept in the buffer", "written at once"])
+def test_a_reader_that_has_read_enough_is_no_error(size):
+    """As `| head` does: the pipe's other end is closed before the program prints."""
+    program = (
+        f"import sys; sys.stdin.read(); from bench.errors import run_cli; run_cli(lambda: print('x' * {size}), 'p')"
+    )
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        running.stdout.close()
+        running.stdin.close()
+        said = running.stderr.read()
+    assert (running.returncode, said) == (0, b"")

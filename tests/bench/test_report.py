@@ -270,6 +270,12 @@ def test_files_count_by_their_content_and_not_by_their_name(part):
     assert key(of("x", "a/words")) != key(of("y", "a/words"))
 
 
+def test_data_counts_by_its_content():
+    of = [make_record(dataset=make_record().dataset | {"digest_sha256": digest}) for digest in ("x", "x", "y")]
+    first, same, other = map(key, of)
+    assert first == same != other
+
+
 def test_two_records_of_the_same_steps_are_one(tmp_path, capsys):
     first = varied("CPU", 1, "FP32", "Train", 1, 1)
     first.save(tmp_path)

@@ -196,6 +196,12 @@ REFUSED = {
     "PaddleOCR's detection labels": (
         {"Label.txt": "".join(f'{n}\t[{{"transcription": "a", "points": []}}]\n' for n in NUMBERED)}, NUMBERED,
         "PaddleOCR's of text detection"),
+    "tesstrain's a.png and a.gt.txt": (
+        {"uno_1.gt.txt": "one\n", "dos_2.gt.txt": "two\n"}, ["uno_1.png", "dos_2.png"],
+        r"\w+.gt.txt: line 1: '\w+' names no image file; a list has a line"),
+    "PaddleOCR's several images of one label": (
+        {"train.txt": '["word_001.png", "word_002.png"]\tone\n'}, NUMBERED,
+        r"train.txt: line 1: '\[.* is not an image and its label|holds two images"),
     "pairs of images": ({"pairs.txt": "".join(f"{n}\tmask/{n}\n" for n in NUMBERED)}, NUMBERED,
         "pairs.txt: its labels are names of images"),
     "rows that lost their ends": (

@@ -65,6 +65,8 @@ def test_a_run_that_fails_leaves_what_it_had(status, places, tmp_path, monkeypat
     assert record.status == status
     assert said in record.status_reasons[0]
     assert len(record.series[0]["step_s"]) == record.training["steps"] == 3
+    # Whoever stops a run does not wait until its data is read again.
+    assert (record.dataset["digest_sha256"] is None) == (status == "interrupted")
 
 
 def test_out_of_memory_is_one_line_with_advice(places, monkeypatch):

@@ -54,6 +54,7 @@ def test_input_from_memory_neither_validates_nor_saves_and_says_so(trained, tmp_
 def test_synthetic_input_needs_no_data_set(trained):
     record = trained("--input", "synthetic", dataset=False)
     assert (record.dataset["name"], record.dataset["manifest_sha256"]) == ("synthetic", None)
+    assert record.dataset["digest_sha256"] is None
     assert record.cell["input"] == "synthetic"
 
 
