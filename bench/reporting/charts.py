@@ -167,7 +167,8 @@ def over_time(row: Row, folder: Path) -> Markup | None:
     rates = [entry.values["throughput"] for entry in group]
     base = load_if_whole(row.first, folder)
     accepted = [value for sitting in base.values("throughput") for value in sitting] if base else []
-    plot = Plot("History", "date of a run", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]),
+    span = " to ".join(dict.fromkeys(entry.started_utc[:10] for entry in (group[0], group[-1])))
+    plot = Plot("History", f"runs, {span}", "images/s", (0.5, len(group) + 0.5), padded_range([*rates, *accepted]),
                 x_ticks=date_ticks([entry.started_utc for entry in group]))  # fmt: skip
     if accepted:
         plot.level(float(np.median(accepted)), f"baseline {np.median(accepted):.1f} images/s, n = {len(accepted)}")
@@ -194,9 +195,10 @@ def load_if_whole(record: Record, folder: Path) -> baselines.Baseline | None:
 
 
 def date_ticks(dates: list[str]) -> list[tuple[float, str]]:
-    """About five places of a series with their day."""
+    """About five places of a series with their day; with their time where all are of one day."""
+    part = slice(5, 10) if len({date[:10] for date in dates}) > 1 else slice(11, 16)
     places = sorted({round(place) for place in np.linspace(0, len(dates) - 1, min(5, len(dates)))})
-    return [(place + 1, dates[place][5:10]) for place in places]
+    return [(place + 1, dates[place][part]) for place in places]
 
 
 def training_loss(record: Record) -> Markup | None:

@@ -71,8 +71,9 @@ def what_changed(rows: list[Row]) -> list[tuple[str, str]]:
         sides = [(f"commit {row.previous_commit}", row.previous), ("its baseline", row.baseline)]
         for against, finding in sides:
             if finding:
-                text = f"{row.label}: {change_text(finding)} than {against}".replace(", same than", ", the same as")
-                found.append((change_word(finding), text.replace(", unclear than", ", unclear, against")))
+                word = change_word(finding)
+                change = (change_text(finding) or "").removesuffix(f", {word}")
+                found.append((word, f"{row.label}: {change} against {against}"))
         silent += not any(finding for _, finding in sides)
     found.sort(key=lambda one: order.index(one[0]))
     if silent:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from markupsafe import Markup, escape
 
 from bench.errors import plain
@@ -31,6 +32,12 @@ class Scale:
     def __call__(self, value: float) -> float:
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (value - low) / ((high - low) or 1) * (self.end - self.start)
+
+    def places(self, values: Sequence[float]) -> list[float]:
+        """Of many values at once."""
+        numbers, low, high = (np.log10(v) if self.log else np.asarray(v, float) for v in (values, self.low, self.high))
+        found: list[float] = (self.start + (numbers - low) / ((high - low) or 1) * (self.end - self.start)).tolist()
+        return found
 
     def ticks(self) -> list[float]:
         """About five round values: 1, 2 or 5 times a power of ten."""
@@ -72,7 +79,8 @@ class Plot:
             self.names.append((colour, text))
 
     def line(self, points: Sequence[tuple[float, float]], colour: int, style: str = "") -> None:
-        path = " ".join(self.at(*point) for point in points)
+        across, up = self.across.places([x for x, _ in points]), self.up.places([y for _, y in points])
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True))
         self.parts.append(f'<polyline class="line s{colour % 8} {style}" points="{path}"/>')
 
     def point(self, x: float, y: float, colour: int, tip: str, style: str = "") -> None:

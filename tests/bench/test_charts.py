@@ -1,5 +1,7 @@
 """Charts drawn from invented records: what they show, and that nothing is drawn of nothing."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -71,3 +73,34 @@ def test_names_are_escaped_in_charts():
     plot.point(0.5, 0.5, 0, '"><script>')
     assert "<script>" not in plot.svg()
     assert "\x1b" not in plot.svg()
+
+
+def test_dates_are_on_the_axis_and_times_where_all_is_of_one_day():
+    days = [f"2026-01-{day:02}T10:00:00+00:00" for day in range(1, 10)]
+    assert charts.date_ticks(days) == [(1, "01-01"), (3, "01-03"), (5, "01-05"), (7, "01-07"), (9, "01-09")]
+    assert charts.date_ticks(["2026-01-01T10:00:00", "2026-01-01T11:30:00"]) == [(1, "10:00"), (2, "11:30")]
+    assert charts.date_ticks(days[:1]) == [(1, "10:00")]
+
+
+def test_runs_of_one_day_are_one_value_of_the_history(tmp_path):
+    """Levels that differ from day to day are no change, and a change is marked where its day begins."""
+    levels = np.random.default_rng(3).normal(0, 0.005, 20) - 0.15 * (np.arange(20) >= 10)
+    runs = [
+        varied("GPU", 1, "FP32", "Train", 10 * day + i, day, float(np.exp(levels[day])),
+               started_utc=f"2026-01-{day:02}T10:{i:02}:00+00:00")
+        for day in range(1, 19) for i in range(6)
+    ]  # fmt: skip
+    [row] = make_rows(runs[-1:])
+    row.history = [make_entry(run) for run in runs[::-1]]
+    [at] = re.findall(r'class="mark" x1="([\d.]+)"', charts.over_time(row, tmp_path))
+    across = svg.Scale(0.5, len(runs) + 0.5, svg.LEFT, svg.WIDTH - svg.RIGHT)
+    assert float(at) == pytest.approx(across(9 * 6 + 0.5), abs=0.1)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_many_places_are_those_of_one(is_log):
+    scale = svg.Scale(2, 50, 10, 400, is_log)
+    values = [2.0, 3.0, 10.0, 50.0]
+    assert scale.places(values) == pytest.approx([scale(value) for value in values])
+    assert svg.Scale(5, 5, 10, 400).places([5.0]) == [10.0]
+    assert svg.Scale(5, 5, 10, 400).places([]) == []

@@ -137,7 +137,8 @@ def test_the_page_itself_does_not_scroll_sideways(browser):
 def test_it_opens_with_what_changed(browser):
     [first, *_] = browser.find_elements("css selector", "h2")
     assert first.text == "What changed"
-    assert "better than commit 181818181" in browser.find_element("css selector", ".changes").text
+    said = browser.find_element("css selector", ".changes li.better").text
+    assert re.fullmatch(r"better\s+CRNN_FP32_30E_1GPU_Train, .*: \+5.* %.* against commit 181818181", said)
 
 
 def test_other_columns_are_shown_when_asked_for(browser):
