@@ -14,12 +14,14 @@ ENV PATH=/torch/venv3/pytorch/bin:${PATH} \
 
 # Requirements first: a change of the sources alone does not install them again. Wheels only, so no compiler comes in.
 # KEEP_TORCH=1 refuses a base image without torch, instead of installing one that would not know the cards.
+# EXTRAS="serve render" brings the web server of models.serve and the font collection of models.render, too.
 ARG KEEP_TORCH=
+ARG EXTRAS=
 ARG PIP_EXTRA_INDEX_URL=
 WORKDIR /opt/crnn-bench/src
-COPY requirements*.txt env.sh ./
+COPY requirements*.txt requirements*.lock env.sh ./
 COPY run_scripts/setup.sh run_scripts/
-RUN PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.sh'
+RUN CRNN_EXTRAS="${EXTRAS}" PIP_NO_CACHE_DIR=1 PIP_ONLY_BINARY=:all: bash -c 'source run_scripts/setup.sh'
 
 # /data, /checkpoints and results/runs are where a run reads and writes; mount them. 1000 is the user when nothing is mounted.
 RUN mkdir -p /data /checkpoints results/runs && chown -R 1000:1000 /data /checkpoints results
@@ -27,6 +29,7 @@ COPY . .
 RUN python3 -m compileall -q bench models crnn_bench
 
 ENV PATH=${CRNN_VENV}/bin:${PATH} \
+    CRNN_EXTRAS=${EXTRAS} \
     PYTORCH_TRAIN_CHECKPOINT=/checkpoints \
     CRNN_SAMPLE=/data/sample \
     HOME=/tmp

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from bench.errors import UserError, run_cli
-from bench.files import ROOT, write_file
+from bench.files import ROOT, read_regular, write_file
 from bench.judging import ci, noise, progress, verdict
 from bench.judging.outcome import Outcome
 from bench.judging.pairs import Build, RunFailed, check_out, container_image
@@ -120,7 +120,7 @@ def stored_sessions(place: Path) -> list[tuple[Path, dict[str, Any]]]:
     found = []
     for file in sorted(place.glob(f"*/{STATE}"), reverse=True):
         try:
-            found.append((file.parent, json.loads(file.read_text(encoding="utf8"))))
+            found.append((file.parent, json.loads(read_regular(file))))
         except ValueError:
             print(f"{file}: not a session; it is left out", file=sys.stderr)
     return found
@@ -233,7 +233,7 @@ def open_folder(session: PairedSession, options: CompareOptions) -> int:
     """How many looks are allowed, in the folder that the records go to. Raises UserError for another's folder."""
     folder, state = session.folder, session.folder / STATE
     if state.exists():
-        known = json.loads(state.read_text(encoding="utf8"))
+        known = json.loads(read_regular(state))
         if known["identity"] == json.loads(json.dumps(session.identity())) and not options.anew:
             session.resume(known)
             return session.looks + 1 if session.looks >= len(LOOKS) else len(LOOKS)

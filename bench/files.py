@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +49,44 @@ def write_file(path: Path, content: str | bytes | memoryview, previous: Path | N
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def read_regular(path: Path, most: int = 1 << 26) -> bytes:
+    """All of a regular file of at most `most` bytes; others could make a reader wait for ever, or read without end.
+
+    Raises OSError, and UserError for what is no such file.
+    """
+    with open(path, "rb", buffering=0, opener=open_nonblocking) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{path}: not a regular file")
+        content = file.read(most + 1) if status.st_size <= most else None
+    if content is None or len(content) > most:
+        raise UserError(f"{path}: more than {most:,} bytes")
+    return content
+
+
+def open_nonblocking(path: str, flags: int) -> int:
+    """An opener that does not block on a FIFO that has no writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def lock_file(path: Path) -> int | None:
+    """Lock a file, which is made, for as long as this process lives or the descriptor given is open.
+
+    A POSIX lock: the kernel drops it with the process, however that ends, no forked worker inherits it, and hosts that
+    share a disk see each other's. None: its file system has no locks. Raises BlockingIOError where another has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:

@@ -155,18 +155,22 @@ def sweep(runs: list[str], options: SweepOptions, passed_on: list[str]) -> list[
     options.results.mkdir(parents=True, exist_ok=True)
     state = options.results / "sweep.jsonl"
     asked = json.dumps([passed_on, options.auto_batch, *([options.gain] if options.gain else [])])
-    done = {line["run"]: Ended(**line["ended"]) for line in finished_runs(state) if line["asked"] == asked}
-    for i, run in enumerate(runs, 1):
-        if run in done and not (options.retry and done[run].status != "ok"):
-            print(f"[{i}/{len(runs)}] {run}: {done[run].status}, done in an earlier sweep into this folder", flush=True)
+    lines = [line for line in finished_runs(state) if line["asked"] == asked]
+    done = {(line["run"], line.get("repeat", 1)): Ended(**line["ended"]) for line in lines}
+    turns = [(run, repeat) for repeat in range(1, options.repeats + 1) for run in runs]  # what drifts hits all alike
+    for i, (run, repeat) in enumerate(turns, 1):
+        title = f"[{i}/{len(turns)}] {run}" + (f", repeat {repeat}" if options.repeats > 1 else "")
+        before = done.get((run, repeat))
+        if before and not (options.retry and before.status != "ok"):
+            print(f"{title}: {before.status}, done in an earlier sweep into this folder", flush=True)
             continue
-        print(f"[{i}/{len(runs)}] {run}", flush=True)
+        print(title, flush=True)
         began = time.monotonic()
-        done[run] = ended = run_one(run, options, passed_on)
-        with state.open("a", encoding="utf8") as lines:
-            lines.write(json.dumps({"run": run, "asked": asked, "ended": asdict(ended)}) + "\n")
+        done[run, repeat] = ended = run_one(run, options, passed_on, repeat)
+        with state.open("a", encoding="utf8") as file:
+            file.write(json.dumps({"run": run, "repeat": repeat, "asked": asked, "ended": asdict(ended)}) + "\n")
         print(f"  {ended.status} after {time.monotonic() - began:.0f} s {one_line(ended.reason)}", flush=True)
-    return [(run, done[run]) for run in runs]
+    return [(run, done[run, repeat]) for run, repeat in turns]
 
 
 def finished_runs(state: Path) -> list[dict[str, Any]]:
@@ -181,18 +185,18 @@ def finished_runs(state: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run_one(run: str, options: SweepOptions, passed_on: list[str]) -> Ended:
+def run_one(run: str, options: SweepOptions, passed_on: list[str], repeat: int = 1) -> Ended:
     """One run of the matrix; its failure is written where bench.report finds it."""
     words = [*own_checkpoints(run, options.results, passed_on), *passed_on]
     try:
         if options.auto_batch:
             batch = find_batch(run, options, passed_on)
             if not batch:
-                return note_failure(run, Ended("oom", "not even the smallest batch fits"), options.results)
+                return note_failure(run, Ended("oom", "not even the smallest batch fits"), options.results, repeat)
             words += ["--batch-size", str(batch)]
-        return note_failure(run, start_run(run, words, options.results, options.timeout), options.results)
+        return note_failure(run, start_run(run, words, options.results, options.timeout), options.results, repeat)
     except UserError as refusal:
-        return note_failure(run, Ended("crash", str(refusal)), options.results)
+        return note_failure(run, Ended("crash", str(refusal)), options.results, repeat)
 
 
 def own_checkpoints(run: str, results: Path, passed_on: list[str]) -> list[str]:
@@ -204,9 +208,9 @@ def own_checkpoints(run: str, results: Path, passed_on: list[str]) -> list[str]:
     return ["--checkpoints", str(results / "checkpoints"), "--overwrite"] if run.endswith("_Train") and not said else []
 
 
-def note_failure(run: str, ended: Ended, results: Path) -> Ended:
+def note_failure(run: str, ended: Ended, results: Path, repeat: int = 1) -> Ended:
     """Next to the records, the note of a run that left none; a success takes an older note away."""
-    path = results / f"{run}.failure"
+    path = results / (f"{run}.failure" if repeat == 1 else f"{run}.{repeat}.failure")
     path.unlink(missing_ok=True)
     if ended.status != "ok" and not ended.record:
         when = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -226,6 +230,8 @@ class SweepOptions:
     results: Annotated[Path, Metavar("FOLDER")] = RUNS
     timeout: Annotated[float, Bounds(above=0, most=30 * 86400)] = 6 * 3600
     """Seconds for one run"""
+    repeats: Annotated[int, Bounds(1)] = 1
+    """Run the whole matrix this often, in turn; three and more have an interval"""
     retry: bool = False
     """Run again what failed in an earlier sweep"""
     auto_batch: Annotated[int | None, Bounds(1, 1 << 20), Metavar("MOST")] = None

@@ -85,6 +85,7 @@ def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
     private = private_bytes(process)
     _, reading = timed(lambda: [len(data.__getitems__(indices).texts) for indices in islice(sampler, 100)])
     issues, looking = timed(lambda: data.label_issues(26))
+    digest, digesting = timed(lambda: data.digest)
     return [
         ("open", opening, "s"),
         ("memory of a worker after opening", opened / 1e6, "MB"),
@@ -94,6 +95,7 @@ def measure(folder: Path, batch_size: int) -> list[tuple[str, float, str]]:
         ("100 shuffled batches", reading, "s of CPU"),
         ("look at every label for ones that do not fit", looking, "s of CPU"),
         ("labels that do not fit", len(issues), ""),
+        (f"digest of all labels and {digest.images:,} images" if digest else "no digest", digesting, "s of CPU"),
         ("samples left after a resume at 3/4 that were seen before", resume_twice(len(data), batch_size), ""),
     ]
 

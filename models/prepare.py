@@ -23,7 +23,7 @@ import numpy as np
 from bench.errors import one_line, run_cli
 from bench.files import write_file
 from bench.options import Bounds, Choices, Command, Metavar, Shares
-from models.data.audit import Terms, audit, audit_report, hash_all, overlaps, refuse_overlap
+from models.data.audit import Terms, audit, audit_report, check_digest, hash_all, overlaps, refuse_overlap
 from models.data.charset import Charset
 from models.data.conversion import write_lmdb, write_packed
 from models.data.digest import digest_data
@@ -174,7 +174,8 @@ def audit_all(options: PrepareOptions) -> None:
     hashes, differ = {}, []
     own = own_splits(options.source, options.source_options)
     for split in splits_of(options):
-        found = audit(open_split(options, split), terms, options.workers)
+        source = open_split(options, split)
+        found = audit(source, terms, options.workers)
         print("\n".join(map(one_line, audit_report(split, found))))
         hashes[split] = np.concatenate(found.hashes)
         if options.expect:
@@ -183,6 +184,8 @@ def audit_all(options: PrepareOptions) -> None:
             differ += [] if same else [split]
         if found.unreadable == found.samples:
             raise DataError(f"{split}: nothing can be read: {found.examples['unreadable'][0]}")
+        if said := check_digest(source, found):
+            print(said)
     for pair, count in overlaps(hashes).items():
         print(f"{count:,} images are in {pair[0]} and in {pair[1]}")
     refuse_overlap(hashes, options.allow_overlap)

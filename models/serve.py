@@ -10,7 +10,6 @@ if not __package__:  # `python models/serve.py`, from any folder: its own is on 
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
 import ipaddress
-import logging
 import os
 import signal
 import socket
@@ -63,22 +62,22 @@ def main(argv: list[str] | None = None) -> None:
         import uvicorn
 
         from models.serving.app import application
+        from models.serving.browsers import HEADERS
         from models.serving.connections import Connection
+        from models.serving.ending import EndingServer
     except ImportError as error:
-        raise UserError(f"serving needs {error.name}: pip install -r requirements.txt") from None
+        raise UserError(f"serving needs {error.name}: pip install -r requirements-serve.txt") from None
     from models import Recogniser
 
     how = {name: getattr(options, name) for name in ("device", "precision", "engine", "batch_size", "views")}
     reader = Recogniser.load(options.weights, **how)
     place = listen(options.host, options.port)
     print(f"{reader.source}: http://{bracket_ipv6(options.host)}:{place.getsockname()[1]}/", flush=True)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every odd byte of a form
-    drain = options.limits.drain_seconds
-    app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]))
+    app = application(reader, options.limits, allowed_hosts(options.names, place.getsockname()[0]), options.names)
     Connection.limits = options.limits
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, http=Connection, ws="none",
-                            timeout_graceful_shutdown=drain)  # fmt: skip
-    uvicorn.Server(config).run(sockets=[place])
+                            headers=HEADERS)  # fmt: skip
+    EndingServer(config, options.limits.drain_seconds).run(sockets=[place])
 
 
 def allowed_hosts(names: list[str], address: str) -> list[str]:

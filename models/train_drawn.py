@@ -1,6 +1,6 @@
 """Train on words or lines that are drawn meanwhile: made for minutes on a card, whose rate no data set on disk feeds.
 
-    python -m models.train_drawn --recipes crnn_small,crnn --texts words.txt --style street:0.6 --out trained
+    python -m models.train_drawn --recipes crnn_small,crnn --texts words.txt --fonts faces --out trained --seconds 400
 
 Processes draw on all cores; what they have drawn stays on the device, where each step takes a random batch of it and
 distorts it anew. Several recipes learn from the same batches. At the end, for each recipe: the moving average of its

@@ -2,7 +2,9 @@
 # Sourced: sets ROOT and PYTHON, and makes the virtual environment when it is missing or its requirements have changed.
 # usage: SETUP=dev source setup.sh      (dev: what the tests need, too)
 # Where the Python that is found already has a torch (a vendor's image), that torch is kept and only the rest is installed.
-# CRNN_LOCKED=1: everything but torch by the hashes of requirements.lock; only where no vendor's torch wants its own numpy.
+# CRNN_EXTRAS: what is installed beside the benchmark, "serve render" by default; an image of a card has neither.
+# All but torch is installed by the hashes of requirements*.lock, less what the vendor's torch needs of its own (numpy);
+# CRNN_LOCKED=0 takes the versions of requirements*.txt and whatever these need today.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -36,6 +38,18 @@ has() { # <python> <module>
   "$1" -c 'import importlib.util as u, sys; sys.exit(u.find_spec(sys.argv[1]) is None)' "$2"
 }
 
+# Their versions and hashes, and nothing else: of each lock all but what the base brings.
+install_locked() { # <lock...>
+  local lock wanted
+  wanted=$(mktemp)
+  for lock in "$@"; do
+    awk 'NR == FNR { brought[$1]; next } /^[a-zA-Z0-9]/ { keep = !(tolower(substr($1, 1, index($1, "==") - 1)) in brought) } keep' \
+      <(echo - && sed -n 's/==.*//p' "$CRNN_VENV/kept.txt" 2>/dev/null | tr 'A-Z_' 'a-z-') "$ROOT/$lock" >"$wanted"
+    "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r "$wanted"
+  done
+  rm "$wanted"
+}
+
 # The new environment sees the packages of <python>, behind its own, and pip may not replace those that torch is built
 # for. --system-site-packages alone is not enough where <python> is itself in an environment, as in Cambricon's images.
 keep_torch() { # <python>
@@ -50,7 +64,7 @@ for d in m.distributions():
 }
 
 install() { # <python> <stamp>
-  local python=$1 stamp=$2 options=() files=(-r "$ROOT/requirements.txt")
+  local python=$1 stamp=$2 options=() files=(-r "$ROOT/requirements.txt") locks=(requirements.lock) extra
   if has "$python" torch; then
     options=(--system-site-packages)
     has "$python" ensurepip || options+=(--without-pip)
@@ -58,18 +72,21 @@ install() { # <python> <stamp>
     fail "$python has no torch, and KEEP_TORCH=$KEEP_TORCH forbids to install one: is this the vendor's PyTorch image?"
   else
     files=(-r "$ROOT/requirements-torch.txt" "${files[@]}")
+    locks+=(requirements-torch.lock)
   fi
-  [[ ${SETUP:-} != dev ]] || files+=(-r "$ROOT/requirements-dev.txt")
+  for extra in $EXTRAS; do
+    [[ -e $ROOT/requirements-$extra.txt ]] || fail "CRNN_EXTRAS: no requirements-$extra.txt; there are serve and render"
+    files+=(-r "$ROOT/requirements-$extra.txt")
+    locks+=("requirements-$extra.lock")
+  done
   echo "setting up $CRNN_VENV (once; the torch download is the long part)" >&2
   "$python" -m venv ${options[@]+"${options[@]}"} "$CRNN_VENV"
   if ((${#options[@]})); then
     keep_torch "$python"
     files+=(-c "$CRNN_VENV/kept.txt")
   fi
-  if [[ -n ${CRNN_LOCKED:-} ]]; then # what follows finds all of it there, and adds torch
-    ((${#options[@]} == 0)) || fail "CRNN_LOCKED=$CRNN_LOCKED is for a Python without torch; $python has one"
-    "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps \
-      -r "$ROOT/requirements${SETUP:+-dev}.lock"
+  if [[ ${CRNN_LOCKED:-1} != 0 ]]; then # what follows finds all of it there, and adds torch
+    install_locked "${locks[@]}"
   fi
   # One line a package is progress enough; pip's own exit code passes through the pipe.
   "$CRNN_VENV/bin/python" -m pip install --disable-pip-version-check "${files[@]}" |
@@ -84,9 +101,11 @@ setup() {
     return
   fi
   PYTHON=$CRNN_VENV/bin/python
-  sum=$(cat "$ROOT"/requirements*.txt | cksum | cut -d' ' -f1)
-  stamp=$CRNN_VENV/.ready-$sum-${SETUP:-run}
-  [[ ${SETUP:-run} == dev || ! -e $CRNN_VENV/.ready-$sum-dev ]] || stamp=$CRNN_VENV/.ready-$sum-dev
+  EXTRAS=${CRNN_EXTRAS-serve render}
+  [[ ${SETUP:-} != dev ]] || EXTRAS="serve render dev"
+  sum=$(cat "$ROOT"/requirements*.{txt,lock} | cksum | cut -d' ' -f1)
+  stamp=$CRNN_VENV/.ready-$sum-${EXTRAS// /-}
+  [[ ! -e $CRNN_VENV/.ready-$sum-serve-render-dev ]] || stamp=$CRNN_VENV/.ready-$sum-serve-render-dev
   if [[ ! -e $stamp ]]; then
     python=$(find_python)
     mkdir -p "$CRNN_VENV" 2>/dev/null || fail "cannot write $CRNN_VENV; set CRNN_VENV, or CRNN_PYTHON to a Python with the requirements"

@@ -45,6 +45,8 @@ pytest_add_cli_args =
     no:cacheprovider
 use_git_change_detection = false
 track_dependencies = false
+timeout_constant = 2
+timeout_multiplier = 4
 SETTINGS
 export OMP_NUM_THREADS=1 PYTHONPATH=
 "$PYTHON" -m mutmut run --max-children 1 "$@" >log 2>&1 || { tail -n 40 log; exit 1; }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.files import write_file
+from bench.files import read_regular, write_file
 from bench.judging.noise import slug
 from bench.judging.policy import TOLERANCES
 from bench.judging.session import words_read
@@ -84,7 +84,7 @@ def load_baseline(record: Record, folder: Path) -> Baseline | None:
 def read_baseline(path: Path) -> tuple[Baseline, str]:
     """A baseline and its key. Raises UserError for a broken file."""
     try:
-        content = unpacked_tree(json.loads(path.read_text(encoding="utf8")))
+        content = unpacked_tree(json.loads(read_regular(path)))
         sittings = content["sittings"]
         for sitting in sittings:
             sitting["values"] = {name: [float(v) for v in values] for name, values in sitting["values"].items()}
@@ -151,7 +151,7 @@ def why_new(record: Record, folder: Path) -> str:
 def differing_settings(record: Record, path: Path) -> str:
     """Names of the coordinates in which the record and a baseline differ."""
     try:
-        theirs = json.loads(path.read_text(encoding="utf8"))["coordinates"]
+        theirs = json.loads(read_regular(path))["coordinates"]
         mine = json.loads(json.dumps(cells.coordinates(record), default=str))
         return ", ".join(cells.differing_coordinates(mine, theirs))
     except (ValueError, KeyError, TypeError, AttributeError):

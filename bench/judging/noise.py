@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import UserError
-from bench.files import ROOT, write_file
+from bench.files import ROOT, read_regular, write_file
 from bench.judging.policy import GatedMetric
 from bench.judging.statistics import sd_upper_bound
 from bench.judging.verdict import detectable
@@ -62,7 +62,7 @@ def load_noise(card: str, folder: Path = BASELINES) -> dict[str, dict[str, Sprea
     if not path.exists():
         return {}
     try:
-        cells = json.loads(path.read_text(encoding="utf8"))["cells"]
+        cells = json.loads(read_regular(path))["cells"]
         return {k: {m: Spread(**s) for m, s in cell["metrics"].items()} for k, cell in cells.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a noise model ({error}); make one with compare.sh --calibrate") from None
@@ -74,7 +74,7 @@ def store_noise(card: str, key: str, run: str, spreads: dict[str, Spread], folde
     path = noise_path(card, folder)
     content: dict[str, Any] = {"card": card, "cells": {}}
     if path.exists():
-        content = json.loads(path.read_text(encoding="utf8"))
+        content = json.loads(read_regular(path))
     content["cells"][key] = {
         "run": run,
         "calibrated_utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),

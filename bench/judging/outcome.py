@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,10 +24,13 @@ class Outcome:
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame([finding_row(found) for found in self.findings])
 
-    def console(self) -> str:
+    def console(self, width: int | None = None) -> str:
+        """For a terminal: a table where it fits, else a few lines for each finding."""
         lines = [f"{self.title}: {self.verdict}"]
         if self.findings:
-            lines.append(self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True))
+            table = self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+            fits = max(map(len, table.splitlines())) <= (width or shutil.get_terminal_size((160, 40)).columns)
+            lines.append(table if fits else "\n".join(map(finding_lines, self.findings)))
         return plain(
             "\n".join(
                 [*lines, *(f"- {note}" for note in self.notes), f"exit code {EXIT[self.verdict]}: {NEXT[self.verdict]}"]
@@ -56,6 +60,16 @@ def finding_row(found: Finding) -> dict[str, str]:
         "accepted loss": f"{one.tolerance.margin * 100:g}" + (" points" if one.tolerance.absolute else " %"),
         "verdict": found.verdict + (f" ({found.reason})" if found.reason else ""),
     }
+
+
+def finding_lines(found: Finding) -> str:
+    """A finding where a table is too wide."""
+    row = finding_row(found)
+    said = {name: row[name] for name in ("better by", "95 % interval", "accepted loss", "n") if row[name]}
+    levels = f"    base {row['base']}, candidate {row['candidate']}" if row["base"] else ""
+    lines = [f"  {row['cell']} {row['metric']}: {row['verdict']}",
+             "    " + ", ".join(f"{name} {value}" for name, value in said.items()), levels]  # fmt: skip
+    return "\n".join(line for line in lines if line.strip())
 
 
 def format_change(change: float, one: Evidence) -> str:

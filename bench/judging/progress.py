@@ -32,7 +32,10 @@ def session_plan(session: PairedSession, most: int, each_s: float | None = None)
 
 
 def minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    """Such as "95 s", "24 min", "3.2 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def told_run(session: PairedSession, pair: int, side: str) -> None:

@@ -20,7 +20,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
 
 from bench.errors import UserError
-from bench.files import ROOT, write_error_reason, write_file
+from bench.files import ROOT, read_regular, write_error_reason, write_file
 from bench.records import sections
 from bench.records.packing import LONGEST, count_packed, packed_tree, unpacked_tree
 from bench.records.run_name import RunName
@@ -133,9 +133,7 @@ class Record:
     def load(cls, path: Path) -> Record:
         """Raises UserError naming the file when it is no record of this schema. A broken seal is told in `altered`."""
         try:
-            if path.stat().st_size > LARGEST:
-                raise ValueError(f"more than {LARGEST:,} bytes")
-            content = json.loads(path.read_text(encoding="utf8"))
+            content = json.loads(read_regular(path, LARGEST))
             version = content["schema_version"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not a record ({error})") from None
@@ -159,7 +157,7 @@ class Record:
 def read_seal(path: Path) -> str:
     """What is signed of a record: the sha256 that its seal names, with a newline. Raises UserError."""
     try:
-        return f"{json.loads(path.read_text(encoding='utf8'))['seal']['sha256']}\n"
+        return f"{json.loads(read_regular(path))['seal']['sha256']}\n"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: no seal ({error})") from None
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.files import read_regular
 from bench.judging.policy import TOLERANCES
 from bench.records import cells
 from bench.records.checks import validation_errors
@@ -80,11 +81,9 @@ def series_digest(record: Record) -> str | None:
 def file_digest(path: Path) -> str:
     """Raises UserError for what cannot be read, or is too large for a record."""
     try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path}: not a record (more than {LARGEST:,} bytes)")
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: not a record ({error})") from None
+        return sha256(read_regular(path, LARGEST)).hexdigest()
+    except (OSError, UserError) as error:
+        raise UserError(f"{path}: not a record ({str(error).removeprefix(f'{path}: ')})") from None
 
 
 def examine_record(path: Path) -> str:

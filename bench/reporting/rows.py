@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any, Literal
 
 from bench.errors import UserError
+from bench.files import read_regular
 from bench.judging.statistics import detectable_change, log_sd, median_interval, t_quantile
 from bench.judging.verdict import AMBIGUOUS, FAIL, PASS, Finding
 from bench.records import cells
@@ -103,7 +104,7 @@ class Failure:
     @classmethod
     def load(cls, path: Path) -> Failure:
         try:
-            content = json.loads(path.read_text(encoding="utf8"))
+            content = json.loads(read_regular(path))
             return cls(**{name: str(value) for name, value in content.items()})
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path}: not the note of a failed run ({error})") from None

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.data.charset import Charset
+from models.data.digest import sample_digest, sum_digest
 from models.data.files import DataError
 from models.data.image import UPRIGHT, Shape, has_exif, orientation
 from models.data.label_filter import KINDS, label_issue
@@ -57,6 +58,7 @@ class Findings:
     examples: dict[str, list[str]] = field(default_factory=dict)
     hashes: list[np.ndarray] = field(default_factory=list)  # uint64 of each readable image's encoded bytes
     labels: list[np.ndarray] = field(default_factory=list)  # uint64 of its label
+    digest: str = ""  # of the samples as they are, where their writer noted one (models/data/digest.py)
 
     def add(self, other: Findings) -> None:
         self.samples += other.samples
@@ -65,6 +67,7 @@ class Findings:
             getattr(self, name).update(getattr(other, name))
         for kind, some in other.examples.items():
             self.examples[kind] = (self.examples.get(kind, []) + some)[:EXAMPLES]
+        self.digest = sum_digest(self.digest, [int(other.digest or "0", 16)])
         self.hashes += other.hashes
         self.labels += other.labels
 
@@ -83,7 +86,8 @@ class Findings:
 def examine(terms: Terms, source: Source, numbers: range) -> Findings:
     """One chunk of a source."""
     found = Findings(samples=len(numbers))
-    hashes, labels = [], []
+    hashes, labels, digests = [], [], []
+    has_digest = bool(source.content_digest())
     for number in numbers:
         try:
             size = source.size(number)  # first: an image that cannot be read has no hash
@@ -92,12 +96,15 @@ def examine(terms: Terms, source: Source, numbers: range) -> Findings:
             found.unreadable += 1
             found.example("unreadable", source, number, str(error))
             continue
+        if has_digest:
+            digests.append(sample_digest(number, *source.stored(number)))
         hashes.append(content_hash(content))
         labels.append(content_hash(text.encode()))
         examine_sample(terms, found, source, number, size)
         for note in sample_notes(text, content if source.shape is None else b""):
             found.notes[note] += 1
             found.example(note, source, number, repr(text))
+    found.digest = sum_digest("", digests)
     found.hashes.append(np.array(hashes, np.uint64))
     found.labels.append(np.array(labels, np.uint64))
     return found
@@ -137,6 +144,18 @@ def audit(source: Source, terms: Terms, workers: int) -> Findings:
             found.add(part)
             bar.update(part.samples)
     return found
+
+
+def check_digest(source: Source, found: Findings) -> str:
+    """What to say of a set that was written with a digest; empty: it was not. Raises DataError when it is damaged."""
+    if not (noted := source.content_digest()):
+        return ""
+    if found.digest != noted:
+        raise DataError(
+            f"{source.name}: its samples are not those that models.prepare wrote: a label or an image has changed on "
+            "the disk; copy it again, or prepare it again with --overwrite"
+        )
+    return f"  every label and image is as models.prepare wrote it (digest {noted[:16]})"
 
 
 def hash_chunk(source: Source, numbers: range) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.errors import UserError
 from bench.files import write_file
+from models.data.files import read_document
 from models.data.text import compose, fold_case, is_mark, visual_order, visual_positions
 
 NAMED = {
@@ -23,6 +24,7 @@ NAMED = {
 # models/alphabets/README.md says where the list is from.
 BUNDLED = {"chinese": Path(__file__).resolve().parents[1] / "alphabets" / "chinese.txt"}
 CARRIERS = " \u200b\u25cc"  # that a mark is written on to be seen alone: a space, a dotted circle
+LARGEST_ALPHABET = 1 << 24  # bytes of its file: Unicode has 1.1 million characters
 BLANKS = {"blank", "<blank>", "[blank]", "[B]"}  # a first line that some tools write for class 0
 
 
@@ -233,7 +235,7 @@ def characters_of_map(path: Path) -> str:
 
 def text_of(path: Path) -> str:
     """A text file's content: UTF-8 with or without BOM, else GB18030."""
-    content = path.read_bytes()
+    content = read_document(path, LARGEST_ALPHABET)
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return content.decode(encoding)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from models.data.files import DataError
@@ -50,6 +50,23 @@ def digested_images(size: int) -> range | list[int]:
         return range(size)
     drawn = (hashlib.blake2b(b"%d" % i, digest_size=8).digest() for i in range(SAMPLE))
     return sorted({int.from_bytes(some, "little") % size for some in drawn})
+
+
+def sample_digest(number: int, content: bytes | memoryview, label: bytes) -> int:
+    """Of one sample in its place, counted from 0: 256 bits."""
+    whole = hashlib.blake2b(b"%d %d:" % (number, len(content)), digest_size=32)
+    whole.update(content)
+    whole.update(label)
+    return int.from_bytes(whole.digest(), "big")
+
+
+def sum_digest(before: str, samples: Iterable[int]) -> str:
+    """The digest of samples that are added to others, in any order: the sum of theirs modulo 2**256, in hexadecimal.
+
+    It can be gone on with after a kill, and made by several processes. It shows damage; against somebody who makes
+    samples that add up it is no proof.
+    """
+    return f"{(int(before or '0', 16) + sum(samples)) % (1 << 256):064x}"
 
 
 def labels_in_order(source: Source) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import HALVES
-from models.data.files import DataError, read_inside
+from models.data.files import DataError, read_beginning, read_document, read_inside
 from models.data.line_shapes import PATH_COLUMNS, TEXT_COLUMNS, Row, is_image, row_of_object
 from models.data.listing import image_folder
 from models.data.source import Source
@@ -52,15 +52,14 @@ class Table(Source):
 
 def read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_document(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
 
 
 def is_json_lines(path: Path) -> bool:
     """Whether each line of a file is JSON, whatever the file is called: two objects in a row."""
-    with path.open("rb") as file:
-        lines = [line for line in file.read(1 << 16).splitlines() if line.strip()][:2]
+    lines = [line for line in read_beginning(path, 1 << 16).splitlines() if line.strip()][:2]
     try:
         return len(lines) == 2 and all(isinstance(json.loads(line), dict) for line in lines)
     except (ValueError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import UserError
+from bench.files import open_nonblocking, read_regular
 
 
 class DataError(UserError):
@@ -27,6 +27,8 @@ class UnreadableError(DataError):
 
 BLOCK = 1 << 21  # bytes of a text file looked at together
 PIECE = 1 << 16  # bytes of which it is noted how many lines end in them
+LARGEST_LIST = 1 << 33  # bytes of a list: 100 million lines, and no sparse file of a terabyte
+LARGEST_DOCUMENT = 1 << 28  # bytes of a file that is read as a whole: JSON, an alphabet, words
 LARGEST = 1 << 24  # bytes of an encoded image: 4 for each of the MAX_PIXELS of models/data/image.py
 LONGEST = 10_000  # bytes of a label, and of the line of a list that has one
 ANY_BREAK = re.compile(b"[\r\n]")
@@ -74,13 +76,69 @@ def stays_inside(folder: str, path: str) -> bool:
     return bool(os.environ.get(FOLLOW_LINKS)) or os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
-def open_nonblocking(path: str, flags: int) -> int:
-    """An opener that does not block on a FIFO in a data set, which has no writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def is_readable(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST
+
+
+def read_document(path: Path, most: int = LARGEST_DOCUMENT) -> bytes:
+    """All of a file of a data set that is no image. Raises DataError."""
+    try:
+        return read_regular(path, most)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except DataError:
+        raise
+    except UserError as error:
+        raise DataError(str(error)) from None
+
+
+def read_beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file; none of any other. Raises OSError."""
+    with open(path, "rb", buffering=0, opener=open_nonblocking) as file:
+        return file.read(size) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+
+
+def refuse_outside(folder: Path, path: Path) -> Path:
+    """The path, of a list, an alphabet or the like that was found in a data set and not named by the user.
+
+    Raises DataError for a link that leads out of it: its lines would become labels.
+    """
+    if not stays_inside(str(folder), str(path)):
+        raise DataError(f"{path}: a link leads out of the data set; {FOLLOW_LINKS}=1 allows that")
+    return path
+
+
+class OpenFile:
+    """A regular file of a data set that stays open and is mapped or read in parts, in one process."""
+
+    def __init__(self, path: Path, most: int = LARGEST_LIST):
+        """Raises DataError for what is no regular file of at most `most` bytes."""
+        self.path, self.process = Path(path), os.getpid()
+        try:
+            self.file = open(path, "rb", buffering=0, opener=open_nonblocking)  # noqa: SIM115  (closed with this object)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        status = os.fstat(self.file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise DataError(f"{path}: not a regular file of at most {most:,} bytes")
+        self.size = status.st_size
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Size and time of writing (ns)."""
+        status = os.fstat(self.file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    def refuse_other_than(self, identity: tuple[int, int] | None) -> None:
+        """What was mapped of a file that is now shorter kills the process (SIGBUS) when it is touched, and a list that
+        was written anew has other labels. Asked before reads (1 us). Raises DataError.
+        """
+        if identity is not None and (now := self.identity) != identity:
+            how = "cut short" if now[0] < identity[0] else "written anew"
+            raise DataError(f"{self.path}: was {how} while it is in use; begin again with a whole one")
+
+    def mapped(self) -> mmap.mmap | bytes:
+        return mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
 
 
 class Lines:
@@ -92,9 +150,11 @@ class Lines:
 
     def __init__(self, path: Path, content: bytes | None = None):
         self.path, self.content = Path(path), content
-        self._opened: tuple[int, mmap.mmap | bytes] | None = None
+        self._file: OpenFile | None = None
+        self._identity: tuple[int, int] | None = None  # size and time of writing, when it was first opened
+        self._map: mmap.mmap | bytes | None = content
         self._breaks: np.ndarray | None = None
-        self.size = self.path.stat().st_size if content is None else len(content)
+        self.size = self._open().size if content is None else len(content)
         kind = np.uint32 if self.size < 2**32 else np.uint64
         starts, begin, before = bytearray(), 0, b"\n"  # which grows in place
         blank, hashes = [], []
@@ -111,9 +171,15 @@ class Lines:
 
     def blocks(self) -> Iterator[bytes]:
         """The file in pieces; read, not mapped: mapped pages would count as the process's memory."""
-        with self.path.open("rb") if self.content is None else io.BytesIO(self.content) as file:
-            while block := file.read(BLOCK):
-                yield block
+        place = 0
+        while block := self._block(place):
+            yield block
+            place += len(block)
+
+    def _block(self, place: int) -> bytes:
+        if self.content is not None:
+            return self.content[place : place + BLOCK]
+        return os.pread(self._open().file.fileno(), BLOCK, place)
 
     def _drop_blank(self, begins: list[int]) -> None:
         """Forget lines that begin with a blank and have nothing else."""
@@ -125,19 +191,23 @@ class Lines:
         found: list[int] = np.searchsorted(self.starts, np.array(begins, self.starts.dtype)).tolist()
         return found
 
+    def _open(self) -> OpenFile:
+        """The file, opened once in each process; the same that it was. Raises DataError when it has changed."""
+        if self._file is None or self._file.process != os.getpid():
+            self._file, self._map = OpenFile(self.path), self.content
+            self._identity = self._identity or self._file.identity
+        self._file.refuse_other_than(self._identity)
+        return self._file
+
     def _text(self) -> mmap.mmap | bytes:
         """The file's bytes, mapped once in each process."""
-        if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), self.content if self.content is not None else self._mapped())
-        return self._opened[1]
-
-    def _mapped(self) -> mmap.mmap | bytes:
-        with self.path.open("rb") as file:
-            empty = os.fstat(file.fileno()).st_size == 0
-            return b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        file = self._open()
+        if self._map is None:
+            self._map = file.mapped()
+        return self._map
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": None, "_breaks": None}
+        return {**self.__dict__, "_file": None, "_map": None, "_breaks": None}
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -154,9 +224,7 @@ class Lines:
         if self.content is not None:
             return self[index][:LONGEST]
         begin, end = self._span(index)
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(begin)
-            return without_end(file.read(min(end - begin, LONGEST)))
+        return without_end(os.pread(self._open().file.fileno(), min(end - begin, LONGEST), begin))
 
     def __iter__(self) -> Iterator[bytes]:
         return map(self.__getitem__, range(len(self)))

@@ -5,6 +5,7 @@ To add one, write a function from a DataPlace to a Found and a row. What it foun
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 from models.data import documents
 from models.data.combined import Mix
 from models.data.documents import Table, is_hidden, kind_of_json
-from models.data.files import DataError
+from models.data.files import DataError, refuse_outside
 from models.data.line_shapes import SHAPES, is_image
 from models.data.listing import ROW, Listing, Recognised, recognise_list
 from models.data.packed import Packed, is_packed
@@ -32,7 +33,7 @@ ALSO_CALLED = {
     "val": ("val", "valid", "validation", "dev", "eval"),
     "test": ("test", "testing", "evaluation"),
 }
-IMAGES_LOOKED_FOR = 1 << 16  # bytes of a text file in which a list would name an image
+NAMES_LOOKED_FOR = 8  # of a folder's images, in files above it: a list of these images has all of them
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,14 @@ class DataPlace:
             return []
         names = [path for path in self.path.iterdir() if path.suffix.lower() in LISTS and not is_hidden(path.name)]
         lists = [path for path in names if path.name.lower() not in NOT_LISTS and path not in self.without]
-        return sorted(path for path in lists if path.is_file())
+        return sorted(path for path in lists if path.is_file() and self.is_inside(path))
+
+    def is_inside(self, path: Path) -> bool:
+        try:
+            return bool(refuse_outside(self.path, path))
+        except DataError as error:
+            self.misses.append(str(error))
+            return False
 
     @cached_property
     def documents(self) -> list[Document]:
@@ -151,7 +159,8 @@ class DataPlace:
         below = [self.path / name for name in documents.files_below(self.path) if Path(name).suffix.lower() in LISTS]
         beside = [path for path in below if path.name.lower() not in NOT_LISTS]
         above = [file for folder in self.path.resolve().parents[:2] for file in DataPlace(folder, self.options).files]
-        return next(iter([*beside, *filter(mentions_images, above)]), None)
+        stems = [Path(name).stem for name in self.images[:: len(self.images) // NAMES_LOOKED_FOR + 1]]
+        return next(iter([*beside, *(path for path in above if mentions(path, stems))]), None)
 
 
 def name_of(found: Recognised | Document) -> str:
@@ -162,10 +171,17 @@ def path_of(found: Recognised | Document) -> Path:
     return found.path if isinstance(found, Document) else found.file.path
 
 
-def mentions_images(path: Path) -> bool:
-    with path.open("rb") as file:
-        begin = file.read(IMAGES_LOOKED_FOR).replace(b"\0", b"")  # of UTF-16
-    return re.search(rb"\.(jpe?g|png|bmp|tiff?|gif|webp)\b", begin, re.IGNORECASE) is not None
+def mentions(path: Path, names: list[str]) -> bool:
+    """Whether one of the names stands in a file; one that cannot be read may hold them."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(name.encode(code)) >= 0 for name in names for code in ("utf-8", "utf-16-le"))
+    except ValueError:  # an empty file, or a name that is no text
+        return False
+    except OSError:
+        return True
 
 
 def codes_of(path: Path, options: SourceOptions) -> Path | None:
@@ -173,7 +189,8 @@ def codes_of(path: Path, options: SourceOptions) -> Path | None:
     if options.codes:
         return Path(options.codes)
     beside = [folder / name for folder in (path.parent, path.parent.parent) for name in CODES]
-    return next((place for place in beside if place.is_file()), None)
+    found = next((place for place in beside if place.is_file()), None)
+    return found and refuse_outside(path.parent.parent, found)
 
 
 @dataclass(frozen=True)
@@ -254,7 +271,9 @@ def find_names(place: DataPlace) -> Found | None:
     asked = place.options.format == "names"
     try:
         if not asked and (near := place.list_near()):
-            raise DataError(f"{near} is near and not understood; to read labels from file names, --format names")
+            raise DataError(
+                f"{near} is near and not understood; to read labels from file names, models.prepare --format names"
+            )
         rows = documents.named_rows(place.images, asked)
     except DataError as error:
         place.misses.append(f"{place.path}: {len(place.images):,} images and no list of their labels: {error}; {ROW}")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -33,11 +35,17 @@ EXIF_WITHIN = 4096  # bytes of a JPEG
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
 MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest image that word images can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
-SMALL = 1 << 14  # bytes in which a JPEG cannot hide enough scans to matter
+MOST_SEGMENTS = 1000  # of a JPEG, that are no picture: each of Exif is joined to those before it
+MOST_CHUNKS = 20_000  # of a PNG; 16 MiB in the usual 8 kB are 2,048
+PYTHON_CODECS = ("bmp_rle", "ppm", "ppm_plain")  # Pillow decodes these pixel by pixel in Python: 10 s for 32 megapixels
+PYTHON_PIXELS = 1 << 19
+SMALL = 1 << 14  # bytes in which an image cannot hide enough scans, segments or chunks to matter
 NARROWEST = 16  # px: five columns of the CRNN, enough for two characters and their blanks
 PADDING = 128  # the grey that normalises to nearly 0
 # Source px per result px: beyond the first an image is smoothed before it is sampled, beyond the second by Pillow.
 SHRINKS, SHRINKS_MUCH = 1.25, 4.0
+PNG = b"\x89PNG\r\n\x1a\n"
+SEGMENT = re.compile(b"\xff[\xe0-\xef\xfe]")  # of a JPEG: data of applications and comments
 COLOURS = {1: ("GRAY", "L"), 3: ("RGB", "RGB")}  # channels: (simplejpeg's name, Pillow's name)
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | Image.Image"
@@ -145,9 +153,9 @@ def orientation(encoded: bytes | memoryview) -> int:
 
 
 def refuse_film(image: Image.Image) -> None:
+    """Without a word of how many frames there are: Pillow would walk through a million of them to count."""
     if getattr(image, "is_animated", False) and image.format != "MPO":  # phones keep a second view in these
-        frames = getattr(image, "n_frames", 1)
-        raise UnreadableError(f"an animated {image.format} of {frames} frames: give one of them")
+        raise UnreadableError(f"a {image.format} of several frames or pages: give one of them")
 
 
 def image_from_array(array: np.ndarray) -> Image.Image:
@@ -159,11 +167,28 @@ def image_from_array(array: np.ndarray) -> Image.Image:
 
 
 def refuse_bomb(encoded: bytes | memoryview) -> None:
-    """What a few bytes make libjpeg do: 20,000 scans in 345 kB kept it busy for 100 s."""
+    """What a few bytes make decoders do: 20,000 scans in 345 kB kept libjpeg busy for 100 s, 400,000 segments of Exif
+    or a million chunks Pillow for longer.
+    """
     if len(encoded) > LARGEST:
         raise UnreadableError(f"{len(encoded):,} bytes is more than {LARGEST:,}")
-    if encoded[:2] == b"\xff\xd8" and (scans := bytes(encoded).count(b"\xff\xda")) > MOST_SCANS:
-        raise UnreadableError(f"a JPEG of {scans:,} scans, more than {MOST_SCANS}")
+    if encoded[:2] == b"\xff\xd8":
+        content = bytes(encoded)
+        if (scans := content.count(b"\xff\xda")) > MOST_SCANS:
+            raise UnreadableError(f"a JPEG of {scans:,} scans, more than {MOST_SCANS}")
+        if next(islice(SEGMENT.finditer(content), MOST_SEGMENTS, None), None):
+            raise UnreadableError(f"a JPEG of more than {MOST_SEGMENTS:,} segments")
+    elif encoded[:8] == PNG and has_many_chunks(encoded):
+        raise UnreadableError(f"a PNG of more than {MOST_CHUNKS:,} chunks")
+
+
+def has_many_chunks(png: bytes | memoryview) -> bool:
+    at = len(PNG)
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(png):
+            return False
+        at += int.from_bytes(png[at : at + 4], "big") + 12
+    return True
 
 
 def refuse_large(image: Image.Image, most_pixels: int) -> Image.Image:
@@ -181,6 +206,8 @@ def open_image(encoded: bytes | memoryview, most_pixels: int = MAX_PIXELS) -> It
             image = refuse_large(Image.open(io.BytesIO(encoded), formats=FORMATS), most_pixels)
             if len(tiles := getattr(image, "tile", ())) > MOST_TILES:
                 raise UnreadableError(f"stored in {len(tiles):,} tiles, more than {MOST_TILES:,}")
+            if tiles and tiles[0][0] in PYTHON_CODECS:
+                refuse_large(image, PYTHON_PIXELS)
             yield image
     except UnreadableError:
         raise

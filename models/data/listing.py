@@ -18,7 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from models.data.charset import Charset
-from models.data.files import LONGEST, DataError, Lines, UnreadableError, read_inside
+from models.data.files import (
+    LARGEST_DOCUMENT,
+    LONGEST,
+    DataError,
+    Lines,
+    UnreadableError,
+    read_beginning,
+    read_document,
+    read_inside,
+)
 from models.data.line_shapes import (
     SECOND_ROW,
     SHAPES,
@@ -37,7 +46,6 @@ FIRST, SPREAD = 50, 50  # lines that are looked at: the first, and some spread o
 FITS = 0.9  # share of them that must be of a shape; the others are left out, as such lines further down are
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF8 = ("utf-8", "utf8", "utf-8-sig")
-LARGEST_DECODED = 1 << 28  # bytes of a list in an encoding that is decoded as a whole
 SAY_ENCODING = "say --encoding gb18030 (or latin-1, utf-16-le, ...) to models.prepare, which makes an LMDB of it"
 ROW = "a list has a line `image.png<TAB>label` for each image (docs/data.md has other formats)"
 
@@ -53,18 +61,17 @@ class TextFile:
     @classmethod
     def open(cls, path: Path, encoding: str) -> TextFile:
         """Raises DataError for an encoding that the file cannot have."""
-        with path.open("rb") as file:
-            begin = file.read(2)
+        begin = read_beginning(path, 2)
         if begin in UTF16_MARKS:
             encoding = "utf-16"
         elif b"\0" in begin and encoding in UTF8:
             raise DataError(f"{path}: has zero bytes, as UTF-16 has; {SAY_ENCODING}")
         if "\n\t,a".encode(encoding, "ignore") == b"\n\t,a":
             return cls(path, Lines(path), encoding)
-        if path.stat().st_size > LARGEST_DECODED:
+        if path.stat().st_size > LARGEST_DOCUMENT:
             raise DataError(f"{path}: {encoding} of this size is not read; make it UTF-8 with `iconv -t utf-8`")
         try:
-            return cls(path, Lines(path, path.read_bytes().decode(encoding).encode()), "utf-8")
+            return cls(path, Lines(path, read_document(path).decode(encoding).encode()), "utf-8")
         except UnicodeError as error:
             raise DataError(f"{path}: not {encoding} ({error}); {SAY_ENCODING}") from None
 
@@ -264,7 +271,10 @@ class Listing(Source):
         return f"{self.path}: line {self.lines.number(index if self.numbers is None else int(self.numbers[index]))}"
 
     def manifest(self) -> str:
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        for block in Lines(self.path).blocks():
+            digest.update(block)
+        return digest.hexdigest()
 
 
 def kept_lines(found: Recognised) -> np.ndarray | None:

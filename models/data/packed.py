@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from bench.files import write_file
-from models.data.files import DataError
+from models.data.digest import sample_digest, sum_digest
+from models.data.files import DataError, OpenFile, read_document, refuse_outside
 from models.data.image import Shape
 from models.data.rows import DecodedBatch, padded_width
 from models.data.source import Source
-from models.data.writer import WriterProgress, goes_on
+from models.data.writer import WriterProgress, claim_folder, goes_on, release_folder
 
 ABOUT, PROGRESS = "packed.json", "progress.json"
 ROWS = {"images": "|u1", "widths": "<u2", "ends": "<u8"}  # file: numpy's name of its type
+LARGEST_ROWS = 1 << 43  # bytes of a file of rows
 HEADER = 128  # bytes before the rows of a .npy file, fixed so that it can be rewritten when the count is known
 
 
@@ -38,45 +41,55 @@ class Packed(Source):
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         try:
-            about = json.loads((self.folder / ABOUT).read_text())
+            about = json.loads(read_document(refuse_outside(self.folder, self.folder / ABOUT)))
+            self._digest = str(about.get("digest", ""))
             self.shape, self.count = Shape(**about["shape"]), int(about["count"])
             self.name, self.is_sample = str(about["name"]), bool(about["sample"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except DataError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DataError(f"{self.folder / ABOUT}: not what `prepare --packed` writes: {error}") from None
         if self.count < 1:
             raise DataError(
                 f"{self.folder}: no samples in it: none of its source could be used; mend that and pack again"
             )
         self._mapped: dict[str, np.ndarray] | None = None
+        self._files: dict[str, OpenFile] = {}
+        self._identities: dict[str, tuple[int, int]] = {}
         self._map()
 
     def _map(self) -> dict[str, np.ndarray]:
+        """The files, mapped once in each process. Raises DataError when one was cut short or written anew since."""
         if self._mapped is None:
-            mapped = {name: self._column(name) for name in ROWS}
             texts = self.folder / "texts.bin"
-            size = texts.stat().st_size if texts.is_file() else -1
+            names = {**{name: f"{name}.npy" for name in ROWS}, "texts": "texts.bin"}
+            inside = {name: refuse_outside(self.folder, self.folder / file) for name, file in names.items()}
+            self._files = {name: OpenFile(path, LARGEST_ROWS) for name, path in inside.items()}
+            self._identities = self._identities or {name: file.identity for name, file in self._files.items()}
+            mapped = {name: self._column(name) for name in ROWS}
+            size = self._files["texts"].size
             if mapped["ends"][-1] != size:
                 raise DataError(f"{texts}: not as long as ends.npy says; pack it again")
             if not 0 < mapped["widths"].min() <= mapped["widths"].max() <= self.shape.width:
                 raise DataError(f"{self.folder}: widths.npy has widths that are not 1 to {self.shape.width} px")
-            mapped["texts"] = np.memmap(texts, np.uint8, "r") if size else np.empty(0, np.uint8)
+            mapped["texts"] = np.frombuffer(self._files["texts"].mapped(), np.uint8)
             self._mapped = mapped
+        for name, file in self._files.items():
+            file.refuse_other_than(self._identities[name])
         return self._mapped
 
     def _column(self, name: str) -> np.ndarray:
         """One file of rows, mapped. Its header must be the one that packed.json implies."""
-        path = self.folder / f"{name}.npy"
-        shape = column_shape(name, self.count, self.shape)
+        file, shape = self._files[name], column_shape(name, self.count, self.shape)
+        if os.pread(file.file.fileno(), HEADER, 0) != npy_header(ROWS[name], shape):
+            raise DataError(f"{file.path}: its header is not for {shape} rows of {ROWS[name]}, as {ABOUT} says")
         try:
-            with path.open("rb") as file:
-                if file.read(HEADER) != npy_header(ROWS[name], shape):
-                    raise DataError(f"{path}: its header is not for {shape} rows of {ROWS[name]}, as {ABOUT} says")
-            return np.memmap(path, ROWS[name], "r", HEADER, shape)
+            return np.memmap(file.file, ROWS[name], "r", HEADER, shape)  # type: ignore[call-overload]  # any file object
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: missing or cut short: {error}") from None
+            raise DataError(f"{file.path}: cut short: {error}") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_mapped": None}
+        return {**self.__dict__, "_mapped": None, "_files": {}}
 
     def __len__(self) -> int:
         return self.count
@@ -119,7 +132,7 @@ class Packed(Source):
         """Texts by their places in texts.bin: gathered at once and cut in Python, which is cheap for plain ASCII."""
         lengths = ends - begins
         stops = np.cumsum(lengths)
-        if lengths.min() < 0 or ends.max() > len(self._map()["texts"]):
+        if lengths.min() < 0 or begins.min() < 0 or ends.max() > len(self._map()["texts"]):
             raise DataError(f"{self.folder}: ends.npy is broken; pack it again")
         places = np.arange(stops[-1]) + np.repeat(begins - stops + lengths, lengths)
         gathered = self._map()["texts"][places].tobytes()
@@ -151,12 +164,19 @@ class Packed(Source):
             digest.update((self.folder / name).read_bytes())
         return digest.hexdigest()
 
+    def stored(self, index: int) -> tuple[bytes, bytes]:
+        """With its width, which is read from a file, too."""
+        return self.content(index), stored_label(self.widths(np.array([index]), self.shape)[0], self.label(index))
+
+    def content_digest(self) -> str:
+        return self._digest
+
 
 class PackedWriter:
     """A packed folder being written in chunks. Opening an unfinished one continues it; another as in LMDBWriter."""
 
     def __init__(self, folder: Path, source: str, shape: Shape, name: str, sample: bool, overwrite: bool = False):
-        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = claim_folder(folder)
         self.folder, self.shape, self.about = folder, shape, {"name": name, "sample": sample}
         self.row_bytes = {"images": shape.channels * shape.height * shape.width, "widths": 2, "ends": 8}
         self.progress = WriterProgress(source)
@@ -188,6 +208,12 @@ class PackedWriter:
         self.progress.written += len(texts)
         self.progress.skipped += len(skipped)
         self.progress.text_bytes += sum(map(len, encoded))
+        first = self.progress.written - len(texts)
+        digests = (
+            sample_digest(first + i, image.tobytes(), stored_label(width, text))
+            for i, (image, width, text) in enumerate(zip(images, widths, texts, strict=True))
+        )
+        self.progress.digest = sum_digest(self.progress.digest, digests)
         self._note()
 
     def _note(self) -> None:
@@ -203,11 +229,17 @@ class PackedWriter:
                 file.write(npy_header(kind, column_shape(name, count, self.shape)))
         self.progress.finished = True
         self._note()
-        write_json(self.folder / ABOUT, {**self.about, "count": count, "shape": asdict(self.shape)})
+        about = {**self.about, "count": count, "shape": asdict(self.shape), "digest": self.progress.digest}
+        write_json(self.folder / ABOUT, about)
 
     def close(self) -> None:
         for file in self.files.values():
             file.close()
+        release_folder(self.folder, self.lock, self.progress.finished)
+
+
+def stored_label(width: int, text: str) -> bytes:
+    return int(width).to_bytes(2, "little") + text.encode()
 
 
 def column_shape(name: str, count: int, shape: Shape) -> tuple[int, ...]:

@@ -54,6 +54,14 @@ class Source:
         """The bytes by which equal images are found."""
         return self.encoded(index)
 
+    def content_digest(self) -> str:
+        """What the writer of this set noted of all its samples (models/data/digest.py); empty: nothing."""
+        return ""
+
+    def stored(self, index: int) -> tuple[bytes | memoryview, bytes]:
+        """A sample's content and its label, as they are in that digest."""
+        return self.content(index), self.label(index).encode()
+
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an image in px, found by decoding all of it."""
         height, width, _ = decode(self.encoded(index)).shape

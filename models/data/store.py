@@ -12,7 +12,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 import lmdb
 
-from models.data.files import LONGEST, DataError, UnreadableError
+from models.data.files import LONGEST, DataError, UnreadableError, read_document, refuse_outside
 from models.data.source import Source
 from models.data.text import clean_label, split_lexicon
 
@@ -189,6 +189,13 @@ class Store(Source):
             raise DataError(f"{self.folder}: a label after {begin + 1:,} is missing or longer than {LONGEST:,} bytes")
         return texts
 
+    def content_digest(self) -> str:
+        """What `prepare` noted of all its samples (see sum_digest); empty for another tool's."""
+        try:
+            return str(json.loads(bytes(self._value(PROGRESS) or b"{}")).get("digest", ""))
+        except (ValueError, AttributeError, RecursionError):
+            return ""
+
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
         digest = hashlib.sha256(b"%d\n" % self.count)
@@ -216,7 +223,7 @@ def description(folder: Path) -> dict[str, Any]:
     for place in (folder, folder.parent):
         if (place / DESCRIPTION).is_file():
             try:
-                about = json.loads((place / DESCRIPTION).read_text(encoding="utf8"))
+                about = json.loads(read_document(refuse_outside(place, place / DESCRIPTION)))
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{place / DESCRIPTION}: not JSON: {error}") from None
             return about if isinstance(about, dict) else {}

@@ -7,10 +7,9 @@ the label: the label is that word (lower case), or the middle field of the file 
 from __future__ import annotations
 
 import hashlib
-from itertools import islice
 from pathlib import Path
 
-from models.data.files import DataError, Lines, read_inside
+from models.data.files import DataError, Lines, read_beginning, read_inside, refuse_outside
 from models.data.line_shapes import SYNTH90K
 from models.data.source import Source
 from models.data.text import clean_label
@@ -30,8 +29,7 @@ def find_tree(root: Path) -> Path | None:
 
 def is_annotation(path: Path) -> bool:
     """Whether a list is Synth90k's, by its first lines, and not one's own that is called as its lists are."""
-    with path.open("rb") as file:
-        lines = [line.decode("utf-8", "replace").strip() for line in islice(file, 20)]
+    lines = [line.decode("utf-8", "replace").strip() for line in read_beginning(path, 1 << 14).splitlines()[:20]]
     return any(map(SYNTH90K.fullmatch, lines))
 
 
@@ -42,8 +40,8 @@ class Synth90k(Source):
         self.folder, self.split, self.labels = Path(folder), split, labels
         self.is_sample = any((place / "SAMPLE.json").is_file() for place in [self.folder, *self.folder.parents[:4]])
         self.name = "Synth90k-sample" if self.is_sample else "Synth90k"
-        self.lines = Lines(require_file(self.folder / f"annotation_{split}.txt", "annotation file"))
-        self.words = Lines(require_file(self.folder / "lexicon.txt", "lexicon")) if labels == "lexicon" else None
+        self.lines = Lines(require_file(self.folder, f"annotation_{split}.txt", "annotation file"))
+        self.words = Lines(require_file(self.folder, "lexicon.txt", "lexicon")) if labels == "lexicon" else None
         self._words: list[str] | None = None  # all of them, once many labels are asked for
         if not len(self.lines):
             raise DataError(f"{self.lines.path}: no lines in it")
@@ -92,7 +90,8 @@ class Synth90k(Source):
         return digest.hexdigest()
 
 
-def require_file(path: Path, what: str) -> Path:
+def require_file(folder: Path, name: str, what: str) -> Path:
+    path = folder / name
     if not path.is_file():
         raise DataError(f"{path}: the {what} is missing; Synth90k comes with annotation_*.txt and lexicon.txt")
-    return path
+    return refuse_outside(folder, path)

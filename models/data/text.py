@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from models.data.files import DataError
+from models.data.files import LONGEST, DataError, UnreadableError
 
 DOT_ABOVE = "\u0307"  # what Python leaves of the Turkish capital I with a dot when it is lower-cased
 JOINERS = "\u200c\u200d"
@@ -25,6 +25,8 @@ def fold_case(text: str) -> str:
 
 def clean_label(text: str) -> str:
     """A label as it is compared: composed, without blanks at its ends. Raises DataError for one of several lines."""
+    if len(text) > LONGEST:
+        raise UnreadableError(f"label {text[:40]!r}... of {len(text):,} characters, more than {LONGEST:,}")
     text = compose(text.strip())
     if "\n" in text or "\r" in text:
         raise DataError(f"label {text[:80]!r} has a line break; a sample is one line of text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import lmdb
 
-from bench.files import format_bytes
+from bench.files import format_bytes, lock_file
+from models.data.digest import sample_digest, sum_digest
 from models.data.files import DataError
 from models.data.store import PROGRESS
 
@@ -30,6 +32,7 @@ class WriterProgress:
     written: int = 0
     skipped: int = 0
     text_bytes: int = 0  # of packed rows
+    digest: str = ""  # of what was written, see sum_digest
     finished: bool = False
 
 
@@ -45,6 +48,25 @@ def goes_on(folder: Path, progress: WriterProgress, source: str, overwrite: bool
     )
 
 
+LOCK = "writing.lock"  # in a folder that is being written
+
+
+def claim_folder(folder: Path) -> int | None:
+    """Make a folder and keep it to this process, whose descriptor of the lock is given. Raises DataError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return lock_file(folder / LOCK)
+    except BlockingIOError:
+        raise DataError(f"{folder}: another process writes there; wait for it, or choose another --out") from None
+
+
+def release_folder(folder: Path, lock: int | None, finished: bool) -> None:
+    if finished:
+        (folder / LOCK).unlink(missing_ok=True)
+    if lock is not None:
+        os.close(lock)
+
+
 class LMDBWriter:
     """An LMDB being written in commits of whole chunks. Opening an unfinished one of the same source continues it.
 
@@ -52,12 +74,12 @@ class LMDBWriter:
     """
 
     def __init__(self, folder: Path, source: str, overwrite: bool = False):
-        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = claim_folder(folder)
         self.folder = folder
         self.environment = self._open()
         self.progress = self._progress(source)
         if not goes_on(folder, self.progress, source, overwrite):
-            self.close()
+            self.environment.close()
             for name in ("data.mdb", "lock.mdb"):
                 (folder / name).unlink(missing_ok=True)
             self.environment, self.progress = self._open(), WriterProgress(source)
@@ -94,6 +116,9 @@ class LMDBWriter:
             now.consumed += consumed
             now.written += len(samples)
             now.skipped += len(skipped)
+            first = now.written - len(samples)
+            digests = (sample_digest(first + i, image, text.encode()) for i, (image, text) in enumerate(samples))
+            now.digest = sum_digest(now.digest, digests)
             writing.put(PROGRESS, json.dumps(asdict(now)).encode())
         self.progress = now
 
@@ -107,6 +132,7 @@ class LMDBWriter:
 
     def close(self) -> None:
         self.environment.close()
+        release_folder(self.folder, self.lock, self.progress.finished)
 
 
 def stored_bytes(size: int) -> int:

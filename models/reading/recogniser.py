@@ -42,7 +42,7 @@ from models.network.heads import CTC, Attention, pad_labels
 from models.network.model import Model
 from models.network.network import Network, build
 from models.reading.calibration import Calibration
-from models.reading.views import SURE, ImageView, first_view, other_views
+from models.reading.views import SURE, ImageView, first_view, views_of
 from models.run.options import Common, Infer, checkpoint_root, recipe_name
 from models.weights import checkpoint
 
@@ -174,9 +174,8 @@ class Recogniser:
 
     def prepare_views(self, image: ImageSource) -> list[ImageView]:
         """The image as the network was trained to read it, and the views of it that are read when that is doubtful."""
-        loaded = load_image(image, self.shape.channels, self.most_pixels)
-        first = first_view(loaded, self.shape)
-        return [first, *other_views(loaded, self.shape, self.reads_any_width)] if self.views else [first]
+        views = views_of(image, self.shape, self.reads_any_width, self.most_pixels)
+        return views if self.views else views[:1]
 
     @property
     def reads_any_width(self) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.data.image import NARROWEST, Shape, resize
+from models.data.image import NARROWEST, ImageSource, Shape, load_image, resize
 
 SURE = 0.95  # an image whose every character is at least as probable is not read again
 SHARES = (0.68, 0.52)  # of the shape's width, at which a word is read again
@@ -23,6 +23,15 @@ class ImageView(NamedTuple):
 
     image: np.ndarray
     turned: int = 0
+
+
+def views_of(source: ImageSource, shape: Shape, widths: bool, most_pixels: int) -> list[ImageView]:
+    """The image as the network was trained to read it, and the views of it that are read when that is doubtful.
+
+    widths: whether the network reads images narrower and wider than the shape. Raises UnreadableError.
+    """
+    loaded = load_image(source, shape.channels, most_pixels)
+    return [first_view(loaded, shape), *other_views(loaded, shape, widths)]
 
 
 def first_view(image: np.ndarray, shape: Shape) -> ImageView:

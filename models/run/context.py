@@ -104,18 +104,17 @@ def make_dataset(context: Context, charset: Charset, split: str, targets: bool =
 
 
 def refuse_other_data(world: World, dataset: WordDataset, split: str) -> None:
-    """Raises UserError where the hosts of a run, each of which reads a copy of its own, have different data."""
+    """Raises UserError on every rank where the hosts of a job hold different data: one process of each says what."""
     if world.hosts == 1:
         return
-    reads = world.local_rank == 0 and dataset.digest  # one rank of each host
-    own = f"{len(dataset):,} samples, digest {reads.hex[:16]}" if reads else ""
-    hosts = world.gather(own)[:: world.local_size]
-    for number, theirs in enumerate(hosts):
-        if theirs != hosts[0]:
-            raise UserError(
-                f"the hosts have different data: {split} of host 0 is {hosts[0]}; of host {number} it is {theirs};"
-                " copy one to all"
-            )
+    digest = dataset.digest if world.local_rank == 0 else None
+    mine = (len(dataset.source), digest.hex if digest else "none") if world.local_rank == 0 else None
+    found = [one for one in world.gather(mine) if one is not None]
+    if len(set(found)) > 1:
+        each = ", ".join(
+            f"host {i}: {count:,} samples, digest {content[:12]}" for i, (count, content) in enumerate(found)
+        )
+        raise UserError(f"the hosts do not hold the same {split} data ({each}); copy one host's to the others")
 
 
 def make_val_set(context: Context, charset: Charset, most: int | None) -> WordDataset:

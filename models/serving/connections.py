@@ -8,9 +8,18 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from models.serving.browsers import HEADERS
 from models.serving.limits import Limits
 
+PIPELINED = 8  # requests that may wait on a connection behind the one that is answered; browsers send none
 HEAD_BYTES = 65_536  # of a request without its body: line, headers, marks of chunks, trailers; h11 allows as many
+
+
+SAID = [f"{name}: {value}" for name, value in HEADERS]
+
+
+class TooManyPipelined(Exception):
+    """Ends the parsing of what a client sent at once; httptools makes an error of HTTP of it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -38,10 +47,6 @@ class Connection(HttpToolsProtocol):
         if self.answering:
             self.answering.disconnected = True  # uvicorn tells the newest only, and the other writes on: a traceback
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.answering = cycle
-        super()._start_asgi_task(cycle, app)
-
     def watch(self) -> None:
         """Begin to count when it is the client's turn, and stop when it is ours."""
         self.patience.cancel()
@@ -60,7 +65,7 @@ class Connection(HttpToolsProtocol):
     def refuse(self, status: HTTPStatus, reason: str) -> None:
         body = json.dumps({"detail": reason})
         lines = [f"HTTP/1.1 {status.value} {status.phrase}", "content-type: application/json", "retry-after: 1",
-                 f"content-length: {len(body)}", "connection: close", "", body]  # fmt: skip
+                 f"content-length: {len(body)}", "connection: close", *SAID, "", body]  # fmt: skip
         self.transport.write("\r\n".join(lines).encode())
         self.transport.close()
 
@@ -71,6 +76,9 @@ class Connection(HttpToolsProtocol):
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"more than {HEAD_BYTES:,} bytes beside the body")
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            self.transport.abort()  # a refusal would be taken for the answer to the first
+            raise TooManyPipelined
         self.framing = 1  # of a request that has begun, which `expire` must not take for none
         super().on_message_begin()
 
@@ -81,9 +89,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if not self.pipeline:
+            self.answering = self.cycle
         self.watch()
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self.answering = self.pipeline[-1][0]  # the next, which begins now
         super().on_response_complete()
         self.watch()
 

@@ -6,7 +6,6 @@ best validation accuracy. All are read with `weights_only=True`: a checkpoint fr
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 import random
@@ -19,7 +18,7 @@ import torch
 from torch import nn
 
 from bench.errors import UserError, one_line
-from bench.files import warn, write_error_reason, write_file
+from bench.files import lock_file, warn, write_error_reason, write_file
 from bench.machine.device import Device
 from bench.options import check_value, options_of
 from bench.records.run_name import RunName
@@ -43,23 +42,20 @@ _locks: dict[Path, int] = {}  # descriptors, kept open: closing one drops its lo
 
 
 def claim(folder: Path) -> None:
-    """Keep the folder to this process for as long as it lives. Raises UserError while another one trains there.
-
-    A POSIX lock: the kernel drops it with the process, however that ends, and no forked worker inherits it.
-    """
+    """Keep the folder to this process for as long as it lives. Raises UserError while another one trains there."""
     if folder in _locks:  # of an earlier run of this process
         os.close(_locks.pop(folder))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _locks[folder] = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise UserError(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = lock_file(folder / "lock")
     except BlockingIOError:
         raise UserError(f"{folder}: another process trains there; wait for it, or choose other --checkpoints") from None
-    except OSError:
+    except OSError as error:
+        raise UserError(f"cannot write checkpoints to {folder}: {error.strerror}; choose other --checkpoints") from None
+    if lock is None:
         print(f"warning: {folder}: its file system has no locks; see to it that one run at a time trains there")
+    else:
+        _locks[folder] = lock
     for partial in folder.glob("*.partial*"):
         partial.unlink(missing_ok=True)  # of a run that was killed while it wrote
 

@@ -173,6 +173,15 @@ def refuse_unlike(state: State) -> None:
             raise UserError(f"weights of {one.name}: {one.reason}")
 
 
+OTHERS = {  # by how a key begins: whose they are
+    "feat_extractor.": "docTR",
+    "decoder.decoder.": "MMOCR",
+    "FeatureExtraction.ConvNet.": "EasyOCR or another combination of clovaai/deep-text-recognition-benchmark",
+    "Student.": "PaddleOCR",
+    "encoder.deit.": "TrOCR",
+}
+
+
 def convert_peer(state: State) -> Weights:
     """A peer's weights to ours. Raises UserError when their layout is unknown, incomplete, or of no network of ours."""
     state = remove_prefixes(state)
@@ -181,8 +190,10 @@ def convert_peer(state: State) -> Weights:
         raise UserError(f"{bad}: such weights read nothing")
     peer = next((peer for peer in PEERS if peer.marker in state), None)
     if peer is None:
+        whose = next((name for begin, name in OTHERS.items() if any(key.startswith(begin) for key in state)), None)
+        kind = f"weights as of {whose}, which are not converted: read them there, or train on the same data here"
         raise UserError(
-            f"weights of no known layout (they begin with {', '.join(list(state)[:3])}); "
+            f"{kind if whose else 'weights of no known layout'} (they begin with {', '.join(list(state)[:3])}); "
             f"known are {', '.join(p.name for p in PEERS)}"
         )
     for key in (peer.head, peer.recurrent, peer.first):

@@ -229,7 +229,11 @@ def test_the_plan_the_pairs_and_what_is_next_are_said(session, capsys):
     assert drawn.count("o") >= LOOKS[0]
     assert "(" in drawn
     assert "exit code 1: worse by more than is accepted" in outcome.console()
-    assert "images/s  " in outcome.console()
+    assert "images/s  " in outcome.console(200)
+    narrow = outcome.console(80)
+    assert f"  {RUN} throughput: FAIL\n    better by -4." in narrow
+    assert "    base 320 images/s, candidate 30" in narrow
+    assert max(map(len, narrow.splitlines()[1:4])) <= 100
     assert "pairs spread by" in capsys.readouterr().out
     assert compare.paired_picture(one).startswith("<svg xmlns")
 

@@ -191,3 +191,23 @@ def test_trainings_leave_their_checkpoints_beside_the_records_and_may_be_repeate
     assert sweep.own_checkpoints("CRNN_FP32_5S_1CPU_Train", tmp_path, ["--batch-size", "4"]) == own
     assert sweep.own_checkpoints("CRNN_FP32_1CPU_Infer", tmp_path, []) == []
     assert sweep.own_checkpoints("CRNN_FP32_5S_1CPU_Train", tmp_path, ["--checkpoints=ck"]) == []
+
+
+def test_repeats_go_round_the_matrix_and_each_is_done_once(matrix, tmp_path, capsys):
+    assert matrix("--repeats", "2") == 0
+    one, two = "CRNN_FP32_1CPU_Train", "CRNN_FP32_2CPUs_Train"
+    assert [run for run, _ in matrix.started] == [one, two, one, two]
+    assert "[3/4] CRNN_FP32_1CPU_Train, repeat 2" in capsys.readouterr().out
+    assert matrix("--repeats", "3") == 0
+    assert len(matrix.started) == 6
+    assert "repeat 2: ok, done in an earlier sweep into this folder" in capsys.readouterr().out
+
+
+def test_a_failed_repeat_stays_a_row_beside_one_that_ran(matrix, tmp_path):
+    matrix.ends["CRNN_FP32_1CPU_Train"] = Ended("oom", "no memory left")
+    matrix()
+    assert matrix("--repeats", "2") == 1
+    assert sorted(path.name for path in tmp_path.glob("*.failure")) == [
+        "CRNN_FP32_1CPU_Train.2.failure",
+        "CRNN_FP32_1CPU_Train.failure",
+    ]

@@ -23,7 +23,8 @@ install() {
   (($(df --output=avail -m "$VENV" | tail -n 1) >= NEEDED_MB)) || fail "$VENV needs $NEEDED_MB MB; set CURRENT_TORCH_VENV"
   "$python" -m venv --clear "$VENV"
   "${pip[@]}" --no-cache-dir -r "$HERE/torch.txt"
-  "${pip[@]}" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-dev.txt"
+  "${pip[@]}" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-serve.txt" \
+    -r "$ROOT/requirements-render.txt" -r "$ROOT/requirements-dev.txt"
 }
 
 stamp=$VENV/.ready-$(cat "$HERE"/*.txt "$ROOT"/requirements*.txt | cksum | cut -d' ' -f1)

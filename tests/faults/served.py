@@ -81,11 +81,12 @@ def post(body: bytes, **options) -> bytes:
 
 
 @contextmanager
-def service(**limits) -> Iterator[Service]:
+def service(weights: str | None = None, **limits) -> Iterator[Service]:
+    """weights: shipped ones by name; default: a small untrained network."""
     words = [word for name, value in {**LIMITS, **limits}.items() for word in (f"--limits.{name}", str(value))]
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        weights = saved(Path(folder))
-        command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", "0", "--device", "CPU"]
+        source = weights or str(saved(Path(folder)))
+        command = [sys.executable, "-m", "models.serve", "--weights", source, "--port", "0", "--device", "CPU"]
         log = Path(folder) / "log"
         own = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
         with log.open("w") as said, subprocess.Popen([*command, *words], stderr=said, **own) as process:

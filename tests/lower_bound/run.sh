@@ -26,7 +26,8 @@ install() {
   "${pip[@]}" --no-deps -r "$HERE/torch.txt"
   "$VENV/bin/python" -c 'import torch' 2>/dev/null || "${pip[@]}" --no-deps -r "$HERE/cuda.txt"
   grep ^numpy== "$HERE/torch.txt" >"$VENV/kept.txt"
-  "${pip[@]}" -c "$VENV/kept.txt" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-dev.txt"
+  "${pip[@]}" -c "$VENV/kept.txt" -r "$ROOT/requirements.txt" -r "$ROOT/requirements-serve.txt" \
+    -r "$ROOT/requirements-render.txt" -r "$ROOT/requirements-dev.txt"
   "$VENV/bin/python" -c 'import torch, torchvision' || fail "torch 2.1 does not load: what is missing in cuda.txt?"
 }
 

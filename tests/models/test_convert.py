@@ -376,9 +376,11 @@ class Stranger:
         (lambda path: path.write_text("hello"), "not a readable weights file|more than weights"),
         (lambda path: torch.save({"epoch": 3}, path), "no table of weights"),
         (lambda path: torch.save({"fc.weight": torch.zeros(1)}, path), "no known layout.*fc.weight"),
+        (lambda path: torch.save({"feat_extractor.0.weight": torch.zeros(1)}, path), "docTR.*not converted: read them"),
+        (lambda path: torch.save({"FeatureExtraction.ConvNet.0.weight": torch.zeros(1)}, path), "as of EasyOCR or"),
         (lambda path: None, "no file at"),
     ],
-    ids=["code", "pickle", "truncated", "text", "no-weights", "unknown", "absent"],
+    ids=["code", "pickle", "truncated", "text", "no-weights", "unknown", "doctr", "easyocr", "absent"],
 )
 def test_what_is_not_a_peers_file_is_refused_in_one_line(write, reason, tmp_path, capsys):
     path = tmp_path / "peer.pth"

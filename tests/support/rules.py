@@ -36,7 +36,9 @@ LAZY = {
     ("models.launch", "bench.machine.launcher"): "torchrun takes a while to import; one card does without",
     ("models.serve", "models"): "--help and a missing package are answered without torch",
     ("models.serve", "models.serving.app"): "fastapi is an extra; without it a line says what to install",
+    ("models.serve", "models.serving.browsers"): "starlette, likewise",
     ("models.serve", "models.serving.connections"): "uvicorn, likewise",
+    ("models.serve", "models.serving.ending"): "uvicorn, likewise",
     ("bench.gate", "bench.judging.power"): "only --self-test needs numpy's and scipy's seconds",
 }
 

@@ -18,10 +18,15 @@ HEAD = b"POST /recognise HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\
 
 
 @contextmanager
-def served(weights: Path, *options: str, said=None):
-    """A service in a process of its own, and where it is. `said`: a file for what it prints to stderr."""
+def served(weights: Path, *options: str, said=None, env: dict | None = None):
+    """A service in a process of its own, and where it is. said: a file for what it prints to stderr. env: variables."""
     command = [sys.executable, "-m", "models.serve", "--weights", str(weights), "--port", "0", "--device", "CPU"]
-    own = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stdout": subprocess.PIPE, "text": True}
+    own = {
+        "cwd": ROOT,
+        "env": {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
     with subprocess.Popen([*command, *options], stderr=said, **own) as server:
         try:
             yield server, server.stdout.readline().split()[-1].rstrip("/")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -268,8 +269,8 @@ def test_bad_input_is_one_line(environment, said, docker):
 
 def test_the_image_is_set_up_by_the_files_it_later_has():
     """setup.sh knows by all requirements*.txt whether it has run; one that came later would set up again, read-only."""
-    assert "COPY requirements*.txt env.sh ./\n" in (ROOT / "Dockerfile").read_text()
-    assert '"$ROOT"/requirements*.txt' in (ROOT / "run_scripts" / "setup.sh").read_text()
+    assert "COPY requirements*.txt requirements*.lock env.sh ./\n" in (ROOT / "Dockerfile").read_text()
+    assert '"$ROOT"/requirements*.{txt,lock}' in (ROOT / "run_scripts" / "setup.sh").read_text()
 
 
 def test_an_image_keeps_the_vendors_torch(docker):
@@ -341,13 +342,19 @@ def vendor(tmp_path) -> Path:
     return tmp_path / "vendor" / "bin" / "python"
 
 
-def set_up(tmp_path: Path, python: Path, **environment: str) -> subprocess.CompletedProcess:
+def set_up(tmp_path: Path, python: Path, tampered: bool = False, **environment: str) -> subprocess.CompletedProcess:
     """Source a copy of setup.sh whose requirements are three small wheels, with this Python first on the path."""
     for name in ("env.sh", "run_scripts/setup.sh"):
         (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / "copy" / name)
-    (tmp_path / "copy" / "requirements.txt").write_text("reader\nnumpy>=1.26\n")
-    (tmp_path / "copy" / "requirements-torch.txt").write_text("torch==2.13.0\n")
+    copy, wheels = tmp_path / "copy", tmp_path / "wheels"
+    (copy / "requirements.txt").write_text("reader\nnumpy>=1.26\n")
+    (copy / "requirements-torch.txt").write_text("torch==2.13.0\n")
+    hashes = {path.name.split("-")[0]: sha256(path.read_bytes()).hexdigest() for path in wheels.iterdir()}
+    (copy / "requirements.lock").write_text(
+        f"# a comment\nnumpy==2.4.0 \\\n    --hash=sha256:{hashes['numpy']}\n"
+        f"reader==1.0 \\\n    --hash=sha256:{'0' * 64 if tampered else hashes['reader']}\n"
+    )
     ask = "import torch, numpy, reader; print(torch.__version__, numpy.__version__)"
     return subprocess.run(
         ["bash", "-c", f'source copy/run_scripts/setup.sh; "$PYTHON" -c "{ask}"'],
@@ -356,6 +363,7 @@ def set_up(tmp_path: Path, python: Path, **environment: str) -> subprocess.Compl
             "PATH": f"{python.parent}:{os.environ['PATH']}",
             "CRNN_VENV": str(tmp_path / "venv"),
             "PIP_NO_INDEX": "1",
+            "CRNN_EXTRAS": "",
             "PIP_FIND_LINKS": str(tmp_path / "wheels"),
             **environment,
         },
@@ -369,6 +377,17 @@ def test_the_vendors_torch_and_its_numpy_stay(vendor, tmp_path):
     done = set_up(tmp_path, vendor, KEEP_TORCH="1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "2.1.0+vendor 1.26.4"
+
+
+def test_what_a_vendors_image_lacks_is_installed_by_its_hash(vendor, tmp_path):
+    """The same pins as elsewhere, less what the base brings; another file under a pinned name is refused."""
+    done = set_up(tmp_path, vendor, tampered=True, KEEP_TORCH="1")
+    assert done.returncode != 0 and "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_an_extra_that_is_none_is_refused(vendor, tmp_path):
+    done = set_up(tmp_path, vendor, CRNN_EXTRAS="server")
+    assert done.returncode == 2 and "no requirements-server.txt; there are serve and render" in done.stderr
 
 
 def test_a_base_without_torch_is_refused_where_the_vendors_is_wanted(vendor, tmp_path):

@@ -155,7 +155,7 @@ FILM = encoded(Image.new("L", (90, 31)), "GIF", save_all=True, append_images=[Im
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(FLOATING, "floating-point"), (FILM, "animated GIF of 2 frames")], ids=["float", "film"]
+    ("content", "reason"), [(FLOATING, "floating-point"), (FILM, "GIF of several frames")], ids=["float", "film"]
 )
 @pytest.mark.parametrize("opens", [decode, lambda content: load_image(content, 1)], ids=["data set", "demo"])
 def test_what_has_no_one_meaning_is_refused_alike(content, reason, opens):

@@ -101,6 +101,8 @@ LAYOUTS = {
         below("en_train"), "en_train", "train", ["one", "a, b"]),
     "TRDG's labels.txt": (TRDG, {"labels.txt": lines(" ")}, NUMBERED, ".", "train", WORDS),
     "TRDG's names": (TRDG, {}, ["one_0.jpg", "two_1.jpg"], ".", "train", ["one", "two"]),
+    "TRDG's names, another list above": (
+        TRDG, {"o.csv": "photo.png,1\n"}, below("set", ["one_0.jpg", "two_1.jpg"]), "set", "train", ["one", "two"]),
     "docTR's labels.json": (
         DOCTR, {"train/labels.json": json.dumps(dict(zip(NUMBERED, WORDS, strict=True)))},
         below("train/images"), ".", "train", WORDS),

@@ -1,15 +1,16 @@
-"""Full shared memory is named before a loader process finds it; hosts that read different data are."""
+"""Full shared memory and hosts with different data are named before they cost a run."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bench.errors import UserError
-from models.data.charset import Charset
-from models.dataset import Shape, open_dataset
+from bench.machine.world import World
 from models.run import context
 from models.run.context import refuse_other_data, refuse_small_shm
 
@@ -31,20 +32,33 @@ def test_where_there_is_no_such_folder_nothing_is_asked(tmp_path, monkeypatch):
     refuse_small_shm(4, 1 << 40, 1, tmp_path / "none")
 
 
-def test_hosts_with_other_data_are_refused(sample):
-    """Two hosts of two ranks: the first rank of each has looked at its copy."""
-    dataset = open_dataset(sample, "val", Shape(), Charset())
-    said = []
+@dataclass(frozen=True)
+class TwoHosts(World):
+    """Rank 0 of two hosts with two ranks each; the others' values are known."""
 
-    def gather(own):
-        said.append(own)
-        return [own, "", own, ""]
+    others: tuple[Any, ...] = ()
+    rank: int = 0
+    size: int = 4
+    local_size: int = 2
 
-    world = SimpleNamespace(hosts=2, local_size=2, local_rank=0, gather=gather)
-    refuse_other_data(world, dataset, "val")
-    assert said == [f"40 samples, digest {dataset.digest.hex[:16]}"]
-    world.gather = lambda own: [own, "", own.replace("40", "41"), ""]
-    with pytest.raises(UserError, match=r"different data: val of host 0 is 40 .* of host 1 it is 41 samples.*copy"):
-        refuse_other_data(world, dataset, "val")
-    world.local_rank, world.gather = 1, lambda own: [own] * 4
-    refuse_other_data(world, dataset, "val")
+    def gather(self, value: Any) -> list[Any]:
+        return [value, *self.others]
+
+
+def data_set(count: int, digest: str) -> SimpleNamespace:
+    return SimpleNamespace(source=range(count), digest=SimpleNamespace(hex=digest))
+
+
+@pytest.mark.parametrize("other", [(300, "b" * 64), (200, "a" * 64)], ids=["other labels or images", "fewer samples"])
+def test_hosts_with_different_data_do_not_train_together(other):
+    mine = data_set(300, "a" * 64)
+    refuse_other_data(TwoHosts(others=(None, (300, "a" * 64), None)), mine, "train")
+    reason = (
+        rf"hosts do not hold the same train data \(host 0: 300 .*host 1: {other[0]} samples, digest {other[1][:12]}"
+    )
+    with pytest.raises(UserError, match=reason):
+        refuse_other_data(TwoHosts(others=(None, other, None)), mine, "train")
+
+
+def test_one_host_reads_nothing_for_a_comparison():
+    refuse_other_data(World(), SimpleNamespace(), "train")

@@ -10,12 +10,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 from models.serving.batcher import Batcher, Busy
+from models.serving.rotation import Turns
 
 
 @asynccontextmanager
-async def running(read, size=4, most=100):
+async def running(read, size=4, most=100, clock=lambda: 0.0):
     sizes: list[int] = []
-    batcher = Batcher(read, size, most, sizes.append)
+    batcher = Batcher(read, size, most, sizes.append, clock)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher, sizes
@@ -98,3 +99,75 @@ def test_a_request_that_is_over_is_not_read():
             assert seen == [3] and batcher.waiting == 0
 
     asyncio.run(asked())
+
+
+def test_a_batch_is_as_large_as_can_be_read_in_time():
+    """Reading takes 0.1 s an item: batches of 2 are what a quarter of a second allows; when it is quick they grow."""
+    now = [0.0]
+
+    def read(items):
+        now[0] += 0.1 * len(items)
+        return items
+
+    async def asked():
+        async with running(read, size=32, clock=lambda: now[0]) as (batcher, sizes):
+            await batcher(list(range(20)))
+            assert sizes == [8, 2, 2, 2, 2, 2, 2]
+            batcher.adapt(2, 0.001)
+            assert batcher.room == 4
+
+    asyncio.run(asked())
+
+
+def test_one_image_does_not_wait_behind_the_many_of_another():
+    seen = []
+
+    async def asked():
+        async with running(lambda items: seen.extend(items) or items) as (batcher, _):
+            many = asyncio.create_task(batcher([f"a{n}" for n in range(20)], "a"))
+            again = asyncio.create_task(batcher([f"A{n}" for n in range(20)], "a"))
+            one = asyncio.create_task(batcher(["b"], "b"))
+            await asyncio.gather(many, again, one)
+
+    asyncio.run(asked())
+    assert seen.index("b") == 1
+    assert [one[0] for one in seen if one != "b"][:6] == list("aAaAaA")
+
+
+def test_it_is_told_that_nothing_moves():
+    now, go = [0.0], threading.Event()
+
+    async def asked():
+        async with running(lambda items: go.wait(5) and items, clock=lambda: now[0]) as (batcher, _):
+            now[0] = 100.0
+            assert batcher.stalled_s == 0  # nothing is wanted
+            waits = asyncio.create_task(batcher([1]))
+            await asyncio.sleep(0.05)
+            now[0] = 107.0
+            assert batcher.stalled_s == 7
+            go.set()
+            await waits
+            assert batcher.stalled_s == 0
+
+    asyncio.run(asked())
+
+
+def test_a_place_goes_to_another_client_first():
+    order = []
+
+    async def asked():
+        turns = Turns(1)
+
+        async def work(client):
+            async with turns.place(client):
+                order.append(client)
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(work(client)) for client in ("a", "a", "a", "a", "b")]
+        await asyncio.sleep(0)
+        tasks[1].cancel()  # who gives up leaves its turn to others
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert turns.free == 1 and len(turns.waiters) == 0
+
+    asyncio.run(asked())
+    assert order == ["a", "a", "b", "a"] or order == ["a", "b", "a", "a"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
@@ -16,12 +15,11 @@ import pytest
 
 pytest.importorskip("uvicorn")
 import psutil
-from fastapi import HTTPException
 
 from bench.errors import UserError
+from models.data.image import Shape
 from models.serve import ServeOptions, allowed_hosts
-from models.serving import requests as asked
-from models.serving.limits import Limits
+from models.serving import decoding
 from tests.support.checkpoints import saved
 from tests.support.images import encoded, noise
 from tests.support.service import HEAD, as_form, as_json, post, requests, served
@@ -166,7 +164,7 @@ def test_an_answer_that_nobody_takes_is_dropped(service, server):
     process = psutil.Process(server[0].pid)
     before = process.num_fds()
     with connect(service) as connection:
-        connection.sendall(b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        connection.sendall(b"GET /swagger/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
         time.sleep(PATIENCE_S / 2)
         assert process.num_fds() > before
         time.sleep(PATIENCE_S + 0.5)
@@ -185,13 +183,11 @@ def test_pictures_that_take_too_long_to_decode_are_refused(service):
 
 
 def test_too_many_pictures_are_refused_before_any_is_decoded(monkeypatch):
-    class Request:
-        async def body(self) -> bytes:
-            return json.dumps({"images": ["", ""]}).encode()
-
-    monkeypatch.setattr(asked.base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(HTTPException, match="2 images are too many"):
-        asyncio.run(asked.images_of_json(Request(), Limits(pictures=1)))
+    monkeypatch.setattr(decoding.base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
+    how = decoding.Decode(Shape(), widths=True, views=True, most_pixels=1000, most_images=1)
+    body = json.dumps({"images": ["", ""]}).encode()
+    refused = decoding.decode_request("application/json", body, how, 60, True)
+    assert refused == decoding.Refused(413, "2 images are too many: 1 at most in a request")
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:8000", "[::1]", "LOCALHOST:1"])
