@@ -335,7 +335,7 @@ def read_recipes(options: DrawnOptions) -> tuple[list[str], list[Train], list[st
     recipes = [ALL.parse(["--recipe", name]) for name in names]
     if any(other.data != recipes[0].data for other in recipes):
         raise UserError("recipes that learn side by side have one alphabet and one kind of images (data.*)")
-    return names, recipes, starts
+    return [recipe.recipe for recipe in recipes], recipes, starts
 
 
 def open_device(options: DrawnOptions) -> torch.device:

@@ -112,14 +112,29 @@ def word_spans(line: np.ndarray) -> list[tuple[int, int]]:
 def read_page(source: ImageSource, detector: LineDetector, reader: Recogniser) -> tuple[Image.Image, list[PageLine]]:
     """The upright image and its lines, in reading order. Raises UnreadableError for what is no image."""
     photo = load_image(source, 3, reader.most_pixels)
+    boxes, parts = find_parts(photo, detector, reader)
+    return Image.fromarray(photo), page_lines(boxes, parts, reader([part for line in parts for part in line]))
+
+
+def find_parts(
+    photo: np.ndarray, detector: LineDetector, reader: Recogniser
+) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """The boxes of a photo's lines, and of each the images (h, w, 3) that are read by themselves."""
     image, knows_spaces = Image.fromarray(photo), " " in reader.charset.characters or reader.shape.keep_ratio
     boxes, parts = detector(photo), []
     for box in boxes:
         line = cut_out(image, box)
         spans = [(0, line.shape[1])] if knows_spaces else word_spans(line)
         parts.append([np.ascontiguousarray(line[:, begin:end]) for begin, end in spans])
-    readings = iter(reader([part for line in parts for part in line]))
-    return image, [PageLine(box, [next(readings) for _ in line]) for box, line in zip(boxes, parts, strict=True)]
+    return boxes, parts
+
+
+def page_lines(
+    boxes: Sequence[np.ndarray], parts: Sequence[Sequence[np.ndarray]], readings: Sequence[Reading]
+) -> list[PageLine]:
+    """What `find_parts` found, with a reading for each part in turn."""
+    each = iter(readings)
+    return [PageLine(box, [next(each) for _ in line]) for box, line in zip(boxes, parts, strict=True)]
 
 
 def draw_page(image: Image.Image, lines: Sequence[PageLine]) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+from models.reading.detection import PageLine
 from models.reading.recogniser import Reading
 
 
@@ -25,10 +26,11 @@ class Word(BaseModel):
     confidence: float = Field(description="of the text, 0 to 1")
     characters: list[Character]
     alternatives: list[Alternative] = Field(description="the most probable other texts")
+    box: list[float] | None = Field(None, description="with detect=1: x and y of a line's corners in px, clockwise")
 
 
 class Answer(BaseModel):
-    results: list[Word] = Field(description="one for each image, in the order of the request")
+    results: list[Word] = Field(description="one for each image in turn; with detect=1 one for each of its lines")
     weights: str
 
 
@@ -43,6 +45,12 @@ class Problem(BaseModel):
     detail: str
 
 
+def text_line(name: str, line: PageLine) -> Word:
+    """A line of a whole photo; what its characters are is not said."""
+    box = [float(number) for number in line.box.ravel()]
+    return Word(name=name, text=line.text, confidence=line.confidence, characters=[], alternatives=[], box=box)
+
+
 def word(name: str, reading: Reading, alternatives: int) -> Word:
     # Not strict: a word of a lexicon that CTC's columns are too few to spell has no places.
     each = zip(reading.text, reading.character_confidences, reading.alignment, strict=False)
@@ -52,4 +60,5 @@ def word(name: str, reading: Reading, alternatives: int) -> Word:
         confidence=reading.confidence,
         characters=[Character(character=c, confidence=p, left=a, right=b) for c, p, (a, b) in each],
         alternatives=[Alternative(text=text, confidence=p) for text, p in reading.alternatives[:alternatives]],
+        box=None,
     )

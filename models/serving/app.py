@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
+from bench.errors import UserError
+from models.reading.detection import LineDetector, find_parts, page_lines
 from models.reading.recogniser import Reading, Recogniser
 from models.reading.views import ImageView
-from models.serving.answers import Answer, Health, Problem, word
+from models.serving.answers import Answer, Health, Problem, Word, text_line, word
 from models.serving.batcher import Batcher, Busy
 from models.serving.browsers import OriginGuard
 from models.serving.decoding import Decode, DecodedImage, Decoders, Misfit, Refused, family
@@ -71,6 +74,8 @@ class Service:
     limits: Limits
     open_requests: int = 0
     decoders: Decoders = field(init=False)
+    detector: LineDetector | None = None
+    finding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "finding"))
 
     def __post_init__(self) -> None:
         reader, limits = self.reader, self.limits
@@ -92,21 +97,48 @@ class Service:
             readings.update(zip(places, found, strict=True))
         return [readings[place] for place in range(len(jobs))]
 
-    async def recognise(self, request: Request, alternatives: int) -> Answer:
+    async def recognise(self, request: Request, alternatives: int, detect: bool) -> Answer:
         if self.open_requests >= self.limits.requests:
             await drain_body(request.receive, self.limits.upload_seconds)
             raise busy_error()
         self.open_requests += 1
         try:
-            sent, readings = await self.in_time(await self.take(request), request, alternatives)
+            body = await self.take(request)
+            work = self.pages(body, request) if detect else self.words(body, request, alternatives)
+            words = await in_seconds(work, self.limits.answer_seconds)
         finally:
             self.open_requests -= 1
+        return Answer(results=words, weights=self.reader.source.name)
+
+    async def words(self, body: bytearray, request: Request, alternatives: int) -> list[Word]:
+        """Each image is a word or a line."""
+        client, sent = await self.decoded(body, request, self.how)
+        readings = await self.batcher([(one.views, alternatives) for one in sent], client)
         self.metrics.pictures.inc(len(sent))
-        words = [
+        return [
             word(one.name or str(place), reading, alternatives)
             for place, (one, reading) in enumerate(zip(sent, readings, strict=True))
         ]
-        return Answer(results=words, weights=self.reader.source.name)
+
+    async def pages(self, body: bytearray, request: Request) -> list[Word]:
+        """Each image is a whole photo, in which lines are found. They wait for their turn as images do."""
+        client, sent = await self.decoded(body, request, replace(self.how, whole=True))
+        found: list[Word] = []
+        for place, one in enumerate(sent):
+            boxes, parts = await asyncio.get_running_loop().run_in_executor(self.finding, self.find, one.views[0].image)
+            jobs = [(self.reader.prepare_views(part), 0) for line in parts for part in line]
+            lines = page_lines(boxes, parts, await self.batcher(jobs, client) if jobs else [])
+            found += [text_line(one.name or str(place), line) for line in lines]
+        self.metrics.pictures.inc(len(sent))
+        return found
+
+    def find(self, photo: np.ndarray) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+        """In the detector's own thread, which makes it when it is first asked for."""
+        try:
+            self.detector = self.detector or LineDetector()
+        except UserError as missing:
+            raise HTTPException(422, f"detect: {missing}") from None
+        return find_parts(photo, self.detector, self.reader)
 
     async def take(self, request: Request) -> bytearray:
         try:
@@ -115,25 +147,19 @@ class Service:
             raise refusal(Refused(*misfit.args)) from None
         return await self.bodies.read(request)
 
-    async def decode(self, client: Hashable, content_type: str, body: bytearray) -> list[DecodedImage]:
-        found = await self.decoders(client, content_type, body, self.how)
+    async def decode(self, client: Hashable, content_type: str, body: bytearray, how: Decode) -> list[DecodedImage]:
+        found = await self.decoders(client, content_type, body, how)
         if isinstance(found, Refused):
             raise refusal(found)
         return found
 
-    async def in_time(
-        self, body: bytearray, request: Request, alternatives: int
-    ) -> tuple[list[DecodedImage], list[Reading]]:
+    async def decoded(self, body: bytearray, request: Request, how: Decode) -> tuple[str | None, list[DecodedImage]]:
+        """The client, and its images."""
         client, kind = request.client.host if request.client else None, request.headers["content-type"]
-
-        async def decode_and_read() -> tuple[list[DecodedImage], list[Reading]]:
-            try:
-                sent = await self.decode(client, kind, body)
-            finally:
-                self.bodies.forget(body)
-            return sent, await self.batcher([(one.views, alternatives) for one in sent], client)
-
-        return await in_seconds(decode_and_read(), self.limits.answer_seconds)
+        try:
+            return client, await self.decode(client, kind, body, how)
+        finally:
+            self.bodies.forget(body)
 
     @asynccontextmanager
     async def running(self, app: FastAPI) -> AsyncIterator[None]:
@@ -146,6 +172,7 @@ class Service:
         with suppress(asyncio.CancelledError):
             await self.task
         self.decoders.stop()
+        self.finding.shutdown(wait=False)
 
     def health(self) -> Health:
         """HTTPException: 503 where no work moves."""
@@ -159,7 +186,7 @@ class Service:
         )
 
 
-async def in_seconds(work: Awaitable[tuple[list[DecodedImage], list[Reading]]], seconds: float):
+async def in_seconds(work: Awaitable[list[Word]], seconds: float) -> list[Word]:
     try:
         return await asyncio.wait_for(work, seconds)
     except (Busy, asyncio.TimeoutError):
@@ -209,9 +236,12 @@ def add_recognise(app: FastAPI, service: Service) -> None:
     body = {"requestBody": {"required": True, "content": BODY}}
 
     @app.post("/recognise", responses=described_problems(*PROBLEMS), openapi_extra=body)
-    async def recognise(request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = 0) -> Answer:
-        """The words on images: files in a form, base64 in JSON, or one image as the body."""
-        return await service.recognise(request, alternatives)
+    async def recognise(
+        request: Request, alternatives: Annotated[int, Query(ge=0, le=10)] = 0, detect: bool = False
+    ) -> Answer:
+        """The words on images: files in a form, base64 in JSON, or one image as the body. detect: they are whole
+        photos, whose lines are found first."""
+        return await service.recognise(request, alternatives, detect)
 
     others = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 

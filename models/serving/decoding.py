@@ -36,7 +36,7 @@ from starlette.requests import Request
 
 from bench.errors import plain
 from models.data.files import UnreadableError
-from models.data.image import Shape, open_image
+from models.data.image import Shape, load_image, open_image
 from models.reading.views import ImageView, views_of
 from models.serving.rotation import Turns
 
@@ -79,6 +79,7 @@ class Decode:
     views: bool
     most_pixels: int
     most_images: int
+    whole: bool = False  # the image itself in RGB, in which lines are looked for
 
 
 DIED = Refused(422, "not an image that can be read: its decoder died of it")
@@ -123,6 +124,8 @@ def decode_request(
 
 def decode_one(name: str, content: bytes, how: Decode) -> list[ImageView]:
     try:
+        if how.whole:
+            return [ImageView(load_image(content, 3, how.most_pixels))]
         views = views_of(content, how.shape, how.widths, how.most_pixels)
     except UnreadableError as error:
         raise Misfit(422, f"{name or 'the image'}: {error}") from None
