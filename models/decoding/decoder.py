@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.errors import UserError
+from bench.files import warn
 from models.data.charset import Charset, text_of
 from models.decoding.attention import decode_attention, decode_attention_lexicon
 from models.decoding.beam import decode_beam
@@ -103,20 +104,23 @@ class Decoder:
 
 
 def load_lexicon(path: Path, charset: Charset) -> Lexicon:
-    """The words of a text file, or the bundled English ones for the name ENGLISH.
+    """The lines of a text file (`New York` is one entry), or the words of its only line; ENGLISH: the bundled ones.
 
     Raises UserError: no such file, or no word in it that the alphabet can spell.
     """
     if is_bundled(path):
         return Lexicon(read_words(), charset)
     try:
-        words = text_of(path).split()
+        lines = text_of(path).splitlines()
     except OSError as error:
         raise UserError(f"no lexicon at {path}: {error.strerror}") from None
     try:
-        return Lexicon(words, charset)
+        lexicon = Lexicon(lines if len(lines) > 1 else " ".join(lines).split(), charset)
     except UserError as refusal:
         raise UserError(f"{path}: {refusal}") from None
+    if left_out := lexicon.unspellable:
+        warn(f"{path}: {left_out:,} of {left_out + len(lexicon):,} entries cannot be spelled, and are never read")
+    return lexicon
 
 
 def is_bundled(lexicon: Path) -> bool:

@@ -178,3 +178,13 @@ def test_the_bundled_words_have_a_name_unless_a_file_has_it(tmp_path, monkeypatc
     assert len(load_lexicon(Path("english"), FULL)) == 39_561
     Path("english").write_text("mine\n")
     assert load_lexicon(Path("english"), FULL).words == ["mine"]
+
+
+def test_a_line_of_a_lexicon_is_one_entry_and_what_cannot_be_spelled_is_counted(tmp_path, capsys):
+    path = tmp_path / "places.txt"
+    path.write_text("New York\nRome\n\u6771\u4eac\n\n")
+    assert load_lexicon(path, Charset(" NYekmorwR")).words == ["New York", "Rome"]
+    assert "places.txt: 1 of 3 entries cannot be spelled" in capsys.readouterr().err
+    path.write_text("Rome York\n")
+    assert load_lexicon(path, Charset("NYekmorwR")).words == ["Rome", "York"]
+    assert not capsys.readouterr().err
