@@ -46,6 +46,8 @@ def test_equal_pairs_are_judged_by_mcnemar():
     assert found.estimate == pytest.approx(-0.08)
     assert found.error == pytest.approx(math.sqrt((0.1 - 0.08**2) / 100))
     assert found.said == "of 100 words 9 lost, 1 gained"
+    words = np.array([-1.0, 0.5, 0.5, *[0.0] * 97])  # read in every other run
+    assert accuracy_evidence("c", "m", np.zeros(6), words, 100, POINTS).said == "of 100 words 1 lost, 1 gained"
     assert evidence(0, 0).said == "the same words are read"
     assert evidence(0, 3).said == "of 100 words 0 lost, 3 gained"
     assert evidence(3, 0).said == "of 100 words 3 lost, 0 gained"
