@@ -46,6 +46,7 @@ from models.reading.views import SURE, ImageView, first_view, views_of
 from models.run.options import Common, Infer, checkpoint_root, recipe_name
 from models.weights import checkpoint
 
+FEW = 4  # images that an engine is compared with torch on, where none is chosen by its rate
 WIDTH = 11  # prefixes that look for them: the most that the service gives, and the one that is read
 KNOWS_PADDING = ("eager", "prepacked", "compile")  # engines that read images of several widths together
 
@@ -384,7 +385,8 @@ def make_engine_for(
         name = remembered.recall(key) or ("prepacked" if device.kind.type == "cpu" else "eager")
     if attends or name == "eager":
         return Engine("eager", network, cast_for_autocast(network, device))
-    images = normalise(torch.from_numpy(comparison_images(shape)), device.torch)
+    drawn = comparison_images(shape) if name == "auto" else comparison_images(shape, FEW)
+    images = normalise(torch.from_numpy(drawn), device.torch)
     engine = choose_engine(name or "eager", network, device, charset, images, lambda message: log.info("%s", message))
     if name == "auto":
         remembered.remember(key, engine.name)

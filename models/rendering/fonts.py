@@ -200,6 +200,14 @@ def package_fonts(folder: str, patterns: Sequence[str]) -> list[Path]:
     return [path for pattern in patterns for path in (root / inside).glob(pattern)] if root else []
 
 
+def package_faces(name: str, pattern: str) -> list[Face]:
+    """The faces of some files of an installed package, whatever characters they have. Raises FontError: no such file."""
+    files = package_fonts(name, [pattern])
+    if not files:
+        raise FontError(f"{name}: no {pattern} in that package, or it is not installed")
+    return [Face(str(path)) for path in sorted(files)]
+
+
 def package_folder(name: str) -> Path | None:
     """Where an installed package lies; the package is not imported, so nothing of it runs."""
     if not name.isidentifier():
