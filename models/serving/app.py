@@ -34,6 +34,7 @@ from models.serving.requests import Bodies, busy_error, drain_body
 
 PAGE = Path(__file__).resolve().parent / "page"
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
+IN_TIME = 0.7  # of the time for an answer, in which what waits must be read; the rest is for decoding
 STALLED_S = 5  # without a batch while images wait: the service does not work, whatever the reason
 PROBLEMS = {
     400: "no image, bad base64 or JSON, a Host that is not this service's",
@@ -85,7 +86,9 @@ class Service:
         self.decoders = Decoders(limits.decode_seconds, limits.answer_seconds)
         self.metrics = Metrics(lambda: self.batcher.waiting)
         observed = self.metrics.batch.observe
-        self.batcher: Batcher[Job, Reading] = Batcher(self.read, reader.batch_size, limits.waiting, observed)
+        self.batcher: Batcher[Job, Reading] = Batcher(
+            self.read, reader.batch_size, limits.waiting, observed, IN_TIME * limits.answer_seconds
+        )
 
     def read(self, jobs: list[Job]) -> list[Reading]:
         """Those with alternatives by themselves: others do not wait for a search that they did not ask for."""

@@ -8,6 +8,7 @@ turns, and a batch is as large as can be read in `BATCH_SECONDS`: so nobody wait
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,20 +34,25 @@ class Batcher(Generic[T, U]):
     size: int
     most: int  # items that may wait or be read
     observed: Callable[[int], object] = lambda size: None  # is told the size of every batch
+    patience: float = math.inf  # seconds after which nobody waits for an answer any more
     clock: Callable[[], float] = time.monotonic
     waiting: int = 0
     room: int = 8  # items of the next batch at most
     queue: Rotation[tuple[T, asyncio.Future[U]]] = field(default_factory=Rotation)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "batches"))
+    item_seconds: float = 0.0  # that an item took of late
     moved: float = 0.0  # when the last batch was done, or began to be wanted
 
     def __post_init__(self) -> None:
         self.room = min(self.room, self.size)
 
     async def __call__(self, items: Sequence[T], client: Hashable = None) -> list[U]:
-        """The answers, in the items' order. Busy when there is no room for all of them; what `read` raised, else."""
-        if self.waiting + len(items) > self.most:
+        """The answers, in the items' order; what `read` raised, else. Busy when there is no room for all of them, and
+        when they would not be read in time: work that comes too late would keep others from theirs.
+        """
+        wanted = self.waiting + len(items)
+        if wanted > self.most or (self.waiting and wanted * self.item_seconds > self.patience):
             raise Busy
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[U]] = [loop.create_future() for _ in items]
@@ -86,6 +92,7 @@ class Batcher(Generic[T, U]):
 
     def adapt(self, size: int, seconds: float) -> None:
         """Room for what the next batch can read in time, by the speed of this one; it at most doubles."""
+        self.item_seconds += (seconds / size - self.item_seconds) * (0.2 if self.item_seconds else 1)
         possible = int(BATCH_SECONDS * size / seconds) if seconds > 0 else self.size
         self.room = max(1, min(possible, 2 * self.room, self.size))
 

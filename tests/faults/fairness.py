@@ -132,14 +132,15 @@ def crowd(requests: int = 20_000, clients: int = 200, images: int = 400) -> None
     def client(found: Service) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", found.port, timeout=120)
         while (number := next(numbers)) < requests:
-            began = time.monotonic()
-            connection.request("POST", "/recognise", contents[number % images], {"Content-Type": "image/png"})
-            answer = connection.getresponse()
-            said = json.loads(answer.read())
-            if answer.status != 200:
-                tally[answer.status] += 1
-                time.sleep(0.1)
-                continue
+            while True:
+                began = time.monotonic()
+                connection.request("POST", "/recognise", contents[number % images], {"Content-Type": "image/png"})
+                answer = connection.getresponse()
+                said = json.loads(answer.read())
+                if answer.status != 503:
+                    break
+                tally["told to come again"] += 1
+                time.sleep(float(answer.headers["Retry-After"]))
             took.append(time.monotonic() - began)
             [word] = said["results"]
             text, confidence = expected[number % images]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from contextlib import asynccontextmanager
 
@@ -14,9 +15,9 @@ from models.serving.rotation import Turns
 
 
 @asynccontextmanager
-async def running(read, size=4, most=100, clock=lambda: 0.0):
+async def running(read, size=4, most=100, clock=lambda: 0.0, patience=math.inf):
     sizes: list[int] = []
-    batcher = Batcher(read, size, most, sizes.append, clock)
+    batcher = Batcher(read, size, most, sizes.append, patience, clock)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher, sizes
@@ -115,6 +116,27 @@ def test_a_batch_is_as_large_as_can_be_read_in_time():
             assert sizes == [8, 2, 2, 2, 2, 2, 2]
             batcher.adapt(2, 0.001)
             assert batcher.room == 4
+
+    asyncio.run(asked())
+
+
+def test_what_would_come_too_late_is_refused_at_once():
+    """200 clients at 19 images a second all waited for 10 s, and were then told to come again."""
+    now = [0.0]
+
+    def read(items):
+        now[0] += 0.1 * len(items)
+        return items
+
+    async def asked():
+        async with running(read, size=8, clock=lambda: now[0], patience=2.0) as (batcher, _):
+            await batcher(list(range(30)))  # nothing waits, however long it takes
+            waiting = asyncio.create_task(batcher(list(range(15))))
+            await asyncio.sleep(0)
+            with pytest.raises(Busy):
+                await batcher(list(range(6)))
+            assert await batcher([1, 2]) == [1, 2]
+            assert len(await waiting) == 15
 
     asyncio.run(asked())
 
