@@ -17,13 +17,13 @@ from typing import Annotated, Literal
 from tabulate import tabulate
 
 from bench.errors import run_cli
+from bench.judging.statistics import wilson_interval
 from bench.options import Bounds, Command, Metavar
 from bench.records.record import FAILURES
 from models import render, test, train
 from models.cost import Cost, costs
 from models.rendering.lexicon import read_words
 from models.run.options import RECIPES
-from models.scoring.metrics import wilson
 
 LENGTHS = range(3, 6)  # characters of the words
 IMAGES = "10000,600,64"  # to learn from, to be judged by, to be timed with; no word is in two of them
@@ -118,7 +118,7 @@ def read_right(records: list[dict]) -> str:
     if not records:
         return ""
     found = records[-1]["accuracy"]
-    low, high = wilson(found["correct"], found["n"])
+    low, high = wilson_interval(found["correct"], found["n"])
     return f"{found['word_accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
 
 
