@@ -30,6 +30,8 @@ YOUNGER = {"accumulate": 1, "ema": None, "freeze": None, "nonfinite": "skip"}
 BY_CONTENT = {"charset_sha256": "charset", "lexicon_sha256": "lexicon", "weights_sha256": "start_from"}
 DATA = ("name", "split", "is_sample", "manifest_sha256", "digest_sha256")
 NOT_ARITHMETIC = ("pandas",)  # packages that read or write what was measured, and measure nothing
+# Set by torchrun for its processes, whatever the user did: one card has none, and computes the same.
+LAUNCHERS = ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
 CARD_FACTS = ("driver", "power_limit_w", "mig", "ecc")
 
 
@@ -74,7 +76,9 @@ def environment(record: Record) -> dict[str, Any]:
     cards = [{name: card.get(name) for name in CARD_FACTS} for card in where.get("cards") or []]
     versions = {name: value for name, value in (where.get("versions") or {}).items() if name not in NOT_ARITHMETIC}
     variables = {
-        name: value for name, value in (where.get("environment") or {}).items() if not name.endswith("VISIBLE_DEVICES")
+        name: value
+        for name, value in (where.get("environment") or {}).items()
+        if not name.endswith("VISIBLE_DEVICES") and name not in LAUNCHERS
     }
     return {
         "card": record.cell.get("card"),

@@ -359,3 +359,16 @@ def test_a_table_fits_the_terminal():
 def test_nothing_to_report_is_one_line(tmp_path, place, said):
     with pytest.raises(UserError, match=said):
         report.main([str(tmp_path / place)])
+
+
+def test_what_torchrun_sets_for_its_processes_is_no_other_environment():
+    one, two = (varied("CPU", cards, "FP32", "Train", cards, 20) for cards in (1, 2))
+    launched = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    two.provenance["environment"] = launched
+    rows = make_rows([one, two])
+    compare_rows(rows)
+    assert [row.scaling is not None for row in rows] == [False, True]
+    two.provenance["environment"] = {**launched, "NCCL_ALGO": "Tree"}
+    rows = make_rows([one, two])
+    compare_rows(rows)
+    assert rows[1].notes[-1].endswith("differs in NCCL ALGO")

@@ -136,3 +136,13 @@ def test_many_quantiles_at_once_are_those_of_one():
     values = np.linspace(-5, 5, 11)
     for df in (1, 2, 5, 15):
         assert st.t_cdfs(values, df) == pytest.approx([st.t_cdf(float(v), df) for v in values])
+
+
+def test_wilsons_interval_by_hand():
+    """8 of 10 at z = 1: middle 0.85 / 1.1, half sqrt(0.1 x (0.16 + 0.025)) / 1.1."""
+    assert st.wilson_interval(8, 10) == (pytest.approx(0.490162, abs=1e-5), pytest.approx(0.943318, abs=1e-5))
+    assert st.wilson_interval(8, 10, 1.0) == (pytest.approx(0.649082, abs=1e-5), pytest.approx(0.896373, abs=1e-5))
+    assert st.wilson_interval(0, 0) == (0.0, 1.0)
+    assert st.wilson_interval(0, 10) == (0.0, pytest.approx(0.277533, abs=1e-5))
+    low, high = st.wilson_interval(600, 600)
+    assert (low, high) == (pytest.approx(0.993638, abs=1e-5), 1.0)

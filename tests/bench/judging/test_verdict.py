@@ -13,6 +13,7 @@ from bench.judging.outcome import finding_row
 from bench.judging.policy import LOOKS, TOLERANCES, look_share, pairs_at, tolerances
 from bench.judging.statistics import t_cdfs, t_quantile
 from bench.judging.verdict import AMBIGUOUS, FAIL, INCOMPLETE, NEW, PASS
+from tests.support.records import make_record
 
 SPEED, ACCURACY = TOLERANCES["throughput"], TOLERANCES["accuracy"]
 
@@ -267,3 +268,15 @@ def test_rounding_is_no_noise_and_one_pair_knows_of_none():
     assert equal.bound(0.975) == 0.0
     alone = verdict.paired_evidence("c", "m", np.array([-0.5]), SPEED)
     assert (alone.df, alone.p_worse, alone.bound(0.975)) == (None, 1.0, math.inf)
+
+
+def test_what_each_metric_reads_of_a_record():
+    latency = [{"batch": 8, "seconds": [0.03] * 3}, {"batch": 1, "seconds": [0.004, 0.005, 0.009]}]
+    record = make_record(latency=latency, memory={"peak_bytes": [None, 7, 9, 0]})
+    read = {name: tolerance.read(record) for name, tolerance in TOLERANCES.items()}
+    assert read == {
+        "throughput": pytest.approx(320), "latency": pytest.approx(5.0), "memory": 9,
+        "accuracy": pytest.approx(49 / 98), "step": pytest.approx(100),
+    }  # fmt: skip
+    nothing = replace(record, latency=[], memory={}, accuracy=None, throughput={})
+    assert {tolerance.read(nothing) for tolerance in TOLERANCES.values()} == {None}
