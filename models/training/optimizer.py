@@ -77,6 +77,7 @@ class GuardedOptimizer:
     step: int = 0  # steps made, skipped ones included
     capturable: bool = False  # the update may become part of a CUDA graph: the host then reads nothing of it
     nonfinite: str = "skip"  # zero: what is not finite in a gradient is set to 0, as dealwith_lossnan does
+    keeps_gradients: bool = False  # they stay where they are between steps: exchange.FlatGradients
     opens: bool = True  # whether the batch at hand is the first of its step, and the last: accumulation.py
     closes: bool = True
 
@@ -112,7 +113,7 @@ class GuardedOptimizer:
     def zero_grad(self) -> None:
         if not self.opens:
             return
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.keeps_gradients)
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss times the scale of mixed precision; as it is where the precision needs none."""
