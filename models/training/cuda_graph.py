@@ -145,7 +145,7 @@ def check_graph(options: Train, device: Device, world: World) -> None:
         (not device.kind.graphs, f"a GPU, and this is {device.kind.name}"),
         (
             world.size > 1 and options.exchange.bucket_mb != Exchange.bucket_mb,
-            "one exchange of all gradients on several cards: leave --exchange.bucket-mb out, which cuts them for DDP's hooks",
+            "one exchange of all gradients on several cards: leave --exchange.bucket-mb out, it is of DDP's hooks",
         ),
         (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
         (options.data.keep_ratio, "images of one width: --data.keep-ratio gives every batch its own"),

@@ -1,4 +1,4 @@
-"""Gradients of two gloo ranks, as float32 and as bfloat16, in buckets of one mebibyte, and all at once beside a graph."""
+"""Gradients of two gloo ranks, as float32 and as bfloat16, in buckets of one mebibyte, and all at once."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def on_two_ranks(work, *arguments) -> list:
     processes = [context.Process(target=work, args=(number, port, *arguments, found)) for number in (0, 1)]
     for process in processes:
         process.start()
-    weights = sorted(found.get(timeout=60) for _ in processes)
+    weights = sorted(found.get(timeout=240) for _ in processes)
     for process in processes:
         process.join(60)
     return [weight for _, weight in weights]
@@ -50,13 +50,22 @@ def test_without_sync_gradients_stay_where_they_are():
     assert on_two_ranks(rank, "float32", False) == [pytest.approx([1 / 3] * 3), pytest.approx([4 / 3] * 3)]
 
 
-def train(number: int, port: int, graph: bool, gradients: str, sync: bool, found) -> None:
-    """Six steps of a small network with batch norm; this rank's weights and running statistics after each."""
+CASES = [("float32", True), ("bfloat16", True), ("float32", False)]
+
+
+def train_all(number: int, port: int, found) -> None:
+    """Every case with DDP and beside a graph, in one pair of processes."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=number, world_size=2)
+    found.put((number, {(*case, graph): train(number, graph, *case) for case in CASES for graph in (False, True)}))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def train(number: int, graph: bool, gradients: str, sync: bool) -> list[list[float]]:
+    """Six steps of a small network with batch norm; this rank's weights and running statistics after each."""
     torch.manual_seed(number)  # other weights on each rank, until they are the leader's
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.LazyLinear(2))
-    network(torch.zeros(2, 1, 6, 6))
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
     network.to(memory_format=torch.channels_last)
     device, exchange = Device.open("CPU"), Exchange(gradients)
     optimizer = GuardedOptimizer(network, device, Optimizer(), 1e-2, 10, capturable=graph)
@@ -87,14 +96,17 @@ def train(number: int, port: int, graph: bool, gradients: str, sync: bool, found
         optimizer.count_step()
         state = [one.float().flatten() for one in network.state_dict().values()]
         after.append(torch.cat(state).tolist())
-    found.put((number, after))
-    dist.barrier()
-    dist.destroy_process_group()
+    return after
 
 
-@pytest.mark.parametrize("gradients, sync", [("float32", True), ("bfloat16", True), ("float32", False)])
-def test_beside_a_graph_ranks_learn_what_they_learn_with_ddp(gradients, sync):
-    plain, graph = (on_two_ranks(train, graph, gradients, sync) for graph in (False, True))
+@pytest.fixture(scope="module")
+def learned():
+    return on_two_ranks(train_all)
+
+
+@pytest.mark.parametrize("gradients, sync", CASES)
+def test_beside_a_graph_ranks_learn_what_they_learn_with_ddp(gradients, sync, learned):
+    plain, graph = ([rank[gradients, sync, graph] for rank in learned] for graph in (False, True))
     for one, other in zip(plain, graph, strict=True):
         torch.testing.assert_close(torch.tensor(one), torch.tensor(other), rtol=1e-4, atol=1e-5)
     assert (plain[0][-1][:36] == plain[1][-1][:36]) is sync  # and ranks with each other, or not
