@@ -53,10 +53,10 @@ from models.scoring.metrics import read_right
 from models.training.ablation import KINDS, RepeatBatches, is_ablation, select_input
 from models.training.accumulation import AccumulatedStep, BatchGroups, check_accumulation, count_images_of_step
 from models.training.anomalies import AnomalyMonitor
-from models.training.cuda_graph import CUDAGraphStep, check_graph
+from models.training.cuda_graph import CUDAGraphStep, ExchangedGraphStep, check_graph
 from models.training.curves import Curves, check_curves
 from models.training.device_batch import DeviceBatch, to_device
-from models.training.exchange import exchange_gradients
+from models.training.exchange import FlatGradients, exchange_gradients
 from models.training.finetune import FROZEN_NEEDS, freeze_weights, to_training_mode
 from models.training.memory import try_batch
 from models.training.moving_average import MovingAverage
@@ -141,7 +141,13 @@ class Training:
             return lambda batch: None
         if self.options.accumulate > 1:
             return AccumulatedStep(self.train_step, self.optimizer, self.model)
-        return CUDAGraphStep(self.train_step, self.to_device) if self.options.graph else self.train_step
+        if not self.options.graph:
+            return self.train_step
+        if self.ranks == 1:
+            return CUDAGraphStep(self.train_step, self.to_device)
+        sync = self.options.without != "sync"
+        gradients = FlatGradients(self.network, self.options.exchange, self.ranks, sync)
+        return ExchangedGraphStep(self.train_step, self.to_device, self.optimizer, gradients)
 
     def train_epoch(self) -> None:
         """The steps of this epoch that are left, or as many as the number of steps allows. This loop is measured."""
@@ -295,6 +301,8 @@ class Training:
         next(batches)
         options = self.options
         one_step = self.step if options.accumulate > 1 else self.train_step
+        if isinstance(self.step, ExchangedGraphStep):
+            one_step = self.step.eager
         trace = self.trace_file if self.context.world.leads else None
         return profile_shares(lambda: one_step(next(batches)), options.profile_steps, self.device, KINDS, trace)
 
@@ -313,8 +321,11 @@ class Training:
 
 
 def wrap_network(network: nn.Module, context: Context, options: Train) -> Callable[..., Tensor]:
-    """The network as a step calls it: its gradients exchanged between ranks, compiled with --compile."""
-    if context.world.size > 1:
+    """The network as a step calls it: its gradients exchanged between ranks, compiled with --compile.
+
+    With --graph they are exchanged by the step: choose_step().
+    """
+    if context.world.size > 1 and not options.graph:
         network = exchange_gradients(network, context.device, options.exchange, sync=options.without != "sync")
     return torch.compile(network, dynamic=False) if options.compile else network
 

@@ -42,7 +42,7 @@ class DeviceKind:
     nodes: str = ""  # pattern of the names in /dev of the cards themselves, not of their controls
     profiler: tuple[str, ...] = ()  # torch.profiler activities that trace its kernels, the first that torch has counts
     bf16_recurrent: str = "autocast"  # who sees to bfloat16 recurrent layers: autocast, "cast" we do, float32 nobody
-    fused_adam: bool = False  # one kernel updates all weights, and skips by itself
+    fused_adam: bool | None = False  # one kernel updates all weights, and skips by itself; None: ask torch
     own_ctc: bool = False  # network/ctc_loss.py: the library's would wait for the host, and cannot be captured
     graphs: bool = False  # a step can be captured and replayed
     in_flight: int = 1  # batches that are read at once, so that decoding on the host overlaps
@@ -77,6 +77,7 @@ DEVICES = {
             monitor="cnmon",
             nodes=r"cambricon_dev\d+",
             profiler=("MLU", "PrivateUse1"),  # torch_mlu adds its own; without it PrivateUse1 is the same slot
+            fused_adam=None,  # not in every release of torch_mlu
             bf16_recurrent="float32",  # a bfloat16 LSTM falls back to single steps (torch_mlu r2.4, rnn.cpp)
         ),
         DeviceKind(

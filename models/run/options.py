@@ -130,7 +130,7 @@ class Train(Common):
     compile: bool = False
     """torch.compile the network: kernels of its own, after a minute of making them"""
     graph: bool = False
-    """Replay the whole step as one CUDA graph: GPU, one card, images of one width"""
+    """Replay the step as a CUDA graph; on several cards as two, gradients exchanged between: GPU, one width"""
     accumulate: Annotated[int, Bounds(1, 1 << 16)] = 1
     """Batches per card before an update: the global batch is that many times larger, the memory is not"""
     ema: Annotated[float | None, Bounds(0, below=1), Bare("0.999")] = None

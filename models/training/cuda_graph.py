@@ -7,6 +7,7 @@ capturable update of optimizer.py see to that. After https://docs.pytorch.org/do
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from bench.errors import UserError
 from bench.machine.device import Device
 from bench.machine.world import World
 from models.dataset import Batch
-from models.run.options import Train
+from models.run.options import Exchange, Train
 from models.training.device_batch import DeviceBatch
-from models.training.optimizer import has_fused_kernel
+from models.training.exchange import FlatGradients
+from models.training.optimizer import GuardedOptimizer, has_fused_kernel
 
 WARMUP = 3  # steps made eagerly first: libraries choose their kernels, the optimiser allocates its state
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
@@ -60,6 +62,61 @@ class CUDAGraphStep:
         return self.loss.clone()  # the next replay writes over it
 
 
+class ExchangedGraphStep:
+    """A training step of one rank of several: two graphs, to the gradients and from them, the exchange between them.
+
+    No collective is captured: what is does not depend on NCCL's version, and a rank whose last batch has another shape
+    takes it eagerly while others replay.
+    """
+
+    def __init__(
+        self,
+        train_step: Callable[[DeviceBatch], Tensor],
+        to_device: Callable[[Batch], DeviceBatch],
+        optimizer: GuardedOptimizer,
+        gradients: FlatGradients,
+        capture: Capture | None = None,
+        warmup: int = WARMUP,
+    ):
+        self.train_step, self.optimizer, self.gradients = train_step, optimizer, gradients
+        self.backward = CUDAGraphStep(train_step, to_device, capture, warmup)
+        self.capture, self.warmup_left = self.backward.capture, warmup
+        self.replay_update: Callable[[], object] | None = None
+        optimizer.keeps_gradients = True
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """This rank's share of the loss, detached. Nothing waits for the GPU."""
+        loss = self.to_gradients(self.backward, batch)
+        if self.warmup_left:
+            self.warmup_left -= 1
+            self.clip_and_update()
+            return loss
+        if self.replay_update is None:
+            self.replay_update, _ = self.capture(self.clip_and_update)
+        self.replay_update()
+        return loss
+
+    def eager(self, batch: Batch | DeviceBatch) -> Tensor:
+        """The same step without a graph, for a profile."""
+        loss = self.to_gradients(self.train_step, batch)
+        self.clip_and_update()
+        return loss
+
+    def to_gradients(self, backward: Callable[[Any], Tensor], batch: Batch | DeviceBatch) -> Tensor:
+        """The loss; the mean of all ranks' gradients is where the update reads them."""
+        self.gradients.begin_step()
+        self.optimizer.closes = False  # `train_step` ends with the backward pass
+        loss = backward(batch)
+        self.optimizer.closes = True
+        self.gradients.exchange()
+        return loss
+
+    def clip_and_update(self) -> Tensor:
+        norm = self.optimizer.clip_gradients()
+        self.optimizer.update(norm)
+        return norm
+
+
 def on_side_stream(train_step: Callable[[DeviceBatch], Tensor], batch: DeviceBatch) -> Tensor:
     """The step on a stream other than the default one, as steps before a capture must be."""
     if not batch.images.is_cuda:
@@ -86,7 +143,10 @@ def check_graph(options: Train, device: Device, world: World) -> None:
     """Raises UserError when --graph cannot capture the step, with the reason."""
     for wrong, reason in (
         (not device.kind.graphs, f"a GPU, and this is {device.kind.name}"),
-        (world.size > 1, "one card: leave --graph out, large batches gain little from it"),
+        (
+            world.size > 1 and options.exchange.bucket_mb != Exchange.bucket_mb,
+            "one exchange of all gradients on several cards: leave --exchange.bucket-mb out, it is of DDP's hooks",
+        ),
         (options.model.head != "ctc", "a CTC head: attention asks the host for its lengths"),
         (options.data.keep_ratio, "images of one width: --data.keep-ratio gives every batch its own"),
         (not has_fused_kernel(options.optimizer.name, device), "--optimizer.name adam or adamw: others ask the host"),

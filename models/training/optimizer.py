@@ -52,8 +52,36 @@ def scale_lr(options: Optimizer, global_batch: int) -> float:
 
 
 def has_fused_kernel(name: str, device: Device) -> bool:
-    """Whether this optimiser has one kernel here: on CUDA, on a CPU since torch 2.4; on MLU only newer releases do."""
-    return name in FUSED and device.kind.fused_adam
+    """Whether this optimiser has one kernel here: on CUDA, on a CPU since torch 2.4; an MLU's torch is asked, once."""
+    if name not in FUSED or device.kind.fused_adam is not None:
+        return name in FUSED and bool(device.kind.fused_adam)
+    answer = device.switches.get(f"fused_{name}")
+    if answer is None:
+        answer = device.switches[f"fused_{name}"] = skips_by_itself(name, device)
+    return bool(answer)
+
+
+def skips_by_itself(name: str, device: Device) -> bool:
+    """Whether this optimiser's fused kernel runs on the device, not on its host, and changes nothing when it is told
+    that a gradient is not finite: two updates of four weights.
+    """
+    weight = torch.ones(4, device=device.torch, requires_grad=True)
+    weight.grad, known = torch.ones_like(weight), len(device.fallbacks)
+    found = []
+    try:
+        options = Optimizer(name=name, weight_decay=0.0)  # type: ignore[arg-type]  # one of FUSED
+        update: Any = OPTIMIZERS[name]([weight], options, lr=0.5, fused=True)
+        for bad in (1.0, 0.0):
+            update.grad_scale, update.found_inf = None, torch.full((), bad, device=device.torch)
+            update.step()
+            found += weight.tolist()
+    except (RuntimeError, TypeError):  # torch or its extension has none; NotImplementedError is a RuntimeError
+        return False
+    fell_back = len(device.fallbacks) > known
+    del device.fallbacks[known:]  # of an update that training does not make
+    return not fell_back and all(
+        abs(one - right) < 1e-3 for one, right in zip(found, [1.0] * 4 + [0.5] * 4, strict=True)
+    )
 
 
 class Diverged(UserError):
@@ -77,6 +105,7 @@ class GuardedOptimizer:
     step: int = 0  # steps made, skipped ones included
     capturable: bool = False  # the update may become part of a CUDA graph: the host then reads nothing of it
     nonfinite: str = "skip"  # zero: what is not finite in a gradient is set to 0, as dealwith_lossnan does
+    keeps_gradients: bool = False  # they stay where they are between steps: exchange.FlatGradients
     opens: bool = True  # whether the batch at hand is the first of its step, and the last: accumulation.py
     closes: bool = True
 
@@ -88,8 +117,10 @@ class GuardedOptimizer:
         parameters, lr = self.network.parameters(), self.initial_lr()
         self.optimizer = OPTIMIZERS[self.options.name](parameters, self.options, lr=lr, **kinds)
         self.scaler = self.device.gradient_scaler()
-        # A GPU needs no waiting where its kernel can skip; elsewhere the host looks at every norm.
+        # A card needs no waiting where its kernel can skip; elsewhere the host looks at every norm.
         self.waits = self.device.kind.type == "cpu" or not self.fused
+        # One that waits for each norm need not wait a second time, for the count of those skipped.
+        self.reads_every = READ_EVERY if self.device.kind.is_card else 1
         self.skips = torch.zeros(3, dtype=torch.long, device=self.device.torch)  # in all, in a row, the longest row
         self.zeroed = torch.zeros((), dtype=torch.long, device=self.device.torch)  # steps with gradients set to 0
         if self.nonfinite == "zero" and self.scaler.is_enabled():
@@ -112,7 +143,7 @@ class GuardedOptimizer:
     def zero_grad(self) -> None:
         if not self.opens:
             return
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.keeps_gradients)
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss times the scale of mixed precision; as it is where the precision needs none."""
@@ -160,9 +191,9 @@ class GuardedOptimizer:
         self.skips.copy_(torch.stack([total + bad, row, torch.maximum(longest, row)]))
 
     def count_step(self) -> None:
-        """After a step. Raises Diverged when MAX_SKIPS in a row had nothing finite, which a GPU is asked seldom."""
+        """After a step. Raises Diverged when MAX_SKIPS in a row had nothing finite, which a card is asked seldom."""
         self.step += 1
-        if (self.waits or self.step % READ_EVERY == 0) and int(self.skips[2]) >= MAX_SKIPS:
+        if self.step % self.reads_every == 0 and int(self.skips[2]) >= MAX_SKIPS:
             raise Diverged(
                 f"training diverged: {MAX_SKIPS} steps in a row had a loss or gradient that is not finite; "
                 "lower --optimizer.lr, or look at the data with `python -m models.prepare --audit`"

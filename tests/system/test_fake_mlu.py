@@ -344,3 +344,34 @@ loader = DataLoader(TensorDataset(torch.arange(8.)), batch_size=4, num_workers=1
 print([batch.to('mlu:1', non_blocking=True).sum().item() for batch, in loader])
 """
     assert on_mlu(code, FAKE_MLU_COUNT="2") == "[6.0, 22.0]"
+
+
+WAITS_OF_A_STEP = """
+from torch.utils._python_dispatch import TorchDispatchMode
+from bench.machine.device import Device
+from models.run.options import Optimizer
+from models.training.optimizer import GuardedOptimizer
+
+class Waits(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        Waits.count += 'local_scalar_dense' in str(function)
+        return function(*arguments, **(keywords or {}))
+
+device = Device.open('MLU', '%s')
+network = torch.nn.Linear(2, 1).to(device.torch)
+step = GuardedOptimizer(network, device, Optimizer(), 1e-2, 100)
+step.minimise(network(torch.ones(1, 2, device='mlu')).sum())
+with Waits():
+    for _ in range(3):
+        step.minimise(network(torch.ones(1, 2, device='mlu')).sum())
+print(step.fused, Waits.count, device.switches['fused_adam'], device.fallbacks)
+"""
+
+
+@pytest.mark.parametrize("precision", ["FP32", "AMP"])
+def test_a_fused_update_waits_for_nothing_and_a_plain_one_once(on_mlu, precision):
+    assert on_mlu(WAITS_OF_A_STEP % precision) == "True 0 True []"
+    said = on_mlu(WAITS_OF_A_STEP % precision, FAKE_MLU_FALLBACK="_fused_adam_")
+    assert said == "None 3 False []"  # its kernel would run on the host: torch's own choice, of several operators

@@ -138,7 +138,7 @@ def test_a_recordable_update_reads_its_rate_where_the_schedule_writes_it():
     "kind, cards, options, message",
     [
         ("CPU", 1, [], "a GPU, and this is CPU"),
-        ("GPU", 2, [], "one card"),
+        ("GPU", 2, ["--exchange.bucket-mb", "5"], "leave --exchange.bucket-mb out"),
         ("GPU", 1, ["--model.head", "attention"], "a CTC head"),
         ("GPU", 1, ["--recipe", "crnn_variable"], "images of one width"),
         ("GPU", 1, ["--optimizer.name", "sgd"], "adam or adamw"),
@@ -150,6 +150,7 @@ def test_a_graph_that_cannot_be_is_refused(kind, cards, options, message):
         check_graph(asked, Device(DEVICES[kind], "FP32"), World(size=cards))
 
 
-def test_a_graph_that_can_be_is_not_refused():
-    asked = parse(Train, ["--graph"], "models.train")
-    check_graph(asked, Device(DEVICES["GPU"], "FP32"), World())
+@pytest.mark.parametrize("cards, options", [(1, []), (1, ["--exchange.bucket-mb", "5"]), (2, [])])
+def test_a_graph_that_can_be_is_not_refused(cards, options):
+    asked = parse(Train, ["--graph", *options], "models.train")
+    check_graph(asked, Device(DEVICES["GPU"], "FP32"), World(size=cards))

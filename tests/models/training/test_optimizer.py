@@ -1,12 +1,14 @@
 """Optimisers, schedules, clipping, and updates that are skipped."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from bench.machine.device import Device
+from bench.machine.discovery import DEVICES
 from models.run.options import Optimizer
 from models.training import optimizer
 from models.training.optimizer import (
@@ -131,7 +133,7 @@ def test_a_card_skips_without_being_asked(name, bad):
 @needs_fused
 def test_a_card_is_asked_now_and_then_whether_it_has_diverged():
     step = make()
-    step.waits = False
+    step.waits, step.reads_every = False, READ_EVERY
     for _ in range(MAX_SKIPS):
         step.minimise(loss(step, scale=float("nan")))
     with pytest.raises(Diverged):
@@ -190,3 +192,43 @@ def test_bad_gradients_may_be_set_to_zero_and_are_counted():
     resumed = make(Optimizer(name="sgd"))
     resumed.load_state_dict(step.state_dict())
     assert resumed.zeroed_steps == 2
+
+
+class Fusing(torch.optim.SGD):
+    """Adam as some extension might have it: `told` says what it does with a gradient that is not finite."""
+
+    told = "skips"
+
+    def step(self, closure=None):
+        if not (self.told == "skips" and self.found_inf):
+            super().step(closure)
+
+
+@pytest.mark.parametrize("told, has", [("skips", True), ("ignores", False), ("refuses", False)])
+def test_a_card_is_asked_once_whether_its_fused_update_skips_by_itself(told, has, monkeypatch):
+    asked = []
+
+    def make_fusing(parameters, options, lr, **kinds):
+        asked.append(kinds)
+        if told == "refuses":
+            raise RuntimeError("`fused=True` requires all the params to be floating point Tensors of supported devices")
+        return Fusing(parameters, lr=lr)
+
+    monkeypatch.setattr(Fusing, "told", told)
+    monkeypatch.setitem(OPTIMIZERS, "adam", make_fusing)
+    card = Device(replace(DEVICES["CPU"], fused_adam=None), "FP32")
+    assert [has_fused_kernel("adam", card) for _ in range(2)] == [has, has]
+    assert asked == [{"fused": True}] and card.switches == {"fused_adam": has}
+    assert not has_fused_kernel("sgd", card) and len(asked) == 1
+
+
+def test_a_fused_update_that_ran_on_the_host_is_none(monkeypatch):
+    card = Device(replace(DEVICES["CPU"], fused_adam=None), "FP32", fallbacks=["aten::gru"])
+
+    class Falling(Fusing):
+        def step(self, closure=None):
+            card.fallbacks.append("aten::_fused_adam_")
+            super().step(closure)
+
+    monkeypatch.setitem(OPTIMIZERS, "adam", lambda parameters, options, lr, **kinds: Falling(parameters, lr=lr))
+    assert not has_fused_kernel("adam", card) and card.fallbacks == ["aten::gru"]
