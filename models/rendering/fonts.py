@@ -201,7 +201,7 @@ def package_fonts(folder: str, patterns: Sequence[str]) -> list[Path]:
 
 
 def package_faces(name: str, pattern: str) -> list[Face]:
-    """The faces of some files of an installed package, whatever characters they have. Raises FontError: no such file."""
+    """Faces of some files of an installed package, whatever characters they have. Raises FontError: no such file."""
     files = package_fonts(name, [pattern])
     if not files:
         raise FontError(f"{name}: no {pattern} in that package, or it is not installed")
