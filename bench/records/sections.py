@@ -346,7 +346,7 @@ class Audit(TypedDict, total=False):
     convolution_error: Annotated[float, Field("the same of a convolution")]
     timed_n: Annotated[int, Field("answers of later, timed passes that were kept, 5 % at random")]
     timed_same: Annotated[int, Field("of these, equal to the answer of the first pass, whose accuracy counts")]
-    repeated_ms: Annotated[float, Field("a batch that was read before, median of a few, drained around each")]
+    repeated_ms: Annotated[float, Field("a batch that was read before, the fastest of a few, drained around each")]
     new_ms: Annotated[
         float, Field("the same batch with noise in its images: never seen, so no answer can be kept of it")
     ]
