@@ -28,9 +28,6 @@ VARIABLES = (
 )  # fmt: skip
 NOT_VARIABLES = re.compile(r"_(DEBUG|VERBOSE|LOG|LOGS|FILE|PATH|HOME|DIR|CACHE_DIR|EXTENSIONS_DIR|LEVEL)$")
 
-# torchrun gives these to the ranks it starts: they say that there are several, as the cell does.
-BY_TORCHRUN = ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "TORCH_NCCL_ASYNC_ERROR_HANDLING")
-
 
 def git_output(*arguments: str) -> str | None:
     """Output of a git command in this checkout, or None where there is no git or no checkout."""
@@ -102,7 +99,7 @@ def arithmetic_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(environment.items())
-        if name.startswith(VARIABLES) and not NOT_VARIABLES.search(name) and name not in BY_TORCHRUN
+        if name.startswith(VARIABLES) and not NOT_VARIABLES.search(name)
     }
 
 

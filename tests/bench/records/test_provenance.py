@@ -37,5 +37,4 @@ def test_every_variable_that_can_change_arithmetic_is_kept_and_paths_and_logs_ar
         "PYTORCH_MLU_ALLOC_CONF": "a", "LD_PRELOAD": "libjemalloc.so", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     others = {"NCCL_DEBUG": "INFO", "CUDA_HOME": "/usr", "PATH": "/bin", "PYTORCH_TRAIN_DATASET": "/data", "HOME": "/"}
-    others |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1"}  # torchrun's own
     assert provenance.arithmetic_variables(kept | others) == kept
