@@ -164,7 +164,7 @@ def failing(guard: Guard, place: Path) -> list[str]:
         file.write_text(whole, encoding="utf8")
     if done.returncode not in (0, 1):  # nothing collected, or pytest killed by what the guard kept out
         return [f"pytest ended with {done.returncode}"] if done.returncode < 0 or "Timeout" in done.stdout else []
-    return re.findall(r"^(?:FAILED|ERROR) \S+?::(\S+)", done.stdout, re.MULTILINE)
+    return re.findall(r"^(?:FAILED|ERROR) \S+?::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
 
 
 def main(text: str = "") -> int:
