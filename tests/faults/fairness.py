@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from models import Recogniser
 from tests.faults.served import FILE, FORM, Service, form, post, service
 from tests.support.images import encoded, noise
-from tests.support.laborious_images import PICTURES
+from tests.support.stalls import PICTURES
 
 HONEST, HOSTILE = 4, 8
 BITS_A_SECOND = 2e6  # of all hostile clients together

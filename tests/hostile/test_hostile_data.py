@@ -52,7 +52,7 @@ def read(root, split="train"):
 def test_a_line_cannot_lead_out(path, tmp_path, secret):
     texts, reasons = read(listed(tmp_path / "data", path.format(secret=secret) + "\tstolen"))
     assert texts == ["inside"]
-    assert "leads out of the data set" in reasons
+    assert "leads out of the data set" in reasons and "--image-root DIR says where images lie" in reasons
 
 
 def test_an_annotation_of_synth90k_cannot_lead_out(tmp_path, secret):

@@ -25,6 +25,7 @@ from tests.support.checkpoints import saved
 from tests.support.images import encoded, noise
 from tests.support.laborious_images import PICTURES
 from tests.support.service import as_body, as_form, as_type, post, requests, served
+from tests.support.stalls import PICTURES
 
 WAIT_S = 3  # for an honest answer; on an idle machine it takes 0.1 s, and these are not
 FORM = "multipart/form-data; boundary=x"

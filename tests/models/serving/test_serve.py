@@ -181,7 +181,8 @@ def test_overload_is_answered_and_sigterm_drains(weights, reader):
     with pictures in hand, and answers those before it does."""
     pictures = [encoded(noise(seed=seed)) for seed in range(6)]
     expected = [one.text for one in reader(pictures)]
-    with served(weights, "--limits.requests", "8", "--batch-size", "4") as (server, url):
+    patient = ("--limits.answer-seconds", "60", "--limits.drain-seconds", "60")  # 240 readings on a busy machine
+    with served(weights, "--limits.requests", "8", "--batch-size", "4", *patient) as (server, url):
         with concurrent.futures.ThreadPoolExecutor(30) as pool:
             found = list(pool.map(lambda n: post(url, **as_form(pictures[n % 6])), range(60)))
         assert {response.status_code for response in found} <= {200, 503}
@@ -206,7 +207,7 @@ def drained(server: subprocess.Popen, url: str, pictures: list[bytes]) -> reques
         yield request.body[len(request.body) // 2 :]
 
     return requests.post(
-        request.url, data=halves(), headers={"Content-Type": request.headers["Content-Type"]}, timeout=20
+        request.url, data=halves(), headers={"Content-Type": request.headers["Content-Type"]}, timeout=60
     )
 
 

@@ -1,4 +1,4 @@
-"""Images that are small to send and long to walk through."""
+"""Images that keep a careless decoder busy for seconds to minutes."""
 
 from __future__ import annotations
 
