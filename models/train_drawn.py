@@ -17,8 +17,6 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -165,6 +163,7 @@ class Learner:
     network: Network
     optimizer: torch.optim.Optimizer
     mean: list[Tensor]
+    bfloat16: bool = False  # its forward pass, by autocast; else float32
     images: int = 0
     steps: int = 0
     loss: Tensor | None = None
@@ -173,7 +172,7 @@ class Learner:
     def step(self, images: Tensor, labels: Tensor, lengths: Tensor, lr: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with mixed(images.device):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bfloat16):
             logits = self.network(images)
         loss = (ctc_losses(logits.float(), labels, lengths) / lengths.clamp_min(1)).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -190,14 +189,16 @@ class Learner:
         self.loss = loss.detach()
 
 
-@contextmanager
-def mixed(device: torch.device) -> Iterator[None]:
-    """bfloat16 on a card; on a CPU, for rehearsals, float32."""
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        yield
-
-
-def make_learner(recipe: str, options: Train, start: str, charset: Charset, device: torch.device, lr: float) -> Learner:
+def make_learner(
+    recipe: str,
+    options: Train,
+    start: str,
+    charset: Charset,
+    device: torch.device,
+    lr: float,
+    bfloat16: bool | None = None,
+) -> Learner:
+    """A recipe's network, beginning with weights of `start`. bfloat16: None: on a card; a CPU rehearses in float32."""
     network = build(options.model, charset.classes, options.data.height, options.data.channels)
     if start:
         content = checkpoint.read_trained(Path(start))
@@ -207,7 +208,8 @@ def make_learner(recipe: str, options: Train, start: str, charset: Charset, devi
     network.recur_in(torch.float32)  # an LSTM under autocast on CUDA is float16, without loss scaling
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4, fused=True)
     print(f"{recipe}: {count_parameters(network):,} parameters", flush=True)
-    return Learner(recipe, network, optimizer, [p.detach().clone() for p in network.parameters()])
+    mean = [p.detach().clone() for p in network.parameters()]
+    return Learner(recipe, network, optimizer, mean, device.type == "cuda" if bfloat16 is None else bfloat16)
 
 
 def learning_rate(peak: float, share: float) -> float:
@@ -301,8 +303,12 @@ def read_held(learner: Learner, pool: ImagePool) -> tuple[int, int]:
     return right, count
 
 
-def save(learner: Learner, recipe: Train, charset: Charset, path: Path) -> None:
-    data, state = recipe.data, {key: value.cpu() for key, value in learner.network.state_dict().items()}
+def save(
+    learner: Learner, recipe: Train, charset: Charset, path: Path, changed: dict[str, Tensor] | None = None
+) -> None:
+    """Write its network's weights; `changed`: others in place of some of them, its moving average."""
+    data, own = recipe.data, {**learner.network.state_dict(), **(changed or {})}
+    state = {key: value.detach().cpu() for key, value in own.items()}
     weights = Weights(checkpoint.OURS, halve(state), dataclasses.replace(recipe.model, pretrained=""), charset.classes,
                       data.channels, data.height, data.width, data.keep_ratio, learner.recipe)  # fmt: skip
     save_weights(weights, charset, path)

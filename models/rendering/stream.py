@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ class Drawing:
     buckets: tuple[Bucket, ...]
     height: int = 32
     longest: int = 32  # characters; texts that are longer are not drawn
+    label_of: Callable[[str], str] = str  # what a reader is to give for a text; other than the text itself for some
 
     def draw(self, seed: int) -> Iterator[tuple[int, np.ndarray, list[int]]]:
         """(bucket, image (height, width), classes) without end; the seed decides all of it."""
@@ -63,7 +64,7 @@ class Drawing:
             own = image.shape[1] * self.height / image.shape[0]
             place = next(i for i, bucket in enumerate(self.buckets) if own <= bucket.most)
             row = resize(image, self.height, self.buckets[place].width)
-            yield place, row.reshape(self.height, -1), self.charset.encode(text)
+            yield place, row.reshape(self.height, -1), self.charset.encode(self.label_of(text))
 
     def packets(self, seed: int) -> Iterator[Drawn]:
         """The same in packets of one bucket each."""

@@ -15,7 +15,18 @@ from bench.records.run_name import RunName
 from tests.support import ROOT
 
 SCRIPTS = ROOT / "run_scripts"
-TOOLS = {"common", "run", "setup", "quickstart", "test", "compare", "weights", "weights_gpu", "scaling"}
+TOOLS = {
+    "common",
+    "run",
+    "setup",
+    "quickstart",
+    "test",
+    "compare",
+    "weights",
+    "weights_gpu",
+    "scaling",
+    "weights_chinese",
+}
 NAMED = sorted(p for p in SCRIPTS.glob("*.sh") if p.stem not in TOOLS)
 QUICK = ["--batch-size", "4", "--steps", "3", "--warmup-steps", "1"]
 ONCE = ["--min-seconds", "0", "--min-steps", "0"]  # a split is read once, however small
@@ -33,7 +44,7 @@ def test_the_readme_lists_every_named_script():
 
 
 def test_shellcheck_finds_nothing():
-    scripts = [*SCRIPTS.glob("*.sh"), *SCRIPTS.parent.glob("docker/**/*.sh"), SCRIPTS.parent / ".ci" / "run"]
+    scripts = [*SCRIPTS.rglob("*.sh"), *SCRIPTS.parent.glob("docker/**/*.sh"), SCRIPTS.parent / ".ci" / "run"]
     shellcheck = str(Path(sys.executable).parent / "shellcheck")
     done = subprocess.run([shellcheck, "-x", *map(str, scripts)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
