@@ -44,7 +44,7 @@ from models.run.context import (
     open_context,
 )
 from models.run.measure import Instruments, MeasuredRun, record_failure
-from models.run.options import Common, Infer, Train, checkpoint_root, images_per_step, recipe_command
+from models.run.options import ON_DEVICE, Common, Infer, Train, checkpoint_root, images_per_step, recipe_command
 from models.run.rerun import save_record, write_options
 from models.run.signals import Interrupted, StopRequest, handle_signals
 from models.run.trained import parse_by_weights
@@ -100,7 +100,7 @@ class Training:
         self.sampler = make_train_sampler(context, self.train_set)
         self.batches = self.choose_batches()
         # A resident set is copied to the device once, not for every validation.
-        self.val_batches = make_test_batches(context, self.val_set) if options.input == "resident" else None
+        self.val_batches = make_test_batches(context, self.val_set) if options.input in ON_DEVICE else None
         self.decoder = Decoder(charset, options.model.head)
         self.position, self.curves = Position(), Curves()
         folder = checkpoint_root(options) / str(self.name)

@@ -69,7 +69,9 @@ class Cell(TypedDict, total=False):
     threads_per_card: Annotated[int, Field("torch's intra-operation threads")]
     engine: Annotated[str, Field("eager, or what compiled the network")]
     kernels: Annotated[str, Field("vendor, or winograd (--kernels): whose convolutions; since schema 4")]
-    input: Annotated[str, Field("real, memory (the same few batches over and over) or synthetic (random images)")]
+    input: Annotated[
+        str, Field("real, resident or sharded (on the cards), memory (the same few batches), synthetic (random images)")
+    ]
     without: Annotated[
         str | None, Field("null, or what an ablation leaves out: validation, compute (it only loads), sync (gradients)")
     ]

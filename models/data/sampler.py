@@ -7,6 +7,7 @@
    left without a sample; collectives still need them, so they get a placeholder of weight 0, written as ~index.
 4. BucketSampler changes step 1 alone: it sorts windows of the order by width, cuts them into runs, and permutes the
    runs, again by (seed, epoch). What 2 and 3 promise does not depend on the order.
+5. ShardSampler changes step 1 so that what a rank takes in step 3 is always of the same share of the samples.
 """
 
 from __future__ import annotations
@@ -91,3 +92,21 @@ class BucketSampler(EpochSampler):
         whole = self.n // self.run * self.run  # the samples beyond stay last, so that batches stay within runs
         runs = np.random.default_rng([self.seed, self.epoch, 1]).permutation(order[:whole].reshape(-1, self.run))
         return np.concatenate([runs.ravel(), order[whole:]])
+
+
+class ShardSampler(EpochSampler):
+    """Each rank's batches from its own share, every world-th sample of the data set, shuffled anew each epoch.
+
+    Each sample is still seen once an epoch. But no rank ever sees another's, batches mix within a share only, and the
+    order depends on the number of ranks: within an epoch a run goes on with as many ranks only (`start` in steps of
+    world).
+    """
+
+    def order(self) -> np.ndarray:
+        """In places rank, rank + world, ... this rank's share; the rest is not shuffled, as others take it."""
+        order = np.arange(self.n, dtype=np.uint32)
+        if self.start < self.n and self.start % self.world:
+            raise ValueError(f"start {self.start} is within a step of {self.world} ranks")
+        if self.shuffle:
+            np.random.default_rng([self.seed, self.epoch, 2, self.rank]).shuffle(order[self.rank :: self.world])
+        return order

@@ -25,12 +25,12 @@ from models.data.formats import SourceOptions
 from models.data.opening import has_splits
 from models.data.prefetch import Prefetcher
 from models.data.resident import ResidentLoader
-from models.data.sampler import BucketSampler, EpochSampler
+from models.data.sampler import BucketSampler, EpochSampler, ShardSampler
 from models.data.synthetic import Synthetic
 from models.dataset import Batch, LabelIssues, Shape, WordDataset, make_loader, open_dataset
 from models.network.network import Network, build
 from models.network.winograd import use_winograd
-from models.run.options import Common, Data, dataset_root
+from models.run.options import ON_DEVICE, Common, Data, dataset_root
 
 READY = 2  # batches that each loader process has ready: torch's prefetch_factor
 
@@ -167,6 +167,10 @@ def make_train_set(context: Context, charset: Charset, network: Network) -> tupl
 def make_train_sampler(context: Context, dataset: WordDataset) -> EpochSampler:
     """Every sample once an epoch; with kept ratios in batches of similar widths, so that little of them is padding."""
     options, rank, ranks = context.options, context.world.rank, context.world.size
+    if options.input == "sharded":
+        if dataset.shape.keep_ratio:
+            raise UserError("--input sharded needs images of one width: batches of similar widths are not of one share")
+        return ShardSampler(len(dataset), options.batch_size, options.seed, rank=rank, world=ranks)
     if dataset.shape.keep_ratio:
         return BucketSampler(dataset.widths(), options.batch_size, options.seed, rank=rank, world=ranks)
     return EpochSampler(len(dataset), options.batch_size, options.seed, rank=rank, world=ranks)
@@ -175,8 +179,8 @@ def make_train_sampler(context: Context, dataset: WordDataset) -> EpochSampler:
 def make_batches(context: Context, dataset: WordDataset, sampler: EpochSampler) -> Iterable[Batch]:
     """Batches in the sampler's order, prepared while a card computes: by worker processes, else by a thread."""
     device = context.device
-    if context.options.input == "resident":
-        resident = ResidentLoader(dataset, sampler, device.torch)
+    if context.options.input in ON_DEVICE:
+        resident = ResidentLoader(dataset, sampler, device.torch, sharded=context.options.input == "sharded")
         return resident if device.kind.type == "cpu" else Prefetcher(resident)
     workers = count_workers(context)
     if workers:

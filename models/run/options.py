@@ -58,6 +58,9 @@ class Optimizer:
     """Largest norm of the gradient; 0 is off"""
 
 
+ON_DEVICE = ("resident", "sharded")  # of --input: what keeps a data set in the memory of devices
+
+
 @dataclass
 class Exchange:
     """How ranks share their gradients."""
@@ -95,8 +98,9 @@ class Common:
     """Stop when more than this share of the last 10,000 images cannot be used (10 are always allowed)"""
     strict: bool = False
     """Refuse to run where a check before the run warns"""
-    input: Literal["real", "resident", "memory", "synthetic"] = "real"
-    """resident: a packed data set whole in the device's memory; memory: the same few batches again and again;
+    input: Literal["real", "resident", "sharded", "memory", "synthetic"] = "real"
+    """resident: a packed data set whole in each device's memory; sharded: each holds its share, and trains on no other
+    (models/data/sampler.py); memory: the same few batches again and again;
     synthetic: random images, no data set (models/data/synthetic.py)"""
     min_steps: Annotated[int, Bounds(0)] = 20
     """Fewest measured steps of a row that counts; testing goes over the split again until it has them"""

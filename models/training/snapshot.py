@@ -171,6 +171,7 @@ class Snapshots:
         optimizer.load_state_dict(content["stepper"], same_kind=theirs == options.optimizer.name)
         self.average.load_state_dict(content.get("average") or {})
         position.restore(content["position"])
+        refuse_other_shares(content, options.input, world.size, samples)
         if changed & set(OTHER_ORDER):
             position.consumed = 0  # its epoch begins anew: what was seen of it was other samples
         batch = images_per_step(options, world.size)
@@ -191,6 +192,17 @@ class Snapshots:
         before = content.get("global_batch", batch)
         cards = f"; a step was {before} images, now {batch}" if before != batch else ""
         self.context.say(f"resuming from {path}: step {optimizer.step} of {optimizer.total_steps}{cards}")
+
+
+def refuse_other_shares(content: dict, own: str, ranks: int, samples: int) -> None:
+    """Raises UserError for a checkpoint from within an epoch whose rest cannot be found, as cards kept shares of it."""
+    theirs, before = (content.get("options") or {}).get("input"), len(content["random"])
+    same = theirs == own and before == ranks
+    if "sharded" in (theirs, own) and not same and 0 < content["position"]["consumed"] < samples:
+        raise UserError(
+            f"--input {theirs} on {before} cards was stopped within an epoch, and --input {own} on {ranks} cards has"
+            f" another order of it: go on with --input {theirs} on {before} cards, or from the end of an epoch"
+        )
 
 
 def batches_left(samples: int, consumed: int, batch: int) -> int:

@@ -9,6 +9,7 @@ import torch
 from models.data.charset import Charset
 from models.data.packed import PackedWriter
 from models.data.resident import ResidentLoader
+from models.data.sampler import ShardSampler
 from models.dataset import DataError, EpochSampler, Shape, make_loader, open_dataset
 from tests.support.data_samples import WORDS, make_store, make_tree
 from tests.support.preparation import run
@@ -52,6 +53,24 @@ def test_the_whole_on_a_device_gives_the_batches_of_a_loader(tmp_path):
     assert all(same(a, b) for a, b in zip(resident, make_loader(data, sampler, 2, "cpu"), strict=True))
     with pytest.raises(DataError, match="not packed"):
         ResidentLoader(open_dataset(tmp_path, "train", Shape(), Charset()), sampler, "cpu")
+
+
+def test_each_device_holds_its_share_alone_and_gives_the_batches_of_a_loader(tmp_path):
+    make_tree(tmp_path)
+    run("--source", tmp_path, "--out", tmp_path / "packed", "--packed=true")
+    whole = open_dataset(tmp_path / "packed", "train", Shape(), Charset())
+    data = whole.part(np.array([6, 1, 2, 5, 0], np.uint32))  # as where labels were left out
+    for rank in range(3):
+        sampler = ShardSampler(len(data), 1, seed=1, rank=rank, world=3)
+        shard = ResidentLoader(data, sampler, "cpu", sharded=True)
+        assert len(shard.images) == (2, 2, 1)[rank]
+        found, wanted = list(shard), list(make_loader(data, sampler, 0, "cpu"))
+        assert [batch.weight for batch in found] == [batch.weight for batch in wanted] == [1, rank < 2]
+        assert all(same(a, b) for a, b in zip(found, wanted, strict=True) if a.weight)
+    with pytest.raises(ValueError, match="another rank's share"):
+        list(ResidentLoader(data, EpochSampler(5, 2, seed=1, rank=0, world=2), "cpu", sharded=True))
+    with pytest.raises(DataError, match="no share for each of 6 cards"):
+        ResidentLoader(data, ShardSampler(5, 1, rank=5, world=6), "cpu", sharded=True)
 
 
 def write(folder, texts, finish=True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.data.sampler import BucketSampler, EpochSampler
+from models.data.sampler import BucketSampler, EpochSampler, ShardSampler
 
 
 def seen(n, batch_size, world, **options):
@@ -122,3 +122,24 @@ def test_images_of_one_width_keep_the_order_of_the_epoch():
     bucketed = [i for batch in BucketSampler(widths, 10, seed=4, window=3000, run=3000) for i in batch]
     epoch = [i for batch in EpochSampler(3000, 10, seed=4) for i in batch]
     assert bucketed == sorted(epoch, key=lambda i: widths[i])
+
+
+@pytest.mark.parametrize("n, batch_size, world", [(100, 8, 4), (97, 8, 4), (3, 2, 8), (20, 4, 1)])
+def test_shares_are_kept_to_in_every_epoch_and_each_sample_is_seen_once(n, batch_size, world):
+    epochs = []
+    for epoch in (0, 1):
+        ranks = [list(ShardSampler(n, batch_size, seed=3, epoch=epoch, rank=r, world=world)) for r in range(world)]
+        assert {len(batches) for batches in ranks} == {len(EpochSampler(n, batch_size, world=world))}
+        own = [[i for batch in batches for i in batch if i >= 0] for batches in ranks]
+        assert [sorted(share) for share in own] == [list(range(r, n, world)) for r in range(world)]
+        epochs.append(own)
+    assert n < 10 or epochs[0][0] != epochs[1][0] != sorted(epochs[1][0])
+
+
+def test_a_share_goes_on_where_it_stopped_with_as_many_ranks_and_not_within_their_step():
+    def own(start):
+        return [i for batch in ShardSampler(50, 4, seed=1, rank=1, world=3, start=start) for i in batch]
+
+    assert own(12) == own(0)[4:] and own(50) == []
+    with pytest.raises(ValueError, match="within a step of 3 ranks"):
+        own(16)

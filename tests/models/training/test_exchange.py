@@ -63,9 +63,9 @@ def train_all(number: int, port: int, found) -> None:
 
 
 def train(number: int, graph: bool, gradients: str, sync: bool) -> list[list[float]]:
-    """Six steps of a small network with batch norm; this rank's weights and running statistics after each."""
+    """Six steps of a small network with batch norm; this rank's weights, statistics and gradients after each."""
     torch.manual_seed(number)  # other weights on each rank, until they are the leader's
-    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 2))
     network.to(memory_format=torch.channels_last)
     device, exchange = Device.open("CPU"), Exchange(gradients)
     optimizer = GuardedOptimizer(network, device, Optimizer(), 1e-2, 10, capturable=graph)
@@ -95,6 +95,7 @@ def train(number: int, graph: bool, gradients: str, sync: bool) -> list[list[flo
         step(batch)
         optimizer.count_step()
         state = [one.float().flatten() for one in network.state_dict().values()]
+        state += [one.grad.flatten() for one in network.parameters()]
         after.append(torch.cat(state).tolist())
     return after
 

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from bench.errors import UserError
 from models import prepare, render, train
+from models.training.snapshot import refuse_other_shares
 from models.weights import checkpoint
 
 RUN = "CRNN_SMALL_FP32_{}_1CPU_Train"
@@ -212,3 +214,21 @@ def test_a_run_stopped_in_a_validation_inside_an_epoch_resumes_with_it(place, mo
     assert resumed["accuracy"]["cer"] == undisturbed["accuracy"]["cer"]
     again = checkpoint.read(place.file("1E", "best.pt"))
     assert all(torch.equal(best["network"][name], again["network"][name]) for name in best["network"])
+
+
+@pytest.mark.parametrize(
+    "theirs, before, consumed, own, ranks, refused",
+    [
+        ("sharded", 2, 32, "sharded", 2, False),
+        ("sharded", 2, 32, "sharded", 4, True),
+        ("sharded", 2, 32, "real", 2, True),
+        ("resident", 2, 32, "sharded", 2, True),
+        ("sharded", 2, 0, "sharded", 4, False),
+        ("sharded", 2, 100, "real", 1, False),
+        ("real", 2, 32, "resident", 4, False),
+    ],
+)
+def test_shares_of_an_epoch_go_on_with_as_many_cards_only(theirs, before, consumed, own, ranks, refused):
+    content = {"options": {"input": theirs}, "random": [None] * before, "position": {"consumed": consumed}}
+    with pytest.raises(UserError, match="go on with --input") if refused else nullcontext():
+        refuse_other_shares(content, own, ranks, samples=100)
