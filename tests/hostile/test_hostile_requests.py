@@ -23,7 +23,6 @@ from models.serving.decoding import Decode, DecodedImage, Refused, decode_reques
 from tests.support import ROOT
 from tests.support.checkpoints import saved
 from tests.support.images import encoded, noise
-from tests.support.laborious_images import PICTURES
 from tests.support.service import as_body, as_form, as_type, post, requests, served
 from tests.support.stalls import PICTURES
 
