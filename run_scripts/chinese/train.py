@@ -86,7 +86,7 @@ class ChineseOptions:
     """Images to wait for before a stage begins"""
     reuse: Annotated[float, Bounds(above=0)] = 2.5
     """How often a drawn image is used"""
-    capacity: Annotated[int, Bounds(1024)] = 150_000
+    capacity: Annotated[int, Bounds(10240)] = 150_000
     """Images that stay in memory; then the oldest make room"""
     workers: Annotated[int, Bounds(1, 1000)] = 1
     """Processes that draw"""

@@ -142,7 +142,7 @@ def test_a_training_that_is_stopped_goes_on(tmp_path):
     command = [
         sys.executable, str(ROOT / "run_scripts/chinese/train.py"), "--texts", str(tmp_path), "--out", str(out),
         "--faces", find_faces("bundled")[0].path, "--stages", "words:0", "--style", "plain", "--pixels", "1600",
-        "--first", "256", "--capacity", "4096", "--save-every", "0", "--images",
+        "--first", "256", "--save-every", "0", "--images",
     ]  # fmt: skip
     with subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         until = time.monotonic() + 240
