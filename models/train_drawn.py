@@ -86,7 +86,7 @@ class DrawnOptions:
     """Highest learning rate, of AdamW"""
     workers: Annotated[int, Bounds(1, 1024)] = max((os.cpu_count() or 2) - 1, 1)
     """Processes that draw"""
-    capacity: Annotated[int, Bounds(1024)] = 6_000_000
+    capacity: Annotated[int, Bounds(10240)] = 6_000_000
     """Images that stay on the device; then the oldest make room"""
     seed: Annotated[int, Bounds(0)] = 1
     """Of what is drawn and of how weights start"""
