@@ -81,10 +81,11 @@ class Drawing:
 
 
 class DrawingProcesses:
-    """Processes that draw; a context, which ends them. Start them before a device is taken: they are forked."""
+    """Processes that draw; a context, which ends them. They are no forks of this process, whose threads hold locks."""
 
     def __init__(self, drawing: Drawing, processes: int, seed: int):
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
         self.queue = context.Queue(WAITING)
         self.processes = [
             context.Process(target=draw_into, args=(drawing, self.queue, seed * 1000 + i), daemon=True)
