@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from bench.errors import one_line, run_cli
+from bench.errors import UserError, one_line, run_cli
 from bench.files import write_file
 from bench.options import Bounds, Choices, Command, Metavar, Shares
 from models.data.audit import Terms, audit, audit_report, check_digest, hash_all, overlaps, refuse_overlap
@@ -216,6 +216,8 @@ def readable_labels(source: Source, skipped: list[str]) -> Iterator[str]:
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
+    if options.expect and not options.audit:
+        raise UserError("--expect compares what --audit counts: pass both")
     if options.audit:
         audit_all(options)
     elif options.build:

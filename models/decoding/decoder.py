@@ -110,10 +110,7 @@ def load_lexicon(path: Path, charset: Charset) -> Lexicon:
     """
     if is_bundled(path):
         return Lexicon(read_words(), charset)
-    try:
-        lines = text_of(path).splitlines()
-    except OSError as error:
-        raise UserError(f"no lexicon at {path}: {error.strerror}") from None
+    lines = text_of(path).splitlines()
     try:
         lexicon = Lexicon(lines if len(lines) > 1 else " ".join(lines).split(), charset)
     except UserError as refusal:

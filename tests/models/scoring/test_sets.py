@@ -124,7 +124,7 @@ def test_texts_are_found_as_asked(sets, tmp_path, trained, options, method):
         (["--decode", "lexicon"], "--lexicon FILE"),
         (["--decode", "greedy", "--beam", "5"], "--beam is for --decode beam"),
         (["--beam", "0"], "--beam is 1 to 1000, not 0"),
-        (["--lexicon", "none.txt"], "no lexicon at none.txt"),
+        (["--lexicon", "none.txt"], "none.txt: No such file"),
         (["--model.head", "attention", "--beam", "5"], "trained with --model.head ctc, not attention"),
         (["--lexicon", "x", "--beam", "5"], "--beam is for --decode beam, not lexicon"),
     ],
