@@ -184,7 +184,13 @@ class Ceilings(TypedDict, total=False):
     forward_flops_per_image: Annotated[float, Field("of the network, a multiply-add is two; recurrent layers included")]
     parameters: Annotated[int, Field("of the network, whose gradients ranks exchange; since schema 5")]
     dtype: Annotated[str, Field("of the two measurements")]
-    gemm_flops_per_s: Annotated[float, Field("the best square matrix product in this process, before or after the run")]
+    gemm_flops_per_s: Annotated[
+        float,
+        Field(
+            "the best square matrix product in this process, before or after the run; "
+            "on a CPU the faster of that and a 3 x 3 convolution"
+        ),
+    ]
     gemm_spread_share: Annotated[
         float,
         Field("(median - best) / best time of its repeats: by so much a run may pass the ceiling; since schema 4"),
