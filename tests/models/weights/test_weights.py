@@ -39,41 +39,39 @@ def test_every_shipped_file_is_held_to_a_count():
     assert READ.keys() | LINES_READ.keys() == weights.SHIPPED.keys()
 
 
+@pytest.fixture
+def correct(script, tmp_path):
+    """correct(name, kind, options): how many images of how many the shipped weights read right."""
+
+    def read(name: str, kind: str, *asked: str) -> tuple[int, int]:
+        precision, engine = KINDS[kind]
+        if engine != "eager":
+            pytest.importorskip("openvino")
+        short = ["--min-seconds", "0", "--min-steps", "0", "--latency-runs", "0", "--results", str(tmp_path / "runs")]
+        row = ["--recipe", weights.SHIPPED[name].recipe, "--engine", engine]
+        done = script("CRNN_Infer", *asked, *row, *short, DEVICE="CPU", PRECISION=precision)
+        assert done.returncode == 0, done.stderr
+        assert f"weights: {weights.path(name)}, which come with the repository" in done.stdout
+        [file] = (tmp_path / "runs").glob("*.json")
+        accuracy = Record.load(file).accuracy
+        return accuracy["correct"], accuracy["n"]
+
+    return read
+
+
 @pytest.mark.parametrize("name, kind", [(name, kind) for name in READ for kind in READ[name]])
-def test_no_fewer_words_are_read_than_when_they_came(name, kind, words, script, tmp_path):
-    precision, engine = KINDS[kind]
-    if engine != "eager":
-        pytest.importorskip("openvino")
-    short = ["--min-seconds", "0", "--min-steps", "0", "--latency-runs", "0"]
-    row = weights.SHIPPED[name]
-    charset = next(named for named, characters in NAMED.items() if characters == row.charset)
-    asked = ["--dataset", str(words), "--results", str(tmp_path / "runs"), "--engine", engine]
-    asked += ["--recipe", row.recipe, "--data.charset", charset]
-    done = script("CRNN_Infer", *asked, *short, DEVICE="CPU", PRECISION=precision)
-    assert done.returncode == 0, done.stderr
-    assert f"weights: {weights.path(name)}, which come with the repository" in done.stdout
-    [file] = (tmp_path / "runs").glob("*.json")
-    accuracy = Record.load(file).accuracy
-    assert accuracy["n"] == 600
-    assert accuracy["correct"] >= READ[name][kind] - ALLOWED, accuracy["correct"]
+def test_no_fewer_words_are_read_than_when_they_came(name, kind, words, correct):
+    charset = next(named for named, characters in NAMED.items() if characters == weights.SHIPPED[name].charset)
+    right, n = correct(name, kind, "--dataset", str(words), "--data.charset", charset)
+    assert n == 600
+    assert right >= READ[name][kind] - ALLOWED
 
 
 @pytest.mark.parametrize("name, kind", [(name, kind) for name in LINES_READ for kind in LINES_READ[name]])
-def test_no_fewer_lines_are_read_than_when_they_came(name, kind, script, tmp_path):
-    precision, engine = KINDS[kind]
-    if engine != "eager":
-        pytest.importorskip("openvino")
-    short = ["--min-seconds", "0", "--min-steps", "0", "--latency-runs", "0", "--mode", "exact"]
-    asked = ["--sets", f"lines={LINES}", "--results", str(tmp_path / "runs"), "--engine", engine]
-    done = script(
-        "CRNN_Infer", *asked, "--recipe", weights.SHIPPED[name].recipe, *short, DEVICE="CPU", PRECISION=precision
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"weights: {weights.path(name)}, which come with the repository" in done.stdout
-    [file] = (tmp_path / "runs").glob("*.json")
-    accuracy = Record.load(file).accuracy
-    assert accuracy["n"] == 60
-    assert accuracy["correct"] >= LINES_READ[name][kind] - ALLOWED, accuracy["correct"]
+def test_no_fewer_lines_are_read_than_when_they_came(name, kind, correct):
+    right, n = correct(name, kind, "--sets", f"lines={LINES}", "--mode", "exact")
+    assert n == 60
+    assert right >= LINES_READ[name][kind] - ALLOWED
 
 
 PRETENDER = """#!{bash}
