@@ -12,10 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+RATIO = 100 / 32  # width over height of the images that strengths are meant for
+
 
 @dataclass(frozen=True)
 class Augment:
-    """The largest strength of each distortion; every image draws its own up to it, in both directions."""
+    """The largest strength of each distortion; every image draws its own up to it, in both directions.
+
+    On an image more than RATIO times as wide as high, what moves its ends moves them by as many pixels as on one of
+    that ratio: 3 % of the width of a long line would be a character, 2 degrees would turn its ends out of the image.
+    """
 
     rotate: float = 0.0  # degrees
     scale: float = 0.0  # share of the size: 0.1 is 0.9 to 1.1 times
@@ -66,18 +72,20 @@ def homographies(n: int, strength: Augment, aspect: float) -> Tensor:
     def draw(most: float) -> Tensor:
         return (torch.rand(n) * 2 - 1) * most
 
-    angle = draw(math.radians(strength.rotate))
+    along = min(1.0, RATIO * aspect)
+    angle = draw(math.radians(strength.rotate)) * along
     cosine, sine = torch.cos(angle), torch.sin(angle)
-    scale = 1 + draw(strength.scale)
+    larger = draw(strength.scale)
+    wide, high = 1 + larger * along, 1 + larger
     shear = draw(strength.shear) * aspect
     matrix = torch.zeros(n, 3, 3)
-    matrix[:, 0, 0] = scale * cosine
-    matrix[:, 0, 1] = -scale * sine * aspect + shear
-    matrix[:, 1, 0] = scale * sine / aspect
-    matrix[:, 1, 1] = scale * cosine
-    matrix[:, 0, 2], matrix[:, 1, 2] = draw(2 * strength.shift), draw(2 * strength.shift)
+    matrix[:, 0, 0] = wide * cosine
+    matrix[:, 0, 1] = -wide * sine * aspect + shear
+    matrix[:, 1, 0] = high * sine / aspect
+    matrix[:, 1, 1] = high * cosine
+    matrix[:, 0, 2], matrix[:, 1, 2] = draw(2 * strength.shift) * along, draw(2 * strength.shift)
     # One side becomes (1 + p/2) / (1 - p/2) times the other, 1 + p for small p.
-    matrix[:, 2, 0], matrix[:, 2, 1] = draw(strength.perspective / 2), draw(strength.perspective / 2)
+    matrix[:, 2, 0], matrix[:, 2, 1] = draw(strength.perspective / 2) * along, draw(strength.perspective / 2)
     matrix[:, 2, 2] = 1
     return matrix
 

@@ -14,12 +14,13 @@ from PIL import Image, ImageFilter
 
 from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
-from models.rendering.hard import away, dilate, paint
+from models.rendering.hard import away, colour, dilate, paint, soften, stack
 from models.rendering.street import Shares, add_surroundings, crop_sides, turn_back, turn_right
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
 HEIGHT = 32  # pixels
+LEAST_CONTRAST = 60  # grey levels between text and ground of a sign: twenty strokes in 30 px need more than a letter
 NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top, the right, the bottom
 
 
@@ -34,6 +35,21 @@ def lines(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndar
     seen = crop_sides(project(Image.fromarray(mask), view(mask, rng, kind, any(cut)), height), cut)
     seen = np.asarray(Image.fromarray(seen).resize((seen.shape[1], HEIGHT), Image.Resampling.BILINEAR))
     return photograph(seen, rng, kind)
+
+
+def signs(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
+    """A line on a sign, with the borders, shadows and grounds of `hard`, seen from further aside: (32, W) uint8."""
+    face = faces[int(rng.integers(len(faces)))]
+    mask, cut = add_neighbours(set_type(text, rng, face, "photo"), text, rng, face)
+    height = round(HEIGHT / (1 - cut[1] - cut[3]))
+    layers = stack(mask, rng)
+    seen = crop_sides(project(layers, view_aside(mask, rng, any(cut)), height), cut)
+    seen = np.asarray(Image.fromarray(seen).resize((seen.shape[1], HEIGHT), Image.Resampling.BILINEAR))
+    image = soften(colour(seen, rng, LEAST_CONTRAST), rng)
+    image = downsample_line(blur_line(image, rng, "photo"), rng, "photo")
+    image += crop("grain", image.shape, rng) * np.float32(min(rng.exponential(1.5), 6))
+    drawn: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def set_type(text: str, rng: np.random.Generator, face: Face, kind: str) -> np.ndarray:
@@ -97,6 +113,16 @@ def view(mask: np.ndarray, rng: np.random.Generator, kind: str, close: bool) -> 
         right += rng.uniform(0, 60)
     top, bottom = (0, 0) if close else rng.uniform(-0.5, 5, 2)
     return View(stretch, slant, np.exp(rng.normal(0, 0.015 * strong)), turn, (left, top, right, bottom))
+
+
+def view_aside(mask: np.ndarray, rng: np.random.Generator, close: bool) -> View:
+    """As `view` of a photograph; a third of them are turned, slanted or nearer at one end, by less the longer they are."""
+    seen, ratio = view(mask, rng, "photo", close), mask.shape[1] / mask.shape[0]
+    if rng.random() > 0.35:
+        return seen
+    most = 0.3 / max(ratio, 1.5)  # a third of the height is lost to it
+    near = float(np.exp(np.clip(rng.normal(0, 0.15), -0.3, 0.3)))
+    return seen._replace(turn=rng.uniform(-most, most), slant=seen.slant + rng.normal(0, 0.15), near=near)
 
 
 def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndarray:

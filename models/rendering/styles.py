@@ -12,7 +12,7 @@ from PIL import Image
 from models.rendering.drawing import draw
 from models.rendering.fonts import Face, find_faces, plain_faces
 from models.rendering.hard import HEIGHT, hard
-from models.rendering.lines import lines
+from models.rendering.lines import lines, signs
 from models.rendering.street import MARKS, street
 
 
@@ -48,6 +48,7 @@ STYLES = {
     "hard": Style(hard, "mixed"),  # as Synth90k itself
     "street": Style(street, "mixed", marks=MARKS, version=3),
     "lines": Style(lines, "mixed"),
+    "signs": Style(signs, "mixed"),
 }
 
 

@@ -78,8 +78,8 @@ MEDIUM = Mixture(
     {1: 1, 2: 4, 3: 5, 4: 6, 5: 6, 6: 6, 7: 4}, longest=8, singles=8,
 )  # fmt: skip
 LINES = Mixture(
-    {"rare": 15, "uniform": 4, "window": 36, "phrase": 11, "number": 8, "latin": 6, "plate": 6, "form": 4, "place": 5,
-     "mixed": 4, "bracketed": 1},
+    {"rare": 15, "uniform": 4, "window": 30, "phrase": 11, "number": 9, "latin": 5, "plate": 6, "form": 7, "place": 4,
+     "mixed": 4, "bracketed": 5},
     {1: 3, 2: 9, 3: 8, 4: 13, 5: 9, 6: 9, 7: 7, 8: 7, 9: 5, 10: 13, 11: 4, 12: 3, 13: 2.5, 14: 2, 16: 2, 18: 1.5,
      20: 1.2, 23: 0.8, 25: 0.5}, longest=25, singles=2,
 )  # fmt: skip
@@ -190,8 +190,8 @@ class Makers:
         text = ""
         while len(text) < length:
             text += self.word()
-            if self.rng.random() < 0.08:
-                text += self.rng.choice("，。、，。、；：！？）（《》“”·—")
+            if self.rng.random() < 0.12:
+                text += self.rng.choice("，。、，。、；：：！？）（《》“”·—/-+()")
         return text[:length]
 
     def rare(self, length: int) -> str:
@@ -355,9 +355,9 @@ class Makers:
     def form(self, length: int) -> str:
         """The name of a field of a form, and mostly its value."""
         r = self.rng
-        name = r.choice(FORMS)
+        name = r.choice(FORMS) if r.random() < 0.5 else self.phrase(r.randint(2, 6))
         if r.random() < 0.35:
-            return name
+            return name + r.choice(["", "：", ":", "/" + r.choice(FORMS)])
         values: list[Callable[[int], str]] = [
             self.number, self.number, lambda _: self.phrase(r.randint(2, 8)), lambda _: r.choice(self.words_of("nr")),
             self.place,
@@ -368,7 +368,8 @@ class Makers:
     def bracketed(self, length: int) -> str:
         left, right = self.rng.choice(BRACKETS)
         inside = self.phrase(max(length - 2, 1))
-        return self.rng.choice(["", self.phrase(2)]) + left + inside + right
+        before, behind = self.rng.choice(["", "", self.phrase(2)]), self.rng.choice(["", "", "：", ":", self.phrase(3)])
+        return before + left + inside + right + behind
 
 
 def write_texts(path: Path, texts: Sequence[str], characters: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ class ChineseOptions:
     start: str = ""
     """Weights whose convolutions to begin with"""
     recipe: str = "crnn_small_chinese"
-    style: Annotated[str, Metavar("STYLE:SHARE,...")] = "lines:0.6,street:0.27,hard:0.13"
+    style: Annotated[str, Metavar("STYLE:SHARE,...")] = "lines:0.7,signs:0.3"
     """How images are drawn"""
     images: Annotated[int, Bounds(1)] = 800_000
     """Of the whole run; the rate falls to nothing there"""
