@@ -93,12 +93,12 @@ def look(rng: np.random.Generator) -> View:
 def colour(seen: np.ndarray, rng: np.random.Generator, least: float = 0) -> np.ndarray:
     """Stages 3 and 5: grey levels for ground, shadow, border and text, blended with surfaces; float32.
 
-    least: of the contrast between text and ground.
+    least: of the contrast between text and ground; with one the ground varies by less of it, too.
     """
     layers = np.atleast_3d(seen) * np.float32(1 / 255)
     ground, text = grey_levels(rng, least)
     contrast = abs(text - ground)
-    image = backdrop(layers.shape[:2], min(pick(BLEND, rng), 0.6 * contrast), rng)
+    image = backdrop(layers.shape[:2], min(pick(BLEND, rng), (0.3 if least else 0.6) * contrast), rng)
     image += np.float32(ground)
     if layers.shape[2] == 3:
         paint(image, layers[..., 2] * np.float32(rng.uniform(0.4, 1)), away(ground, rng.uniform(20, 120), rng))

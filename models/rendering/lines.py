@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
@@ -26,8 +26,36 @@ NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top,
 
 def lines(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
     """A line as it is printed, scanned or photographed: (32, W) uint8."""
-    face, kind = faces[int(rng.integers(len(faces)))], ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
-    mask = add_rules(set_type(text, rng, face, kind), rng)
+    face, kind = faces[int(rng.integers(len(faces)))], choose_kind(rng)
+    return print_line(set_type(text, rng, face, kind), text, rng, face, kind)
+
+
+def vertical(text: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.ndarray:
+    """A line whose characters stand below one another, turned as tall images are before they are read: (32, W) uint8.
+
+    The first character is at the left; each lies on its side, its top to the left.
+    """
+    face, kind = faces[int(rng.integers(len(faces)))], choose_kind(rng)
+    gap = round(max(rng.normal(0.08, 0.06), 0) * EM)
+    characters = [draw(character, face, box=True) for character in text if character != " "]
+    width = max(one.shape[1] for one in characters)
+    cells = [np.pad(one, ((0, gap), sides(width - one.shape[1]))) for one in characters]
+    column: np.ndarray = np.rot90(np.concatenate(cells))
+    return print_line(np.ascontiguousarray(column), text, rng, face, kind)
+
+
+def sides(room: int) -> tuple[int, int]:
+    """Room at the left and at the right of what is centred."""
+    return room // 2, room - room // 2
+
+
+def choose_kind(rng: np.random.Generator) -> str:
+    return ("print", "page", "photo")[rng.choice(3, p=(0.4, 0.3, 0.3))]
+
+
+def print_line(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face, kind: str) -> np.ndarray:
+    """What was set, with what a page has besides, printed, scanned or photographed: (32, W) uint8."""
+    mask = add_rules(mask, rng)
     mask, cut = add_neighbours(mask, text, rng, face)
     if kind == "page" and rng.random() < 0.08:
         mask = dot_matrix(mask, rng)
@@ -116,7 +144,7 @@ def view(mask: np.ndarray, rng: np.random.Generator, kind: str, close: bool) -> 
 
 
 def view_aside(mask: np.ndarray, rng: np.random.Generator, close: bool) -> View:
-    """As `view` of a photograph; a third of them are turned, slanted or nearer at one end, by less the longer they are."""
+    """As `view` of a photograph; a third are turned, slanted or nearer at one end, by less the longer they are."""
     seen, ratio = view(mask, rng, "photo", close), mask.shape[1] / mask.shape[0]
     if rng.random() > 0.35:
         return seen
@@ -134,6 +162,8 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
         surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
         image += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
     paint(image, seen * np.float32(1 / 255), text)
+    if kind == "page" and rng.random() < 0.06:
+        image = stamp(image, rng)
     image = downsample_line(blur_line(image, rng, kind), rng, kind)
     most = contrast / 7
     strength = min(rng.exponential(1.2) if rng.random() < 0.8 else rng.uniform(3, 10), most)
@@ -142,6 +172,18 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
         image = fax(image, ground, text, rng)
     printed: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return printed
+
+
+def stamp(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Part of a round seal's ring over the line, half transparent, as red ones are in grey; it has no letters here."""
+    height, width = image.shape
+    seal = Image.new("L", (width, height))
+    radius, thick = rng.uniform(1.2, 3) * height, int(rng.integers(2, 5))
+    x, y = rng.uniform(0, width), rng.uniform(-0.8, 0.8) * radius + height / 2
+    ImageDraw.Draw(seal).ellipse((x - radius, y - radius, x + radius, y + radius), outline=255, width=thick)
+    ink = np.asarray(seal.filter(ImageFilter.GaussianBlur(0.5)), np.float32) / 255
+    sealed: np.ndarray = image - ink * np.float32(rng.uniform(0.15, 0.45)) * image
+    return sealed
 
 
 def line_levels(rng: np.random.Generator, kind: str) -> tuple[float, float]:

@@ -1,9 +1,10 @@
 """A word as people photograph it: what `hard` draws, and what a crop of a street or a page has besides the word.
 
 Quotes, prices and apostrophes, letters of the neighbours at the sides, lines cut off above and below, edges that
-cut the word, letters set wide, on arcs and on waves, signs seen askew, a lens out of focus, few pixels. The label stays
-the word: the rest is drawn so that it is learned to be ignored. Chosen by looking at what a recogniser trained on
-`hard` alone misread in IIIT5K-train and SVT-train, the edges by what is misread in Synth90k's own images.
+cut the word, letters set wide, on arcs and on waves, letters with sides, tubes of light, signs seen askew, a lens out
+of focus, few pixels. The label stays the word: the rest is drawn so that it is learned to be ignored, which is wrong
+for labels of all characters: those have the style `signs`. Chosen by looking at what a recogniser trained on `hard`
+alone misread in IIIT5K-train and SVT-train, the edges by what is misread in Synth90k's own images.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from models.rendering.drawing import EM, draw
 from models.rendering.fonts import Face
-from models.rendering.hard import HEIGHT, colour, letter, look, soften, stack
+from models.rendering.hard import HEIGHT, colour, dilate, letter, look, paste, soften, stack
 from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project, wave
 
@@ -29,7 +30,9 @@ MARKS = frozenset("".join(AROUND + AROUND_NUMBERS) + INSIDE + INSIDE_NUMBERS) - 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OFTEN = (0.12, 0.06, 0.16, 0.08)  # that something stands at the left, the top, the right, the bottom
 CLIPPED = (0.16, 0.1, 0.16, 0.1)  # that the word itself is cut there: about a fifth of what was misread in Synth90k
-LEAST_CONTRAST = 34  # grey levels between text and ground: below it a person guesses
+DIRECTIONS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y)
+LEAST_CONTRAST, LEAST_OF_DECORATED = 48, 75  # grey levels between text and ground: below them a person guesses
+LEAST_LETTER = 6  # pixels: what is narrower is not read
 LOST = (0.4, 0.95)  # least and most of what stands at a side that the image's edge cuts off
 Shares = tuple[float, float, float, float]  # of an image, at its four sides in that order
 Other = Callable[[str, np.random.Generator, Face, int], np.ndarray]  # draws what stands at a side
@@ -41,10 +44,13 @@ def street(word: str, rng: np.random.Generator, faces: Sequence[Face]) -> np.nda
     mask, cut = add_surroundings(typeset(add_marks(word, rng), rng, face), word, rng, face)
     view, letter_width = viewpoint(mask, rng), mask.shape[1] / len(word) * HEIGHT / len(mask)
     view = view._replace(margins=clip_margins(view.margins, cut, letter_width, rng))
-    seen = project(stack(mask, rng), view, round(HEIGHT / (1 - cut[1] - cut[3])))
-    image = soften(colour(crop_sides(seen, cut), rng, LEAST_CONTRAST), rng)
-    image = downsample(out_of_focus(image, rng, letter_width * view.stretch), rng)
-    strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 8)
+    decorated = decorate(mask, rng)
+    seen = project(decorated or stack(mask, rng), view, round(HEIGHT / (1 - cut[1] - cut[3])))
+    image = soften(colour(crop_sides(seen, cut), rng, LEAST_OF_DECORATED if decorated else LEAST_CONTRAST), rng)
+    ratio = mask.shape[1] / len(mask) * view.stretch
+    letter_width *= view.stretch / (1 + ratio * abs(view.turn))  # what is turned becomes smaller to fit
+    image = downsample(out_of_focus(image, rng, letter_width), rng, letter_width)
+    strength = rng.exponential(0.65) if rng.random() < 0.85 else rng.uniform(2, 6)
     image += crop("grain", image.shape, rng) * strength
     drawn: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     return drawn
@@ -72,6 +78,39 @@ def typeset(text: str, rng: np.random.Generator, face: Face) -> np.ndarray:
         height = rng.uniform(0.25, 0.8) * EM * rng.choice((-1, 1))
         return bend(mask, height) if chance < 0.13 else wave(mask, height / 3, rng)
     return letter(text, rng, (face,))
+
+
+def decorate(mask: np.ndarray, rng: np.random.Generator) -> Image.Image | None:
+    """Now and then letters in three dimensions, or tubes of light, in three bands as `stack` has them; mostly None."""
+    chance = rng.random()
+    if chance < 0.05:
+        return extrude(mask, int(rng.integers(3, 8)), *DIRECTIONS[rng.integers(len(DIRECTIONS))])
+    if chance < 0.1:
+        return light(mask, float(rng.uniform(1.5, 4)), hollow=rng.random() < 0.5)
+    return None
+
+
+def extrude(mask: np.ndarray, depth: int, dx: int, dy: int) -> Image.Image:
+    """Letters cut from a board `depth` pixels thick and seen from (dx, dy); their sides are the third band."""
+    layers = np.zeros((mask.shape[0] + 2 * depth, mask.shape[1] + 2 * depth, 3), np.uint8)
+    for step in range(depth + 1):
+        y, x = depth + step * dy, depth + step * dx
+        side = layers[y : y + mask.shape[0], x : x + mask.shape[1], 2]
+        np.maximum(side, mask, out=side)
+    paste(layers[..., 0], mask, depth, depth)
+    return Image.fromarray(layers)
+
+
+def light(mask: np.ndarray, radius: float, hollow: bool) -> Image.Image:
+    """Letters, or tubes along their edges; the light around them, fading in `radius` pixels, is the second band."""
+    pad = round(3 * radius)
+    tube = np.pad(dilate(mask, 1), pad)
+    if hollow:
+        tube = tube - np.pad(mask, pad + 1)
+    around = np.asarray(Image.fromarray(tube).filter(ImageFilter.GaussianBlur(radius)), np.float32)
+    layers = np.zeros((*tube.shape, 3), np.uint8)
+    layers[..., 0], layers[..., 1] = tube, np.minimum(around * 1.6, 255)
+    return Image.fromarray(layers)
 
 
 def viewpoint(mask: np.ndarray, rng: np.random.Generator) -> View:
@@ -172,10 +211,12 @@ def out_of_focus(image: np.ndarray, rng: np.random.Generator, letter_width: floa
     return np.asarray(source.filter(ImageFilter.GaussianBlur(radius)), np.float32)
 
 
-def downsample(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """As a camera far away takes it: with fewer pixels, and those enlarged."""
+def downsample(image: np.ndarray, rng: np.random.Generator, letter_width: float) -> np.ndarray:
+    """As a camera far away takes it: with fewer pixels, and those enlarged; LEAST_LETTER of a letter's width remain."""
     if rng.random() > 0.25:
         return image
-    source, share = Image.fromarray(image), rng.uniform(0.45, 0.85)
+    source, share = Image.fromarray(image), max(rng.uniform(0.45, 0.85), LEAST_LETTER / letter_width)
+    if share >= 1:
+        return image
     small = source.resize([max(round(size * share), 1) for size in source.size], Image.Resampling.BILINEAR)
     return np.array(small.resize(source.size, Image.Resampling.BICUBIC))

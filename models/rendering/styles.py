@@ -12,7 +12,7 @@ from PIL import Image
 from models.rendering.drawing import draw
 from models.rendering.fonts import Face, find_faces, plain_faces
 from models.rendering.hard import HEIGHT, hard
-from models.rendering.lines import lines, signs
+from models.rendering.lines import lines, signs, vertical
 from models.rendering.street import MARKS, street
 
 
@@ -46,9 +46,10 @@ class Style:
 STYLES = {
     "plain": Style(draw_plain, "lower", plain_faces),
     "hard": Style(hard, "mixed"),  # as Synth90k itself
-    "street": Style(street, "mixed", marks=MARKS, version=3),
-    "lines": Style(lines, "mixed"),
+    "street": Style(street, "mixed", marks=MARKS, version=4),
+    "lines": Style(lines, "mixed", version=2),
     "signs": Style(signs, "mixed"),
+    "vertical": Style(vertical, "mixed"),
 }
 
 

@@ -83,3 +83,17 @@ def test_inversion_happens_as_often_as_it_says():
     images = torch.full((2000, 1, 16, 16), 0.5)
     share = (augment(images, Augment(invert=0.3))[:, 0, 0, 0] < 0).float().mean()
     assert 0.25 < share < 0.35
+
+
+@pytest.mark.parametrize("one", ["rotate", "scale", "shift", "perspective"])
+def test_the_ends_of_a_long_line_move_by_no_more_pixels_than_those_of_a_word(one):
+    strength = Augment(**{one: {"rotate": 3}.get(one, 0.06)})
+    moved = {}
+    for width in (100, 640):
+        torch.manual_seed(4)
+        maps = homographies(400, strength, 32 / width)
+        ends = torch.tensor([[-1.0, 0, 1], [1.0, 0, 1]]) @ maps.transpose(1, 2)
+        places = ends[..., :2] / ends[..., 2:] - torch.tensor([[-1.0, 0], [1.0, 0]])
+        moved[width] = (places * torch.tensor([width, 32]) / 2).abs().amax((0, 1))
+    assert moved[100].max() > 1
+    assert (moved[640] <= moved[100] * 1.05 + 0.05).all()

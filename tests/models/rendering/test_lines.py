@@ -13,7 +13,7 @@ from bench.errors import UserError
 from models import render
 from models.data.image import decode
 from models.data.opening import open_source
-from models.rendering import drawing, find_faces, fonts, lines
+from models.rendering import drawing, find_faces, fonts, lines, warping
 from models.rendering.fonts import Face, choose_face, weighted_faces
 
 TEXTS = ["a/b\\c", "Two words_1.", "ÀÉ", "MiXed", "12.50", "x" * 60]
@@ -146,6 +146,47 @@ def test_in_the_line_s_box_a_comma_stays_small_and_low():
     mask = drawing.draw(",", DEJAVU, box=True)
     assert mask.shape[0] >= drawing.ASCENT and mask.any(axis=1).sum() < mask.shape[0] / 2
     assert not mask[: mask.shape[0] // 2].any()
+
+
+class TestSigns:
+    def test_nothing_stands_at_the_ends_and_nothing_is_cut_there(self, monkeypatch):
+        """Else a colon that is gone, or a letter that is there, would be learned against the label."""
+        margins = []
+
+        def project(layers, view, height):
+            margins.append(view.margins)
+            return warping.project(layers, view, height)
+
+        monkeypatch.setattr(lines, "project", project)
+        shapes = [lines.signs("Total:", rng(seed), (LATO,)).shape for seed in range(150)]
+        assert {height for height, _ in shapes} == {32}
+        assert min(min(left, right) for left, _, right, _ in margins) >= 0
+        assert lines.NEIGHBOURS[0] == lines.NEIGHBOURS[2] == 0
+
+    def test_a_long_line_is_turned_so_little_that_it_stays_high(self):
+        for text in ("Total:", "x" * 40):
+            mask = drawing.draw(text, LATO, box=True)
+            for seed in range(200):
+                turn = lines.view_aside(mask, rng(seed), False).turn
+                assert abs(turn) * mask.shape[1] / mask.shape[0] < 0.7
+
+
+def test_a_vertical_line_is_read_from_the_left_its_characters_on_their_sides(monkeypatch):
+    seen = []
+    monkeypatch.setattr(lines, "print_line", lambda mask, *_: seen.append(mask))
+    lines.vertical("Lx.", rng(), (LATO,))
+    upright = drawing.draw("L", LATO, box=True)
+    turned = np.rot90(seen[0], -1)  # as it stands on the page
+    ink = np.nonzero(turned[: upright.shape[0]].any(axis=0))[0]
+    assert np.array_equal(turned[: upright.shape[0], ink.min() : ink.max() + 1], upright[:, upright.any(axis=0)])
+    assert seen[0].shape[1] > 2 * seen[0].shape[0]
+
+
+def test_a_seal_has_a_ring_that_darkens_and_never_lightens():
+    page = np.full((32, 200), 220, np.float32)
+    sealed = [lines.stamp(page, rng(seed)) for seed in range(40)]
+    assert all((one <= page).all() and one.min() >= 220 * 0.5 for one in sealed)
+    assert sum((one < page).any() for one in sealed) > 30
 
 
 @pytest.mark.parametrize("kind", ["print", "page", "photo"])

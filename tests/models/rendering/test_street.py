@@ -73,6 +73,42 @@ class TestEdges:
         assert whole.shape[1] - cut.shape[1] == 14
 
 
+class TestDecorated:
+    def test_sides_lie_behind_the_letters_and_reach_as_deep_as_the_board(self):
+        mask = np.zeros((20, 60), np.uint8)
+        mask[5:15, 10:20] = 255
+        layers = np.asarray(street.extrude(mask, 6, 1, -1))
+        assert (layers[..., 2] >= layers[..., 0]).all()
+        rows, columns = np.nonzero(layers[..., 2] > layers[..., 0])
+        assert (
+            np.nonzero(layers[..., 0])[0].min() - rows.min(),
+            columns.max() - np.nonzero(layers[..., 0])[1].max(),
+        ) == (
+            6,
+            6,
+        )
+
+    def test_a_tube_follows_the_edges_and_its_light_fades(self):
+        mask = np.zeros((30, 60), np.uint8)
+        mask[8:22, 15:45] = 255
+        tube = np.asarray(street.light(mask, 2.0, hollow=True))
+        whole = np.asarray(street.light(mask, 2.0, hollow=False))
+        middle = tube.shape[0] // 2, tube.shape[1] // 2
+        assert tube[..., 0][middle] == 0 < whole[..., 0][middle]
+        assert tube[0, 0, 1] == 0
+        assert tube[..., 1].max() > 60
+
+    def test_about_a_tenth_is(self):
+        mask = np.full((30, 80), 255, np.uint8)
+        assert 20 < sum(street.decorate(mask, rng(seed)) is not None for seed in range(400)) < 60
+
+
+def test_few_pixels_leave_six_to_a_letter():
+    wide = np.tile(np.array([0, 255], np.float32).repeat(3), (31, 20))
+    assert all(np.array_equal(street.downsample(wide, rng(seed), 6.0), wide) for seed in range(40))
+    assert not all(np.array_equal(street.downsample(wide, rng(seed), 20.0), wide) for seed in range(40))
+
+
 def test_a_picture_is_as_high_as_synth90ks_and_never_empty_of_columns():
     for seed in range(200):
         height, width = street.street("It", rng(seed), FACES).shape
