@@ -37,6 +37,7 @@ from models.dataset import Batch, WordDataset, pad_batch
 from models.run.context import make_meter, make_network, make_run_name, open_context
 from models.run.measure import Instruments, MeasuredRun, record_failure
 from models.run.options import Infer, recipe_command
+from models.run.rerun import save_record
 from models.run.trained import choose_trained, load_trained, parse_by_weights
 from models.scoring.evaluate import Prediction, Recognise
 from models.scoring.protocol import accuracy_section
@@ -233,7 +234,7 @@ def main(argv: list[str] | None = None) -> None:
                 predictions = read_answers(folder, dataset)
                 accuracy = accuracy_section(predictions, dataset.source, options.split, decoder.method, options.mode)
             record = measured.record(loadgen=section, record_id=record_id, accuracy=accuracy, training=weights)
-        context.say(f"record: {record.save(options.results)}")
+        save_record(record, context, name, trained.path if trained else None, program=COMMAND.prog)
     if section["verdict"] == "INVALID":
         sys.exit(1)
 

@@ -20,28 +20,31 @@ NOT_KEPT = ("run", "resume", "overwrite", "results")  # of this run alone, or of
 PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 
 
-def save_record(record: Record, context: Context, name: RunName, weights: Path | None = None) -> Path:
+def save_record(
+    record: Record, context: Context, name: RunName, weights: Path | None = None, program: str | None = None
+) -> Path:
     """Write the record and, beside it, a .yaml with the options it was made with. Raises UserError as `Record.save`.
 
     weights: of a test, which then names them: the newest checkpoint may be another one later.
+    program: that was run, where the name does not say it.
     """
     path = record.save(context.options.results)
     options = context.options
     if isinstance(options, Infer):
         options = replace(options, checkpoint=weights)
-    write_options(options, path.with_suffix(".yaml"), name, context.device.kind.name)
+    write_options(options, path.with_suffix(".yaml"), name, context.device.kind.name, program)
     context.say(f"record: {path}\nagain: --config {path.with_suffix('.yaml')}")
     return path
 
 
-def write_options(options: Common, path: Path, name: RunName, device: str) -> None:
+def write_options(options: Common, path: Path, name: RunName, device: str, program: str | None = None) -> None:
     """A failure (a full disk) is said and ends no run."""
     content = {**asdict(options), "device": device, "dataset": resolved_dataset(options)}
     kept = {key: plain_tree(value) for key, value in content.items() if key not in NOT_KEPT}
     if isinstance(options, Infer) and options.checkpoint and "shape" not in options.allow:
         kept = {key: value for key, value in kept.items() if key not in ("data", "model")}  # the weights say it
     if name.cards == 1:
-        command = f"python -m {PROGRAMS[name.task]} --config {shlex.quote(str(path))}"
+        command = f"python -m {program or PROGRAMS[name.task]} --config {shlex.quote(str(path))}"
     else:
         command = f"bash run_scripts/run.sh {name} --config {shlex.quote(str(path))}"
     head = f"# {name}; again, from {Path.cwd()}:\n#   {command}\n"

@@ -97,6 +97,16 @@ def test_accuracy_is_that_of_the_whole_split_from_loadgens_own_log(checkpoint, s
     assert record.loadgen["mode"] == "AccuracyOnly"
 
 
+def test_it_can_be_run_again_from_the_file_beside_its_record(checkpoint, sample, tmp_path):
+    record = load(checkpoint, sample, tmp_path / "first", "--test", "accuracy")
+    [options] = (tmp_path / "first").glob("*.yaml")
+    assert f"python -m models.loadgen --config {options}" in options.read_text()
+    loadgen.main(["--config", str(options), "--results", str(tmp_path / "again")])
+    [path] = (tmp_path / "again").glob("*.json")
+    assert Record.load(path).accuracy["word_accuracy"] == record.accuracy["word_accuracy"]
+    assert Record.load(path).cell == record.cell
+
+
 BROKEN = """
 import subprocess
 import sys
