@@ -52,8 +52,8 @@ class RenderOptions:
     """Decides every byte"""
     style: Annotated[str, Choices(tuple(STYLES))] = "plain"
     """plain (dark words on light ground), hard (the stages of Synth90k's own paper), street (what crops of photographs
-    have besides), lines (printed, scanned or photographed lines, of Chinese above all), signs (lines on signs) or
-    vertical (lines downwards, turned as tall images are before they are read)"""
+    have besides), lines (printed, scanned or photographed lines, of Chinese above all), signs (lines on signs),
+    vertical (lines downwards, turned as tall images are before they are read) or plates (number plates)"""
     texts: Path | None = None
     """File of texts to draw as they are written, one a line, instead of words; they come as LMDBs"""
     case: Annotated[str, Choices(("auto", *lexicon.CASES))] = "auto"

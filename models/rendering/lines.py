@@ -20,6 +20,7 @@ from models.rendering.texture import crop
 from models.rendering.warping import View, bend, project
 
 HEIGHT = 32  # pixels
+DOT_MATRIX = {"print": 0.0, "page": 0.12, "photo": 0.06}  # how often a printer of pins wrote it
 LEAST_CONTRAST = 60  # grey levels between text and ground of a sign: twenty strokes in 30 px need more than a letter
 NEIGHBOURS = (0, 0.08, 0, 0.08)  # that a half line stands at the left, the top, the right, the bottom
 
@@ -57,7 +58,7 @@ def print_line(mask: np.ndarray, text: str, rng: np.random.Generator, face: Face
     """What was set, with what a page has besides, printed, scanned or photographed: (32, W) uint8."""
     mask = add_rules(mask, rng)
     mask, cut = add_neighbours(mask, text, rng, face)
-    if kind == "page" and rng.random() < 0.08:
+    if rng.random() < DOT_MATRIX[kind]:
         mask = dot_matrix(mask, rng)
     height = round(HEIGHT / (1 - cut[1] - cut[3]))
     seen = crop_sides(project(Image.fromarray(mask), view(mask, rng, kind, any(cut)), height), cut)
@@ -161,6 +162,8 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     if kind != "page" or rng.random() < 0.2:
         surface = "scene" if kind == "photo" and rng.random() < 0.5 else "surface"
         image += crop(surface, seen.shape, rng) * np.float32(min(rng.exponential(6), 0.22 * contrast))
+        if rng.random() < 0.25:
+            image += security_print(seen.shape, rng) * np.float32(rng.uniform(0.03, 0.15) * contrast)
     paint(image, seen * np.float32(1 / 255), text)
     if kind == "page" and rng.random() < 0.06:
         image = stamp(image, rng)
@@ -171,6 +174,15 @@ def photograph(seen: np.ndarray, rng: np.random.Generator, kind: str) -> np.ndar
     if kind == "page" and rng.random() < 0.12:
         image = fax(image, ground, text, rng)
     printed: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
+    return printed
+
+
+def security_print(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Fine parallel lines, straight or wavy, as certificates and tickets have them; -1 to 1."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(2.5, 8)
+    across = x * np.cos(angle) + y * np.sin(angle) + rng.uniform(0, 3) * np.sin(x * np.float32(rng.uniform(0.05, 0.4)))
+    printed: np.ndarray = np.sin(across * np.float32(2 * np.pi / period)).astype(np.float32)
     return printed
 
 

@@ -13,6 +13,7 @@ from models.rendering.drawing import draw
 from models.rendering.fonts import Face, find_faces, plain_faces
 from models.rendering.hard import HEIGHT, hard
 from models.rendering.lines import lines, signs, vertical
+from models.rendering.plates import plates
 from models.rendering.street import MARKS, street
 
 
@@ -50,6 +51,7 @@ STYLES = {
     "lines": Style(lines, "mixed", version=2),
     "signs": Style(signs, "mixed"),
     "vertical": Style(vertical, "mixed"),
+    "plates": Style(plates, "mixed"),
 }
 
 
