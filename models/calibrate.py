@@ -54,16 +54,30 @@ COMMAND = Command("models.calibrate", CalibrateOptions, "crnn_small --count 2500
 
 
 def draw_words(options: CalibrateOptions) -> Iterator[tuple[str, bytes]]:
-    """Texts and their images, encoded."""
-    texts = lexicon.read_texts(options.texts) if options.texts else lexicon.read_words()
-    every, looks = fonts.weighted_faces(options.fonts), []
+    """Texts and their images, encoded. Texts of --texts are drawn as they are written, by faces that have them."""
+    weights = fonts.weighted_faces(options.fonts)
+    texts = drawable(lexicon.read_texts(options.texts), tuple(weights)) if options.texts else lexicon.read_words()
+    looks = []
     for style in options.styles.split(","):
         if style not in STYLES:
             raise UserError(f"no style {style!r}; there are {', '.join(STYLES)}")
-        faces = STYLES[style].faces(tuple(face for face in every if face.covers(STYLES[style].marks | set("aA0"))))
-        looks.append(Look(faces, options.seed, style, "written" if options.texts else STYLES[style].case))
+        wanted = STYLES[style].marks | (set() if options.texts else set("aA0"))
+        faces = STYLES[style].faces(tuple(face for face in weights if face.covers(wanted)))
+        shares = tuple(weights[face] for face in faces)
+        written = "written", shares
+        looks.append(Look(faces, options.seed, style, *(written if options.texts else (STYLES[style].case, None))))
     for number in range(options.count):
         yield looks[number % len(looks)].jpeg(texts[number * 7919 % len(texts)], number)
+
+
+def drawable(texts: list[str], faces: tuple[fonts.Face, ...]) -> list[str]:
+    """Those that a face has all characters of; the others are counted. Raises UserError when none is left."""
+    kept = [text for text in texts if any(face.covers(text) for face in faces)]
+    if not kept:
+        raise UserError(f"--fonts: no face has all characters of one of these {len(texts):,} texts")
+    if len(kept) < len(texts):
+        print(f"{len(texts) - len(kept):,} of {len(texts):,} texts are left out: no face has all their characters")
+    return kept
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,46 @@
+"""Calibration of one's own weights: words and lines are drawn, read, and the numbers are found again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from bench.errors import UserError
+from crnn_bench import Recogniser
+from models import calibrate, weights
+
+FEW = ["--count", "120"]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Weights outside the checkout, which nothing is known of."""
+    return str(shutil.copy(weights.path("crnn_small"), tmp_path / "own.safetensors"))
+
+
+def test_what_is_written_beside_weights_is_what_the_recogniser_says(own, capsys, tmp_path):
+    image = next(iter(calibrate.draw_words(calibrate.COMMAND.parse([own, *FEW]))))[1]
+    before = Recogniser.load(own)(image).confidence
+    calibrate.main([own, *FEW, "--write"])
+    said = capsys.readouterr().out
+    after = Recogniser.load(own)(image).confidence
+    [numbers] = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert str(numbers) in said
+    assert "ECE" in said
+    assert before != after
+
+
+def test_lines_are_drawn_as_they_are_written_with_a_face_that_has_them(own, tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("Total: 42.50\n\u8f66 (car)\nA/B (C)\n", encoding="utf8")
+    options = [own, *FEW, "--texts", str(tmp_path / "texts.txt"), "--styles", "lines,signs"]
+    drawn = [text for text, _ in calibrate.draw_words(calibrate.COMMAND.parse(options))]
+    assert set(drawn) == {"Total: 42.50", "A/B (C)"}
+    assert "1 of 3 texts are left out" in capsys.readouterr().out
+
+
+def test_nothing_to_draw_is_refused(own, tmp_path):
+    (tmp_path / "texts.txt").write_text("\u8f66\n", encoding="utf8")
+    with pytest.raises(UserError, match="no face"):
+        list(calibrate.draw_words(calibrate.COMMAND.parse([own, "--texts", str(tmp_path / "texts.txt")])))
