@@ -30,6 +30,11 @@ from bench.records import cells
 from bench.records.record import RUNS, Record
 from bench.reporting.load import find_records, load_valid
 
+MORE_SITTINGS = (
+    "neither was shown: --promote baselines of more days, and measure on another day; or compare both builds in one"
+    " session, which sees much smaller changes: bash run_scripts/compare.sh BASE CANDIDATE RUN_NAME"
+)
+
 
 def compare_with_baseline(
     base: Baseline, group: list[Record], chosen: dict[str, GatedMetric], asked: bool
@@ -96,7 +101,7 @@ def judge_records(
             findings.append(verdict.unmeasured(base.run, *next(iter(chosen.items())), INCOMPLETE, said))
     if not findings:
         notes.append("no metric was measured on both sides")
-    return Outcome("records against their baselines", verdict.overall(findings), findings, notes)
+    return Outcome("records against their baselines", verdict.overall(findings), findings, notes, MORE_SITTINGS)
 
 
 def refused(records: list[Record], chosen: dict[str, GatedMetric]) -> Iterator[Finding]:

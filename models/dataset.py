@@ -8,6 +8,8 @@ for batch in make_loader(data, EpochSampler(len(data), 32), workers=2, device_ty
 from __future__ import annotations
 
 import logging
+import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,6 +36,9 @@ from models.data.source import Source
 from models.data.synthetic import Synthetic
 from models.data.tolerance import WINDOW, SkipTolerance
 from models.data.watchdog import watch_workers
+
+# Twice a rank and iterator; the check before the run says it once, with the threads (bench/machine/preflight.py).
+warnings.filterwarnings("ignore", "This DataLoader will create")
 
 __all__ = [
     "Batch", "BucketSampler", "DataError", "EpochSampler", "LabelIssues", "Shape", "SourceOptions", "WordDataset",
@@ -267,7 +272,7 @@ def make_loader(dataset: WordDataset, sampler: EpochSampler, workers: int, devic
         # Its own generator: from the global one every iterator would draw, and a resumed epoch makes one more of them.
         generator=torch.Generator(),
         timeout=2 * TIMEOUT.total_seconds() if workers else 0,  # the watchdog is faster, where it can
-        worker_init_fn=one_thread,
+        worker_init_fn=begin_worker,
     )
 
 
@@ -275,6 +280,9 @@ def keep_batch(batch: Any) -> Batch:
     return batch
 
 
-def one_thread(_: int) -> None:
-    """OpenCV would start its own threads in each worker and they would fight for the cores."""
-    cv2.setNumThreads(0)
+def begin_worker(_: int) -> None:
+    """In each worker, before its first batch."""
+    cv2.setNumThreads(0)  # OpenCV's own threads in every worker would fight for the cores
+    # `timeout`, Slurm and CI signal a run's whole process group: the run ends in order, with the batches that takes,
+    # and its workers after it. A second SIGTERM, such as the one at the end of the program, is obeyed.
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

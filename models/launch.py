@@ -11,10 +11,11 @@ if not __package__:  # `python models/launch.py`, from any folder: its own is on
 
 import os
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -63,13 +64,16 @@ def apply_overrides(run: RunName, environment: Mapping[str, str]) -> RunName:
     return replace(run, **changes)
 
 
-def choose_device(run: RunName, script: str) -> RunName:
+def choose_device(run: RunName, script: str, rest: Sequence[str] = ()) -> RunName:
     """The run on a device that is here; UserError with the command that would run when its cards are not."""
     if run.device is None:
         for sentence in discovery.missing_devices():
             print(f"note: {sentence}", file=sys.stderr, flush=True)
         return replace(run, device=discovery.best())
-    here = f"DEVICE={discovery.best()} CARDS={discovery.present(discovery.best())} bash run_scripts/{script}.sh"
+    options = f" {shlex.join(rest)}" if rest else ""
+    here = (
+        f"DEVICE={discovery.best()} CARDS={discovery.present(discovery.best())} bash run_scripts/{script}.sh{options}"
+    )
     discovery.require(run.device, run.cards, hint=f"The same recipe runs here as: {here}")
     return run
 
@@ -128,7 +132,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop)
     for name in OF_ANOTHER_LAUNCHER:
         os.environ.pop(name, None)
-    run = choose_device(apply_overrides(RunName.parse(script), os.environ), script)
+    run = choose_device(apply_overrides(RunName.parse(script), os.environ), script, rest)
     place = Place.here()
     ensure_dataset(rest, place)
     words, program = arguments(run, script, rest), PROGRAMS[run.task]

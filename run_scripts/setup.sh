@@ -63,6 +63,28 @@ for d in m.distributions():
     >"$CRNN_VENV/kept.txt"
 }
 
+# pip asks every index for every package and tries five times each: behind a firewall that is a quarter of an hour of
+# silence. Only an index that no connection can be made to is left out; a proxy, a certificate or 403 is pip's to judge.
+leave_out_dead_indexes() { # <python>
+  local index alive=()
+  [[ -z ${PIP_PROXY:-} ]] || return 0
+  for index in ${PIP_EXTRA_INDEX_URL:-}; do
+    if [[ $index != http* ]] || "$1" -c 'import socket, ssl, sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=15)
+except (urllib.error.HTTPError, ssl.SSLError):
+    pass
+except (urllib.error.URLError, OSError) as error:
+    sys.exit(not isinstance(getattr(error, "reason", error), ssl.SSLError))' "$index" 2>/dev/null; then
+      alive+=("$index")
+    else
+      echo "  PIP_EXTRA_INDEX_URL: $index does not answer from here; going on without it" >&2
+    fi
+  done
+  export PIP_EXTRA_INDEX_URL="${alive[*]-}"
+  [[ -n $PIP_EXTRA_INDEX_URL ]] || unset PIP_EXTRA_INDEX_URL
+}
+
 install() { # <python> <stamp>
   local python=$1 stamp=$2 options=() files=(-r "$ROOT/requirements.txt") locks=(requirements.lock) extra
   if has "$python" torch; then
@@ -73,6 +95,9 @@ install() { # <python> <stamp>
   else
     files=(-r "$ROOT/requirements-torch.txt" "${files[@]}")
     locks+=(requirements-torch.lock)
+    if compgen -G "${DEV:-/dev}/cambricon_dev*" >/dev/null; then
+      echo "note: this host has MLUs, and $python has no torch: the one that is installed now cannot use them. docs/mlu.md: Cambricon's image, or its Python in CRNN_PYTHON" >&2
+    fi
   fi
   for extra in $EXTRAS; do
     [[ -e $ROOT/requirements-$extra.txt ]] || fail "CRNN_EXTRAS: no requirements-$extra.txt; there are serve and render"
@@ -80,6 +105,7 @@ install() { # <python> <stamp>
     locks+=("requirements-$extra.lock")
   done
   echo "setting up $CRNN_VENV (once; the torch download is the long part)" >&2
+  leave_out_dead_indexes "$python"
   "$python" -m venv ${options[@]+"${options[@]}"} "$CRNN_VENV"
   if ((${#options[@]})); then
     keep_torch "$python"

@@ -20,6 +20,7 @@ class Outcome:
     verdict: str
     findings: list[Finding]
     notes: list[str]
+    if_open: str = ""  # what to do about AMBIGUOUS where more pairs are no answer
 
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame([finding_row(found) for found in self.findings])
@@ -31,10 +32,9 @@ class Outcome:
             table = self.frame().to_markdown(index=False, tablefmt="simple", disable_numparse=True)
             fits = max(map(len, table.splitlines())) <= (width or shutil.get_terminal_size((160, 40)).columns)
             lines.append(table if fits else "\n".join(map(finding_lines, self.findings)))
+        after = (self.verdict == AMBIGUOUS and self.if_open) or NEXT[self.verdict]
         return plain(
-            "\n".join(
-                [*lines, *(f"- {note}" for note in self.notes), f"exit code {EXIT[self.verdict]}: {NEXT[self.verdict]}"]
-            )
+            "\n".join([*lines, *(f"- {note}" for note in self.notes), f"exit code {EXIT[self.verdict]}: {after}"])
         )
 
     def markdown(self) -> str:

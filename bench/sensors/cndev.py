@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from bench.machine.sensors.cndev import read_cndev
 
 if __name__ == "__main__":  # python -m bench.sensors.cndev
     cards = read_cndev()
-    print("\n".join(map(str, cards)) if cards else "no libcndev here, or it names no card")
+    if not cards:
+        sys.exit("no libcndev here ($NEUWARE_HOME/lib64, LD_LIBRARY_PATH), or it names no card")
+    print("\n".join(map(str, cards)))

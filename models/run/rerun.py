@@ -33,8 +33,18 @@ def save_record(
     if isinstance(options, Infer):
         options = replace(options, checkpoint=weights)
     write_options(options, path.with_suffix(".yaml"), name, context.device.kind.name, program)
-    context.say(f"record: {path}\nagain: --config {path.with_suffix('.yaml')}")
+    context.say(measured(record))
+    context.say(
+        f"record: {path}\nagain: --config {path.with_suffix('.yaml')}\ntable: python -m bench.report {path.parent}"
+    )
     return path
+
+
+def measured(record: Record) -> str:
+    """One line: images/s of all ranks, and the status with its reasons."""
+    rate = record.throughput.get("images_per_s")
+    reasons = f" ({'; '.join(record.status_reasons)})" if record.status_reasons else ""
+    return f"{'no throughput' if rate is None else f'{rate:,.1f} images/s'}, {record.status}{reasons}"
 
 
 def write_options(options: Common, path: Path, name: RunName, device: str, program: str | None = None) -> None:

@@ -37,6 +37,19 @@ def test_what_a_workflow_runs_is_taken_by_the_program(path):
     assert passed_on == ["--batch-size", "16"]
 
 
+@pytest.mark.parametrize("name", ["cards-github.yml", "cards-gitlab.yml"])
+def test_cards_are_compared_in_the_images_that_were_built(name):
+    text = (ROOT / "docs" / "ci" / name).read_text(encoding="utf8")
+    assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []
+    [command] = [part for part in strings(yaml.safe_load(text)) if "compare.sh" in part]
+    assert "${{" not in command
+    options, passed_on = compare.parse_comparison(shlex.split(command.partition("||")[0].replace("\\\n", " "))[2:])
+    assert options.images and {options.base, options.candidate} == set(re.findall(r"IMAGE_NAME=(\S+)", text))
+    assert options.runs == ["CRNN_FP32_500S_4MLUs_Train"]
+    assert set(tolerances(options.metrics, options.margin)) == {"throughput", "memory"}
+    assert passed_on == ["--batch-size", "64"]
+
+
 def test_actions_are_pinned_and_no_input_of_a_stranger_becomes_shell():
     text = WORKFLOWS[0].read_text(encoding="utf8")
     assert re.findall(r"uses: \S+@(?![0-9a-f]{40} # v)", text) == []

@@ -76,7 +76,9 @@ def test_one_sitting_says_nothing_of_how_far_sittings_lie_apart(place, capsys, f
     gate.main([str(place(days=DAYS[:1])), "--promote", "--baselines", str(place.baselines)])
     assert "one sitting shows nothing" in capsys.readouterr().out
     assert run(place(factor, days=DAYS[:1]), "--baselines", place.baselines) == 3
-    assert "promote those of other days" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "promote those of other days" in said
+    assert "--promote baselines of more days" in said and "with more pairs" not in said
 
 
 def test_days_that_differ_by_ten_percent_hide_eight(place):

@@ -39,6 +39,14 @@ def test_an_edited_cell_is_named(record, named):
     assert any(named in error for error in validation_errors(record))
 
 
+def test_a_simulated_card_is_held_to_no_ceiling():
+    """Its cores may have been busier when the ceiling was taken; that no row is made of it is said instead."""
+    record = make_record(limits=[{"forward_flops_per_image": 1e9, "gemm_flops_per_s": 2e11, "copy_bytes_per_s": 1.0}])
+    assert any("above what the cards can do" in error for error in validation_errors(record))
+    played = dataclasses.replace(record, cell={**record.cell, "simulated": True})
+    assert not any("above what the cards can do" in error for error in validation_errors(played))
+
+
 def test_more_waiting_than_time_is_impossible():
     record = make_record()
     record.series[0]["wait_s"][3] = 99.0

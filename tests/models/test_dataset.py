@@ -1,8 +1,10 @@
 """Data sets as training sees them: what opens, what a batch holds, and what happens to bad samples."""
 
 import logging
+import multiprocessing
 import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -97,6 +99,17 @@ def test_workers_read_the_same_as_the_process_itself(tmp_path, start_method):
     assert [b.texts for b in there] == [b.texts for b in here]
     assert all(torch.equal(a.images, b.images) for a, b in zip(here, there, strict=True))
     assert all(b.images.is_shared() for b in there)
+
+
+def test_workers_outlive_the_signal_that_asks_the_whole_group_to_end(tmp_path):
+    """`timeout` and Slurm signal every process of a run: the run ends in order, and not by the loss of a worker."""
+    dataset = opened(make_store(tmp_path / "lmdb"))
+    loader = iter(make_loader(dataset, EpochSampler(len(dataset), 1), 1, "cpu"))
+    texts = [next(loader).texts]
+    [worker] = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGTERM)
+    texts += [batch.texts for batch in loader]
+    assert sum(map(len, texts)) == len(dataset)
 
 
 def test_a_data_set_can_be_pickled_after_use(tmp_path):

@@ -32,6 +32,13 @@ def test_missing_cards_are_refused_with_the_command_that_runs_here(monkeypatch):
         launch.choose_device(ASKED, "CRNN_FP32_30E_4MLUs_Train")
 
 
+def test_that_command_has_the_options_that_were_typed(monkeypatch):
+    """Without `--steps 20` it would be thirty epochs on a CPU."""
+    monkeypatch.setattr(discovery, "present", lambda name: int(name == "CPU"))
+    with pytest.raises(UserError, match=r"4MLUs_Train.sh --steps 20 --results 'my runs'$"):
+        launch.choose_device(ASKED, "CRNN_FP32_30E_4MLUs_Train", ["--steps", "20", "--results", "my runs"])
+
+
 def test_without_a_device_in_the_name_the_best_one_is_taken(monkeypatch):
     monkeypatch.setattr(discovery, "present", lambda name: int(name != "MLU"))
     assert launch.choose_device(RunName.parse("CRNN_Infer"), "CRNN_Infer").device == "GPU"

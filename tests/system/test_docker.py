@@ -390,6 +390,22 @@ def test_an_extra_that_is_none_is_refused(vendor, tmp_path):
     assert done.returncode == 2 and "no requirements-server.txt; there are serve and render" in done.stderr
 
 
+def test_an_index_that_does_not_answer_is_left_out_and_named(vendor, tmp_path):
+    """pip would ask it five times for every package."""
+    done = set_up(tmp_path, vendor, PIP_EXTRA_INDEX_URL="http://127.0.0.1:9/whl/cpu", no_proxy="127.0.0.1")
+    assert done.returncode == 0, done.stderr
+    assert "http://127.0.0.1:9/whl/cpu does not answer from here; going on without it" in done.stderr
+
+
+def test_a_torch_without_mlus_on_a_host_that_has_them_is_no_surprise(vendor, tmp_path):
+    next(tmp_path.glob("vendor/lib/python*/site-packages/torch.py")).unlink()
+    (tmp_path / "dev").mkdir()
+    assert "this host has MLUs" not in set_up(tmp_path, vendor, DEV=str(tmp_path / "dev")).stderr
+    (tmp_path / "dev" / "cambricon_dev0").touch()
+    again = set_up(tmp_path, vendor, DEV=str(tmp_path / "dev"), CRNN_VENV=str(tmp_path / "another"))
+    assert "this host has MLUs, and" in again.stderr and "docs/mlu.md" in again.stderr
+
+
 def test_a_base_without_torch_is_refused_where_the_vendors_is_wanted(vendor, tmp_path):
     next(tmp_path.glob("vendor/lib/python*/site-packages/torch.py")).unlink()
     done = set_up(tmp_path, vendor, KEEP_TORCH="1")

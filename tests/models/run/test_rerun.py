@@ -29,7 +29,9 @@ def test_a_run_can_be_run_again_from_the_file_beside_its_record(sample, tmp_path
     words += ["--mode", "exact", "--optimizer.betas", "0.8,0.99", "--allow", "batch,seed"]
     train.main([*words, "--checkpoints", str(tmp_path / "ck"), "--results", str(tmp_path / "first")])
     first, config = run_of(tmp_path / "first")
-    assert f"again: --config {config}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"again: --config {config}" in said
+    assert f"{first['throughput']['images_per_s']:,.1f} images/s, too_short (" in said
     monkeypatch.delenv("PYTORCH_TRAIN_DATASET")
     monkeypatch.chdir("/")
     again = ["--config", str(config), "--results", str(tmp_path / "again"), "--checkpoints", str(tmp_path / "ck2")]
