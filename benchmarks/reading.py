@@ -33,6 +33,10 @@ class ReadingOptions:
     """Data sets"""
     weights: str = "crnn_small"
     """Shipped weights, or a file"""
+    precision: str = "FP32"
+    """FP32, AMP or BF16"""
+    engine: str | None = None
+    """As Recogniser.load's: openvino_int8, ...; default: torch with weights laid out once, or what was remembered"""
     split: str = "train"
     """Of each set"""
     mode: str = "alphanumeric"
@@ -65,6 +69,7 @@ def open_readers(options: ReadingOptions) -> dict[str, Recogniser]:
     """By the way of reading."""
 
     def load(**how) -> Recogniser:
+        how |= {"precision": options.precision, "engine": options.engine}
         return Recogniser.load(options.weights, device="CPU", **how)
 
     readers = {"plain": load(views=False), "views": load()}
