@@ -63,18 +63,22 @@ def plot_reading(image: np.ndarray, reading: Reading, path: Path) -> None:
     pyplot.close(figure)
 
 
-COLUMNS, CELL, HEIGHT = 6, (158, 58), 32  # of a sheet: pixels of a cell, and of its image's height
+WIDTH, ROW, HEIGHT = 948, 58, 32  # of a sheet, of a row and of an image in it, pixels
+COLUMNS = 6, 3  # of words, of lines
 
 
 def draw_reading_sheet(read: list[tuple[np.ndarray, str]]) -> Image.Image:
-    """Images (H, W, C) side by side, and under each the text that it was read as."""
-    return contact_sheet(((fit_cell(array), text) for array, text in read), COLUMNS * CELL[0], CELL[1], cell=CELL[0])
+    """Images (H, W, C) side by side, and under each the text that it was read as; wide cells where one is wide."""
+    words, lines = (WIDTH // columns for columns in COLUMNS)
+    widest = max((array.shape[1] * HEIGHT / array.shape[0] for array, _ in read), default=0)
+    cell = words if widest <= words * 1.5 else lines
+    return contact_sheet(((fit_cell(array, cell - 8), text) for array, text in read), WIDTH, ROW, cell=cell)
 
 
-def fit_cell(array: np.ndarray) -> Image.Image:
-    """An image (H, W, C) as RGB, HEIGHT px high, and no wider than a cell."""
+def fit_cell(array: np.ndarray, most: int) -> Image.Image:
+    """An image (H, W, C) as RGB, HEIGHT px high, and at most so many px wide."""
     image = Image.fromarray(array.squeeze(-1) if array.shape[2] == 1 else array)
-    width = min(round(image.width * HEIGHT / image.height), CELL[0] - 8)
+    width = min(round(image.width * HEIGHT / image.height), most)
     return image.resize((max(width, 1), HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
 
 

@@ -102,10 +102,10 @@ def test_a_sheet_shows_every_picture_with_its_text_under_it(picture, tmp_path):
     path = trained(tmp_path, Model(hidden=8))
     demo.main([*[str(picture)] * 8, "--checkpoint", str(path), "--sheet", str(tmp_path / "sheet.png")])
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
-    assert sheet.shape == (2 * demo.CELL[1], demo.COLUMNS * demo.CELL[0])
-    seventh = sheet[demo.CELL[1] + 4 : demo.CELL[1] + 36, 4 : 4 + 96]
+    assert sheet.shape == (2 * demo.ROW, demo.WIDTH)
+    seventh = sheet[demo.ROW + 4 : demo.ROW + 36, 4 : 4 + 96]
     assert (seventh == sheet[4:36, 4 : 4 + 96]).all() and seventh.std() > 20
-    assert (sheet[demo.CELL[1] :, 3 * demo.CELL[0] :] == 255).all()
+    assert (sheet[demo.ROW :, demo.WIDTH // 2 :] == 255).all()
 
 
 def test_the_text_is_drawn_on_a_sheet():
