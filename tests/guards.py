@@ -1,4 +1,4 @@
-"""Does a test fail when a guard of SECURITY.md is taken out? `python -m tests.guards [TEXT ...]` takes each out in turn.
+"""Does a test fail when a guard of SECURITY.md is taken out? `python -m tests.guards [TEXT ...]` tries each in turn.
 
 Each is an edit of one place in a copy of the checkout, in which the tests named are then run; without the edit they
 pass, as the suite shows. Prints a table; the exit code is 1 when a guard is not missed. A TEXT chooses by row or guard.
