@@ -115,6 +115,7 @@ def test_a_field_that_is_no_file_is_refused_with_the_way_out():
 def test_a_boundary_that_is_none_is_refused(boundary):
     refused = decode_request(f"multipart/form-data; boundary={boundary}", field(b""), HOW, 5, True)
     assert isinstance(refused, Refused) and refused.status == 400
+    assert "without a boundary" in refused.detail  # before a parser sees it
 
 
 def test_large_files_of_a_form_need_no_temporary_folder(tmp_path):
