@@ -101,7 +101,7 @@ GUARDS = [
           'return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")', "return escaped",
           "tests/hostile/test_hostile_pages.py -k spreadsheets"),
     Guard("names, labels", "CSV", "bench/errors.py", 'begins in "=+-@" and', "False and",
-          "tests/hostile/test_hostile_pages.py -k spreadsheets"),
+          "tests/hostile/test_hostile_pages.py -k formula"),
     Guard("HTTP", "hosts", "models/serving/app.py", "allowed_hosts=hosts", 'allowed_hosts=["*"]',
           f"{CONNECTIONS} -k lend_it_its_name"),
     Guard("HTTP", "origins", "models/serving/browsers.py", "or self.is_own(Headers(scope=scope))", "or True",
