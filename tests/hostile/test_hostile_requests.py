@@ -226,6 +226,7 @@ import asyncio, sys, time, uvicorn
 from models.serving.ending import EndingServer
 async def app(scope, receive, send):
     if scope["type"] == "http":
+        print("hanging", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, 120)
 config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
 import signal, socket
@@ -244,7 +245,8 @@ def test_sigterm_ends_it_in_time_whatever_hangs():
             port = int(process.stdout.readline())
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                time.sleep(0.5)
+                assert process.stdout.readline() == "hanging\n"
+                time.sleep(0.1)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(15) == 0
         finally:
