@@ -38,11 +38,16 @@ USER 1000:1000
 # Last, because they change with every commit.
 ARG COMMIT=
 ARG VERSION=
-ENV HARNESS_COMMIT=${COMMIT}
+ARG BASE_IMAGE
+ARG BASE_DIGEST=
+ENV HARNESS_COMMIT=${COMMIT} \
+    HARNESS_BASE_IMAGE=${BASE_IMAGE}
 LABEL org.opencontainers.image.title="crnn-bench" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${COMMIT}"
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"
 
 # Do the devices that were passed in answer? Seldom, because the question costs a second of a processor.
 HEALTHCHECK --interval=10m --timeout=60s --start-period=1m CMD ["/opt/crnn-bench/venv/bin/python", "-m", "bench.health"]

@@ -110,7 +110,6 @@ class Training:
         )  # fmt: skip
         self.losses = LossHistory(world.size)
         self.accuracy: Accuracy | None = None  # of the last validation
-        self.validated_losses = 0  # how many losses there were then
         self.monitor, self.stop_request, self.vote = AnomalyMonitor(), StopRequest(), Vote(world)
         self.progress = ProgressBar(self.total_steps, folder, world.leads)
         self.meter = make_meter(device, min(options.warmup_steps, max(1, self.total_steps // 4)))
@@ -204,6 +203,7 @@ class Training:
         if self.context.world.leads:
             checkpoint.claim(self.snapshots.folder)
         self.snapshots.restore(len(self.train_set))
+        self.losses.go_on(self.position.losses, self.context.world)
         self.refuse_frozen_random()
         if self.context.world.leads and not is_ablation(self.options):
             write_options(self.options, self.snapshots.folder / "run.yaml", self.name, self.device.kind.name)
@@ -252,9 +252,10 @@ class Training:
             self.optimizer.step, self.position.epoch + 1, score, shown[: self.options.validate_shown]
         )
         self.warn(self.monitor.check_texts([one.text for one in predictions]))
-        loss = self.losses.mean_since(self.validated_losses, self.context.world)
-        self.validated_losses = len(self.losses.values)
+        loss = self.losses.mean_since_validation(self.context.world)
+        self.losses.begin_validation()
         if self.position.judge([score.word_accuracy or 0.0, -score.cer, -loss], self.optimizer.step):
+            self.position.losses = []
             with self.meter.phase("checkpoint_s"):
                 self.snapshots.save(best=True)
 
@@ -278,6 +279,7 @@ class Training:
     def save(self) -> None:
         """Write last.pt, unless it is of this step already."""
         if self.snapshots.saved_step != self.optimizer.step:
+            self.position.losses = self.losses.since_validation(self.context.world)
             with self.meter.phase("checkpoint_s"):
                 self.snapshots.save()
 

@@ -36,7 +36,8 @@ def told_to_docker(tmp_path, monkeypatch) -> Path:
     shim, notes = tmp_path / "bin" / "docker", tmp_path / "told.json"
     shim.parent.mkdir()
     shim.write_text(
-        '#!/usr/bin/env bash\nif [[ $1 == image ]]; then echo "${NO_IMAGE-sha256:feed}"; exit ${NO_IMAGE+1}; fi\n'
+        "#!/usr/bin/env bash\n"
+        'if [[ $1 == image ]]; then echo "${NO_IMAGE-${IMAGE_SAYS-sha256:feed}}"; exit ${NO_IMAGE+1}; fi\n'
         f'{sys.executable} -c "import json, sys; json.dump(sys.argv[2:], open(sys.argv[1], chr(119)))" {notes} "$@"\n'
     )
     shim.chmod(0o755)

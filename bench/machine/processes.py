@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,14 +15,11 @@ from pathlib import Path
 from bench.files import ROOT
 from bench.records.record import FAILURES, Record
 
-# What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say, in lower case.
-OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "memoryerror",
-    "cannot allocate memory",
-    "no_mem",
-    "bad_alloc",
+# What the allocators of torch on CPU, CUDA and MLU, of Python and of the kernel say; and oneDNN, whose other faults are
+# "could not create a primitive descriptor for ...".
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|can(?:'|no)t allocate memory|memoryerror|no_mem|bad_alloc|could not create a primitive\s*$",
+    re.IGNORECASE | re.MULTILINE,
 )
 NOT_A_NUMBER = ("not finite", "is nan", "diverged", "loss is inf")
 RUN_SCRIPT = ROOT / "run_scripts" / "run.sh"  # runs any run name
@@ -83,8 +81,8 @@ def classify_end(code: int, output: str, new: list[Path]) -> Ended:
         if code == 0:  # done; that its numbers are not steady or too short is said beside it
             why = "" if record.status == "ok" else f"{record.status}: {'; '.join(record.status_reasons)}"
             return Ended("ok", why, record=str(new[-1]))
-    if code in KILLED or any(words in lower for words in OUT_OF_MEMORY):
-        telling = [line for line in output.splitlines() if any(words in line.lower() for words in OUT_OF_MEMORY)]
+    if code in KILLED or OUT_OF_MEMORY.search(output):
+        telling = [line for line in output.splitlines() if OUT_OF_MEMORY.search(line)]
         return Ended("oom", telling[-1].strip() if telling else "killed")
     if any(words in lower for words in NOT_A_NUMBER):
         return Ended("nan", last)

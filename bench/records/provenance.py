@@ -82,6 +82,7 @@ def collect() -> Provenance:
         "argv": command(sys.argv),
         "image_digest": os.environ.get("IMAGE_DIGEST") or None,
         "image_name": os.environ.get("IMAGE_NAME") or None,
+        "base_image": os.environ.get("HARNESS_BASE_IMAGE") or None,
         "in_container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
         "python": platform.python_version(),
         "os": platform.platform(),

@@ -106,6 +106,7 @@ class Provenance(TypedDict, total=False):
     argv: Annotated[list[str], Field("the command line; one item a word")]
     image_digest: Annotated[str | None, Field("IMAGE_DIGEST, which docker/run_docker.sh sets")]
     image_name: Annotated[str | None, Field("IMAGE_NAME")]
+    base_image: Annotated[str | None, Field("what the image was built on, with its digest if build.sh knew it")]
     in_container: Annotated[bool, Field("true or false")]
     python: Annotated[str, Field("version")]
     os: Annotated[str, Field("kernel and system")]

@@ -33,10 +33,18 @@ class WorkerWatchdog:
             batch = next(batches, None)
         except Exception as failure:
             if not self.ended:
+                self.name_signal(failure)
                 raise
             raise RuntimeError(f"DataLoader timed out after {self.seconds:g} seconds") from failure
         self.answered = self.asked
         return batch
+
+    def name_signal(self, failure: Exception) -> None:
+        """Raise what torch says of a killed worker where it has only noticed that one is gone, which is a race."""
+        killed = [one for one in self.workers if one.exitcode and one.exitcode < 0]
+        if "exited unexpectedly" in str(failure) and killed:
+            said = f"{signal.strsignal(-(killed[0].exitcode or 0))}"
+            raise RuntimeError(f"DataLoader worker (pid {killed[0].pid}) is killed by signal: {said}. ") from failure
 
     def look(self) -> None:
         looks, before = 0, 0

@@ -54,7 +54,7 @@ def failure_status(failure: BaseException) -> str | None:
 
 
 def is_out_of_memory(failure: BaseException) -> bool:
-    return isinstance(failure, MemoryError) or any(words in str(failure).lower() for words in OUT_OF_MEMORY)
+    return isinstance(failure, MemoryError) or OUT_OF_MEMORY.search(str(failure)) is not None
 
 
 def failure_message(

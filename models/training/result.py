@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -21,16 +23,34 @@ class LossHistory:
 
     ranks: int
     values: list[float | Tensor] = field(default_factory=list)
+    validated: int = 0  # how many there were at the newest validation
+    before: tuple[float, float] = (0.0, 0.0)  # sum and number of those after it that are of before a stop
 
     def append(self, loss: Tensor) -> None:
         self.values.append(loss)
 
-    def mean_since(self, begin: int, world: World) -> float:
-        """The mean from this step on, over all ranks; infinite where there is none or one is not finite."""
-        mine = self.read()[begin:]
-        both = [sum(some) for some in zip(*world.gather([sum(mine), float(len(mine))]), strict=True)]
-        mean = both[0] / both[1] if both[1] else math.inf
+    def since_validation(self, world: World) -> list[tuple[float, float]]:
+        """Sum and number of the losses after the newest validation, of each rank. Every rank calls it."""
+        mine = self.read()[self.validated :]
+        # One after the other, as sum() no longer does: a run that was stopped in between adds up to the same bits.
+        return world.gather((reduce(operator.add, mine, self.before[0]), self.before[1] + len(mine)))
+
+    def mean_since_validation(self, world: World) -> float:
+        """The mean of these; infinite where there is none or one is not finite."""
+        total, count = (sum(some) for some in zip(*self.since_validation(world), strict=True))
+        mean = total / count if count else math.inf
         return mean if math.isfinite(mean) else math.inf
+
+    def begin_validation(self) -> None:
+        """From now on, losses count for the next one."""
+        self.validated, self.before = len(self.values), (0.0, 0.0)
+
+    def go_on(self, kept: list[tuple[float, float]], world: World) -> None:
+        """After those of `since_validation` of a run that was stopped, with as many ranks or others."""
+        if len(kept) == world.size:
+            self.before = kept[world.rank][0], kept[world.rank][1]
+        elif world.leads and kept:
+            self.before = sum(total for total, _ in kept), sum(count for _, count in kept)
 
     def read(self) -> list[float]:
         """All losses so far as numbers; those still on the device are copied to the host at once."""

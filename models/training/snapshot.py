@@ -35,6 +35,7 @@ class Position:
     best: list[float] = field(default_factory=lambda: [*NOTHING])
     since_best: int = 0  # validations after it
     validated: int = 0  # the step of the newest validation
+    losses: list[tuple[float, float]] = field(default_factory=list)  # LossHistory.since_validation
 
     def restore(self, kept: dict) -> None:
         """What a checkpoint says. An older one has a bare word accuracy for `best`."""

@@ -82,7 +82,7 @@ def test_what_python_3_10_needs_is_there():
     """A pin that is for newer Pythons alone has a twin for 3.10, which vendors' images bring."""
     for path in ROOT.glob("requirements*.txt"):
         text = path.read_text(encoding="utf8")
-        newer = set(re.findall(r'^(\S+)==\S+; python_version >= "3.11"', text, re.MULTILINE))
+        newer = set(re.findall(r'^(\S+)==\S+; python_version [>=]= "3.11"', text, re.MULTILINE))
         assert newer == set(re.findall(r'^(\S+)==\S+; python_version < "3.11"', text, re.MULTILINE))
 
 

@@ -31,8 +31,8 @@ def limited(where: Place, batch: int) -> tuple[int, str]:
 
 
 def status(where: Place) -> str:
-    path = max((where.folder / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    return json.loads(path.read_text())["status"]
+    paths = sorted((where.folder / "runs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return json.loads(paths[-1].read_text())["status"] if paths else "there is none"
 
 
 def batch_too_large() -> tuple[bool, str]:

@@ -37,7 +37,7 @@ def run(where: Place, meanwhile: Callable[[], object] | None = None, **options) 
         Training.train_step = stepped
         train.main(where.words(**{**MANY, **options}))
 
-    code = ended(start(work, where.log), 120)
+    code = ended(start(work, where.log), 600)  # a busy machine is no fault
     return code, last_line(where.said())
 
 

@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 300)]
 def test_nothing_but_a_refusal_comes_of_it(reader, tmp_path):
     pytest.importorskip("atheris")
     command = [sys.executable, "-m", "tests.hostile.coverage_guided", reader, str(SECONDS), str(tmp_path / "fuzz")]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    path = os.pathsep.join([str(ROOT), *sys.path])  # atheris may lie in a folder of its own
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
                           capture_output=True, text=True, errors="replace", timeout=SECONDS + 250)  # fmt: skip
     said = done.stderr[-3000:]
     left = [path for path in (tmp_path / "fuzz").glob("*-*") if path.is_file()]

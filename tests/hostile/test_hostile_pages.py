@@ -87,3 +87,13 @@ def test_tables_for_spreadsheets_and_github(pages):
     assert all(line.startswith('"') for line in whole.splitlines())
     text = (pages / "report.markdown").read_text(encoding="utf8")
     assert "<script" not in text and "\x1b" not in text and "](" not in text
+
+
+def test_no_name_in_a_table_is_a_formula(tmp_path):
+    strange = varied("CPU", 1, "FP32", "Train", 1, 20)
+    strange.cell["card"], strange.dataset["name"] = "=HYPERLINK(1)", "\uff20SUM(A1)"
+    strange.save(tmp_path / "runs")
+    report.main([str(tmp_path / "runs"), "--csv", str(tmp_path / "report.csv")])
+    cells = [cell for row in csv.reader((tmp_path / "report.csv").open(encoding="utf8")) for cell in row]
+    assert [cell for cell in cells if cell[:1] in ("=", "@", "\uff20", "\t")] == []
+    assert any("=HYPERLINK(1)" in cell for cell in cells) and any("SUM(A1)" in cell for cell in cells)

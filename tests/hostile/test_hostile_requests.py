@@ -115,6 +115,7 @@ def test_a_field_that_is_no_file_is_refused_with_the_way_out():
 def test_a_boundary_that_is_none_is_refused(boundary):
     refused = decode_request(f"multipart/form-data; boundary={boundary}", field(b""), HOW, 5, True)
     assert isinstance(refused, Refused) and refused.status == 400
+    assert "without a boundary" in refused.detail  # before a parser sees it
 
 
 def test_large_files_of_a_form_need_no_temporary_folder(tmp_path):
@@ -225,6 +226,7 @@ import asyncio, sys, time, uvicorn
 from models.serving.ending import EndingServer
 async def app(scope, receive, send):
     if scope["type"] == "http":
+        print("hanging", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, 120)
 config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
 import signal, socket
@@ -243,7 +245,8 @@ def test_sigterm_ends_it_in_time_whatever_hangs():
             port = int(process.stdout.readline())
             with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
                 connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                time.sleep(0.5)
+                assert process.stdout.readline() == "hanging\n"
+                time.sleep(0.1)
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(15) == 0
         finally:

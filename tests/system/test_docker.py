@@ -279,6 +279,30 @@ def test_an_image_keeps_the_vendors_torch(docker):
     assert {"BASE_IMAGE=vendor/pytorch:1", "KEEP_TORCH=1"} <= set(asked)
 
 
+DIGEST = f"sha256:{'0f' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("base", "here", "built_from", "label"),
+    [
+        ("python:3.11", f"python@{DIGEST}\n", f"python:3.11@{DIGEST}", DIGEST),  # pulled
+        (f"python:3.11@{DIGEST}", "", f"python:3.11@{DIGEST}", DIGEST),  # pinned
+        ("python:3.11", "", "python:3.11", ""),  # made or loaded here
+    ],
+)
+def test_the_base_is_built_from_by_its_digest_and_labelled(base, here, built_from, label, docker):
+    asked, done = docker("build.sh", "cpu", BASE_IMAGE=base, IMAGE_SAYS=here)
+    assert done.returncode == 0, done.stderr
+    assert {f"BASE_IMAGE={built_from}", f"BASE_DIGEST={label}"} <= set(asked)
+    assert ("no digest of the base image" in done.stderr) is not bool(label)
+
+
+@pytest.mark.parametrize("words", [("--build-arg", "BASE_IMAGE=other"), ("--build-arg=BASE_IMAGE=other",)])
+def test_a_base_that_the_labels_would_not_name_is_refused(words, docker):
+    _, done = docker("build.sh", "cpu", *words)
+    assert done.returncode == 2 and "not as a --build-arg" in done.stderr
+
+
 def git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 

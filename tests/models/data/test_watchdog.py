@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from models.data.watchdog import watch_workers
+from models.run.failures import loader_failure
 
 
 @pytest.fixture
@@ -52,6 +54,22 @@ def until_ended(process) -> None:
 def test_another_failure_is_left_as_it_is():
     with watch_workers([], 0.4) as waiting, pytest.raises(EOFError):
         waiting.next(iter(lambda: until_ended(subprocess.Popen(["true"])), None))
+
+
+def test_a_killed_process_is_named_with_its_signal_where_torch_has_not_heard_of_it():
+    """SIGKILL means that memory has run out: "exited unexpectedly" would be another status."""
+    killed = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(100,))
+    killed.start()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join()
+    for said in (f"DataLoader worker (pid(s) {killed.pid}) exited unexpectedly", "another"):
+        with watch_workers([killed], 5) as waiting, pytest.raises(RuntimeError) as failure:
+            waiting.next(iter(lambda said=said: refuse(said), None))
+        assert (loader_failure(failure.value) or ("",))[0] == ("oom" if said != "another" else "")
+
+
+def refuse(said: str) -> None:
+    raise RuntimeError(said)
 
 
 class Pid:

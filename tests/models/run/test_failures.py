@@ -16,10 +16,17 @@ KINDS = {
         MemoryError(),
         RuntimeError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0: cannot allocate memory"),
+        RuntimeError("could not create a primitive"),  # oneDNN
     ],
     "interrupted": [KeyboardInterrupt(), Interrupted(15)],
     "diverged": [Diverged("x")],
-    "crash": [RuntimeError("x"), TooManyMissing("x"), RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")],
+    "crash": [
+        RuntimeError("could not create a primitive descriptor for a convolution"),
+        RuntimeError("x"),
+        TooManyMissing("x"),
+        RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"),
+    ],
     None: [UserError("x"), DataError("x")],
 }
 

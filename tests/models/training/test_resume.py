@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from bench.errors import UserError
+from bench.machine.world import World
 from models import prepare, render, train
-from models.training.snapshot import refuse_other_shares
+from models.training.result import LossHistory
+from models.training.snapshot import Position, Snapshots, refuse_other_shares
 from models.weights import checkpoint
 
 RUN = "CRNN_SMALL_FP32_{}_1CPU_Train"
@@ -232,3 +234,37 @@ def test_shares_of_an_epoch_go_on_with_as_many_cards_only(theirs, before, consum
     content = {"options": {"input": theirs}, "random": [None] * before, "position": {"consumed": consumed}}
     with pytest.raises(UserError, match="go on with --input") if refused else nullcontext():
         refuse_other_shares(content, own, ranks, samples=100)
+
+
+def test_a_validation_after_a_stop_judges_by_every_loss_since_the_one_before(trained, sets, tmp_path, monkeypatch):
+    """Where no word is read yet, the loss says which network is the best: it has the bits of an undisturbed run."""
+    judged, judge, save = {}, Position.judge, Snapshots.save
+
+    def note(self, score, step):
+        judged.setdefault(step, []).append(score)
+        return judge(self, score, step)
+
+    def copy(self, best=False):
+        save(self, best)
+        if self.optimizer.step == 5 and not best:
+            shutil.copy(self.folder / "last.pt", tmp_path / "within.pt")
+
+    monkeypatch.setattr(Position, "judge", note)
+    monkeypatch.setattr(Snapshots, "save", copy)
+    place = Place(tmp_path, sets[0])
+    place.train("--epochs", "2", "--save-every", "1")
+    monkeypatch.setattr(Snapshots, "save", save)
+    place.train("--epochs", "2", "--overwrite", "--resume", str(tmp_path / "within.pt"))
+    undisturbed, resumed = judged[6]
+    assert undisturbed == resumed
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_losses_before_a_stop_count_on_any_number_of_cards(ranks):
+    kept, before = [(3.0, 2.0), (5.0, 2.0)], []
+    for rank in range(ranks):
+        losses = LossHistory(ranks)
+        losses.go_on(kept, World(rank=rank, size=ranks))
+        before.append(losses.before)
+    assert tuple(map(sum, zip(*before, strict=True))) == (8.0, 4.0)
+    assert ranks != 2 or before == kept
