@@ -11,7 +11,7 @@ import simplejpeg
 
 from bench.errors import UserError
 from models.data.synth90k import SPLITS
-from models.rendering.fonts import Face, choose_face
+from models.rendering.fonts import Face, FontError, choose_face
 from models.rendering.lexicon import spell, split_words
 from models.rendering.styles import render
 
@@ -48,6 +48,19 @@ class Look:
         if self.weights is None:
             return self.faces
         return (choose_face(text, self.faces, self.weights, rng),)
+
+
+@dataclass(frozen=True)
+class PatientLook(Look):
+    """A face whose cmap promises a character and whose glyph is empty does not end the drawing: another is taken."""
+
+    def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
+        for attempt in range(20):
+            try:
+                return super().jpeg(word if attempt < 15 else "的", number + (attempt << 38))
+            except FontError:
+                continue
+        raise FontError(f"no face draws {word!r}")
 
 
 @dataclass(frozen=True)
