@@ -5,7 +5,8 @@
 Processes draw on all cores; what they have drawn stays on the device, where each step takes a random batch of it and
 distorts it anew. Several recipes learn from the same batches. At the end, for each recipe: the moving average of its
 weights, its batch norms measured again, or its last weights if these read more of the unseen drawn images, in float16
-(OUT/RECIPE.safetensors), and OUT/training.json with what was seen, how fast, and how many unseen ones are read. run_scripts/weights_gpu.sh makes weights like this.
+(OUT/RECIPE.safetensors), and OUT/training.json with what was seen, how fast, and how many unseen ones are read.
+run_scripts/weights_gpu.sh makes weights like this.
 """
 
 from __future__ import annotations

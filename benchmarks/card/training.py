@@ -60,7 +60,7 @@ class TrainingInputs:
 def gather_training(inputs: TrainingInputs, out: Path) -> None:
     """Make the folder anew. Raises UserError for what is not there."""
     if not (inputs.words and inputs.lines and inputs.faces):
-        raise UserError("a training's inputs are --training.words, --training.lines and --training.faces: give all three")
+        raise UserError("a training wants --training.words, --training.lines and --training.faces, all three")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for source, name in ((inputs.words, "words"), (inputs.lines, "lines")):
@@ -130,7 +130,8 @@ def pack_lines(inputs: TrainingInputs, out: Path) -> None:
     if not kept:
         raise UserError(f"{inputs.faces}: no face of {LINE_FACES.name} is there and fits into {inputs.lines_mb:g} MB")
     (out / LINE_FACES.name).write_text("".join(f"{name}\n" for name in kept))
-    print(f"chinese: {len(kept)} faces, {inputs.lines_mb - room / 1e6:.2f} MB of {inputs.lines_mb:g}: {', '.join(kept)}")
+    taken = inputs.lines_mb - room / 1e6
+    print(f"chinese: {len(kept)} faces, {taken:.2f} MB of {inputs.lines_mb:g}: {', '.join(kept)}")
     if left_out:
         print(f"chinese: left out: {', '.join(left_out)}")
 
@@ -142,7 +143,7 @@ def read_line_faces() -> list[str]:
 
 def cut_face(face: Face, characters: frozenset[str], target: Path) -> int:
     """Write the face with these characters alone, without hints and features, as WOFF; returns its size in bytes."""
-    logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # of tables that it drops
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of tables that it drops
     options = subset.Options(
         flavor="woff", hinting=False, layout_features=[], font_number=face.index, recalc_timestamp=False,
         ignore_missing_unicodes=True, notdef_outline=True, name_IDs=[], drop_tables=["BASE", "VORG", "vhea", "vmtx"],
