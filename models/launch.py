@@ -88,7 +88,11 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
 def batch_words(run: RunName, rest: list[str]) -> list[str]:
     """--batch-size as measured for this card where nobody says another; else none, and a line that says so."""
     given = {word.partition("=")[0] for word in rest}
-    if run.task != "Train" or run.device == "CPU" or given & {"--batch-size", "--batch_size", "--config", "-h", "--help"}:
+    if (
+        run.task != "Train"
+        or run.device == "CPU"
+        or given & {"--batch-size", "--batch_size", "--config", "-h", "--help"}
+    ):
         return []
     card = discovery.card_name(str(run.device))
     if found := measured_batch(run.recipe, run.precision, card):

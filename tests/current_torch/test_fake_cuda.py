@@ -1,5 +1,5 @@
-"""Forward pass and loss of every recipe on tensors that say they lie on a card: no data, no driver, only a torch that is
-built for CUDA. Mixed devices are an error there, and autocast answers as on a card. Without such a torch: skipped.
+"""Forward pass and loss of every recipe on tensors that say they lie on a card: no data, no driver, only a torch built
+for CUDA. Mixed devices are an error there, and autocast answers as on a card. Without such a torch: skipped.
 
 A backward pass cannot be tried like this: autograd asks the driver for its device.
 """
