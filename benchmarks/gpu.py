@@ -41,7 +41,7 @@ from bench.machine import discovery
 from bench.machine.processes import last_line
 from bench.options import Bounds, Command
 from bench.records.checks import validate_file
-from bench.records.record import Record
+from bench.records.record import FAILURES, Record
 from benchmarks import gpu_peers
 from benchmarks.card import check
 from models import test, train
@@ -54,6 +54,7 @@ CHUNK = 1 << 15  # images made at a time
 RESERVE_S = 8  # of the time given, for the tables and the archive
 WARMUP, TRIAL_STEPS, FEWEST, MOST = 20, 30, 60, 20_000  # steps
 PROGRAMS = {"Train": train, "Infer": test}
+BUSY = 0.9  # of the best rate: a batch that reaches it keeps a card busy
 SHORT = 2.0  # seconds of steps that make a row here; its record says so
 
 
@@ -130,6 +131,7 @@ CASES = (
     Case("Train", "AMP", 32, GRAPH),
     Case("Train", "AMP", 32),
     Case("Train", "AMP", 128, GRAPH),
+    Case("Train", "AMP", 512),
     Case("Train", "AMP", 512, GRAPH),
     Case("Train", "AMP", 8192, GRAPH),
     Case("Train", "AMP", 2048, ("--profile-steps", "20"), 14),
@@ -157,6 +159,7 @@ class Sitting:
     options: GpuOptions
     began: float = field(default_factory=time.monotonic)
     rows: list[list] = field(default_factory=list)
+    measured: list[tuple[Case, Record]] = field(default_factory=list)
     spoilt: list[check.Verdict] = field(default_factory=list)  # checks that were wrong
 
     @property
@@ -192,6 +195,7 @@ class Sitting:
             return f"{ended}: {one_line(last_line(log.read_text(errors='replace')))[:400]}"
         record = Record.load(new[-1])
         self.rows.append(row(case, record))
+        self.measured.append((case, record))
         wrong_fields = validate_file(new[-1])
         return said_of(record) + "".join(f"; REFUSED: {error}" for error in wrong_fields[:2])
 
@@ -453,6 +457,31 @@ def extra(sitting: Sitting, name: str, work: Callable[[], object], expected_s: f
     sitting.note(f"{name}: exit code {code}\n{log.read_text(errors='replace')[-3000:]}")
 
 
+def batch_lines(measured: list[tuple[Case, Record]]) -> list[str]:
+    """Lines for models/recipes/batches.tsv: of two batches or more of a plain training, the smallest whose rate is
+    within BUSY of the best one's.
+    """
+    rates: dict[tuple[str, str, str], dict[int, tuple[float, str]]] = {}
+    for case, record in measured:
+        rate = record.throughput["images_per_s"]
+        if (
+            case.task == "Train"
+            and not case.words
+            and case.input == "resident"
+            and record.status not in FAILURES
+            and rate
+        ):
+            key = (case.recipe, case.precision, record.cell["card"])
+            rates.setdefault(key, {})[record.cell["batch_per_card"]] = (rate, record.record_id)
+    lines = []
+    for key, found in rates.items():
+        if len(found) > 1:
+            enough = BUSY * max(rate for rate, _ in found.values())
+            batch = min(batch for batch, (rate, _) in found.items() if rate >= enough)
+            lines.append("\t".join((*key, str(batch), found[batch][1])))
+    return lines
+
+
 def stop(number: int, _: FrameType | None) -> None:
     sys.exit(128 + number)
 
@@ -484,6 +513,8 @@ def main(argv: list[str] | None = None) -> None:
         sitting.save()
         sitting.note(f"{len(sitting.rows)} rows, {options.out}")
         print((options.out / "table.md").read_text(), flush=True)
+        if lines := batch_lines(sitting.measured):
+            print("lines for models/recipes/batches.tsv:", *lines, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

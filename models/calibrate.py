@@ -23,7 +23,7 @@ from bench.options import Bounds, Command, Metavar, Positional
 from models.reading.calibration import calibration_error, fit_calibration
 from models.reading.recogniser import Recogniser, calibration_file
 from models.rendering import fonts, lexicon
-from models.rendering.sample import Look
+from models.rendering.sample import Look, PatientLook, drawable_texts
 from models.rendering.styles import STYLES
 from models.scoring.metrics import make_fold
 
@@ -56,28 +56,21 @@ COMMAND = Command("models.calibrate", CalibrateOptions, "crnn_small --count 2500
 def draw_words(options: CalibrateOptions) -> Iterator[tuple[str, bytes]]:
     """Texts and their images, encoded. Texts of --texts are drawn as they are written, by faces that have them."""
     weights = fonts.weighted_faces(options.fonts)
-    texts = drawable(lexicon.read_texts(options.texts), tuple(weights)) if options.texts else lexicon.read_words()
-    looks = []
+    looks: list[Look] = []
     for style in options.styles.split(","):
         if style not in STYLES:
             raise UserError(f"no style {style!r}; there are {', '.join(STYLES)}")
         wanted = STYLES[style].marks | (set() if options.texts else set("aA0"))
         faces = STYLES[style].faces(tuple(face for face in weights if face.covers(wanted)))
-        shares = tuple(weights[face] for face in faces)
-        written = "written", shares
-        looks.append(Look(faces, options.seed, style, *(written if options.texts else (STYLES[style].case, None))))
+        if options.texts:
+            looks.append(PatientLook(faces, options.seed, style, "written", tuple(weights[face] for face in faces)))
+        else:
+            looks.append(Look(faces, options.seed, style, STYLES[style].case))
+    texts = lexicon.read_words()
+    if options.texts:
+        texts = drawable_texts(lexicon.read_texts(options.texts), looks, options.texts)
     for number in range(options.count):
         yield looks[number % len(looks)].jpeg(texts[number * 7919 % len(texts)], number)
-
-
-def drawable(texts: list[str], faces: tuple[fonts.Face, ...]) -> list[str]:
-    """Those that a face has all characters of; the others are counted. Raises UserError when none is left."""
-    kept = [text for text in texts if any(face.covers(text) for face in faces)]
-    if not kept:
-        raise UserError(f"--fonts: no face has all characters of one of these {len(texts):,} texts")
-    if len(kept) < len(texts):
-        print(f"{len(texts) - len(kept):,} of {len(texts):,} texts are left out: no face has all their characters")
-    return kept
 
 
 def main(argv: list[str] | None = None) -> None:

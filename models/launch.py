@@ -26,6 +26,7 @@ from bench.machine import discovery
 from bench.machine.hosts import Place
 from bench.options import Command, Positional
 from bench.records.run_name import DEVICES, PRECISIONS, RunName
+from models.run.batches import measured_batch
 
 PROGRAMS = {"Train": "models.train", "Infer": "models.test"}
 CHOICES = {"DEVICE": DEVICES, "PRECISION": PRECISIONS}
@@ -88,6 +89,25 @@ def arguments(run: RunName, script: str, rest: list[str]) -> list[str]:
     return [*words, *rest]
 
 
+def batch_words(run: RunName, rest: list[str]) -> list[str]:
+    """--batch-size as measured for this card where nobody says another; else none, and a line that says so."""
+    given = {word.partition("=")[0] for word in rest}
+    if (
+        run.task != "Train"
+        or run.device == "CPU"
+        or given & {"--batch-size", "--batch_size", "--config", "-h", "--help"}
+    ):
+        return []
+    card = discovery.card_name(str(run.device))
+    if found := measured_batch(run.recipe, run.precision, card):
+        print(f"batch {found[0]}, as measured for {card} ({found[1]}); --batch-size names another", flush=True)
+        return ["--batch-size", str(found[0])]
+    search = f"python -m bench.sweep {replace(run, cards=1, epochs=None, steps=200)} --auto-batch 8192 --gain 0.05"
+    print(f"note: no batch is measured for {run.recipe} at {run.precision} on {card}: it trains at the recipe's own, "
+          f"which may leave a card waiting; `{search}` finds one", file=sys.stderr, flush=True)  # fmt: skip
+    return []
+
+
 def ensure_dataset(rest: list[str], place: Place) -> None:
     """With no data set named, render a small sample once and use it."""
     given = {word.partition("=")[0] for word in rest}
@@ -135,7 +155,7 @@ def main() -> None:
     run = choose_device(apply_overrides(RunName.parse(script), os.environ), script, rest)
     place = Place.here()
     ensure_dataset(rest, place)
-    words, program = arguments(run, script, rest), PROGRAMS[run.task]
+    words, program = arguments(run, script, [*batch_words(run, rest), *rest]), PROGRAMS[run.task]
     if run.cards == 1 and place.hosts == 1:
         run_alone(program, words)
     else:

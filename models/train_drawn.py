@@ -4,8 +4,9 @@
 
 Processes draw on all cores; what they have drawn stays on the device, where each step takes a random batch of it and
 distorts it anew. Several recipes learn from the same batches. At the end, for each recipe: the moving average of its
-weights, its batch norms measured again, in float16 (OUT/RECIPE.safetensors), and OUT/training.json with what was seen,
-how fast, and how well unseen drawn images are read. run_scripts/weights_gpu.sh makes weights like this.
+weights, its batch norms measured again, or its last weights if these read more of the unseen drawn images, in float16
+(OUT/RECIPE.safetensors), and OUT/training.json with what was seen, how fast, and how many unseen ones are read.
+run_scripts/weights_gpu.sh makes weights like this.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from models.data.charset import Charset
 from models.network.ctc_loss import ctc_losses
 from models.network.network import Network, build, count_parameters
 from models.rendering import fonts, lexicon
-from models.rendering.sample import Look
+from models.rendering.plates import dot_plates, without_dot
+from models.rendering.sample import Look, PatientLook, drawable_texts
 from models.rendering.stream import Bucket, Drawing, DrawingProcesses, Drawn
 from models.rendering.styles import STYLES
 from models.run.options import ALL, Train
@@ -63,7 +65,7 @@ class DrawnOptions:
     """Train on words or lines that are drawn meanwhile."""
 
     texts: Path
-    """File of what is drawn, one a line; one that is there twice is drawn twice as often"""
+    """File of what is drawn, one a line, plain or .xz; one that is there twice is drawn twice as often"""
     out: Path
     """Folder for the weights and training.json"""
     recipes: Annotated[str, Metavar("RECIPE,...")] = "crnn_small"
@@ -318,18 +320,24 @@ def make_drawing(options: DrawnOptions, recipe: Train, charset: Charset) -> Draw
     texts = [text for text in lexicon.read_lines(options.texts) if text]
     if not texts:
         raise UserError(f"{options.texts}: no texts in it; give one a line")
-    looks, shares, every = [], [], fonts.weighted_faces(options.fonts)
+    lines, every = recipe.data.keep_ratio, fonts.weighted_faces(options.fonts)
+    looks, shares = [], []
     for name in options.style.split(","):
         style, _, share = name.partition(":")
         if style not in STYLES:
             raise UserError(f"no style {style!r}; there are {', '.join(STYLES)}")
         faces = tuple(face for face in every if face.covers(STYLES[style].marks | set("0aA")))
-        case = "written" if recipe.data.keep_ratio else STYLES[style].case if options.case == "auto" else options.case
-        weights = tuple(every[face] for face in faces) if recipe.data.keep_ratio else None  # words: any face, alike
-        looks.append(Look(faces, options.seed, style, case, weights))
+        if not faces:
+            raise UserError(f"{options.fonts}: none of its {len(every)} faces has the characters of the style {style}")
+        case = "written" if lines else STYLES[style].case if options.case == "auto" else options.case
+        weights = tuple(every[face] for face in faces) if lines else None  # words: any face, alike
+        looks.append((PatientLook if lines else Look)(faces, options.seed, style, case, weights))
         shares.append(float(share or 1))
-    buckets = LINES if recipe.data.keep_ratio else SQUEEZED
-    return Drawing(texts, tuple(looks), tuple(shares), charset, buckets, recipe.data.height)
+    print(f"{options.texts}: {len(texts):,} texts; {', '.join(f'{len(o.faces)} faces {o.style}' for o in looks)}")
+    if not lines:
+        return Drawing(texts, tuple(looks), tuple(shares), charset, SQUEEZED, recipe.data.height)
+    texts = dot_plates(drawable_texts(texts, looks, options.texts))
+    return Drawing(texts, tuple(looks), tuple(shares), charset, LINES, recipe.data.height, label_of=without_dot)
 
 
 def read_recipes(options: DrawnOptions) -> tuple[list[str], list[Train], list[str]]:
@@ -354,17 +362,20 @@ def open_device(options: DrawnOptions) -> torch.device:
 
 
 def save_learner(learner: Learner, recipe: Train, charset: Charset, pool: ImagePool, options: DrawnOptions) -> dict:
-    """Write its last weights and their moving average; returns what training.json says of it."""
-    read = {}
+    """Write the moving average of its weights, or the last ones if they read more; what training.json says of it."""
+    path = options.out / f"{learner.recipe}.safetensors"
+    read, kept = {}, ""
     for kind in ("last", "mean"):
         if kind == "mean":
             average(learner, pool, options.batch_size)
         right, count = read_held(learner, pool)
-        path = options.out / f"{learner.recipe}{'' if kind == 'mean' else '.last'}.safetensors"
-        save(learner, recipe, charset, path)
         read[kind] = {"right": right, "of": count}
-        print(f"{path}: {learner.images:,} images, {learner.steps:,} steps; {right:,} of {count:,} unseen ones read")
-    return {"images": learner.images, "steps": learner.steps, "unseen": read, "history": learner.history}
+        if kind == "last" or right >= read["last"]["right"]:
+            save(learner, recipe, charset, path)
+            kept = kind
+        print(f"{path}, {kind}: {learner.images:,} images, {learner.steps:,} steps; "
+              f"{right:,} of {count:,} unseen ones read")  # fmt: skip
+    return {"images": learner.images, "steps": learner.steps, "unseen": read, "kept": kept, "history": learner.history}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -34,26 +34,16 @@ if [[ ! -d $work/packages ]]; then
 fi
 [[ -f $work/texts/lines.txt ]] || "$PYTHON" "$here/texts.py" --sources "$work/packages" --out "$work/texts" --seed 2
 
-c=$work/faces/chinese l=$work/faces/latin faces=
-add() { # <FILE=WEIGHT or FILE+FILE=WEIGHT>...: those that are there
-  local one file files
-  for one in "$@"; do
-    IFS=+ read -ra files <<<"${one%=*}"
-    for file in "${files[@]}"; do
-      [[ -e ${file%#*} ]] || { echo "weights_chinese.sh: no ${file%#*}, left out" >&2; continue 2; }
-    done
-    faces+=,$one
+faces=
+while read -r one; do # of those that faces.txt lists, the ones that are there
+  [[ -n $one && $one != '#'* ]] || continue
+  IFS=+ read -ra files <<<"${one%=*}"
+  for file in "${files[@]}"; do
+    [[ -e $work/faces/${file%#*} ]] || { echo "weights_chinese.sh: no ${file%#*}, left out" >&2; continue 2; }
   done
-}
-add "$c"/{song.ttf=3,kai.ttf=2,zenhei.ttc=1.5,microhei.ttc=1.5,uming.ttc=0.8,ukai.ttc=0.8,babelstone.ttf=0.6}
-add "$c"/noto-sans-{regular.ttc#2=1.5,bold.ttc#2=1.2,light.ttc#2=0.6,medium.ttc#2=0.8,black.ttc#2=0.7}
-add "$c"/noto-serif-{regular.ttc#2=1.2,bold.ttc#2=0.8,light.ttc#2=0.5,black.ttc#2=0.5} "$c"/tw-{kai,sung}.ttf=0.3
-add "$c"/{wenkai.ttf=0.6,wenkai-bold.ttf=0.4,smiley.ttf=0.5,ma-shan-zheng.ttf=0.25,long-cang.ttf=0.1}
-add "$c"/zcool-{xiaowei.ttf=0.6,qingke-huangyou.ttf=0.5,kuaile.ttf=0.4}
-add "$l/stix-two-text.woff+$c/song.ttf=1.5" "$l/arimo.woff+$c/zenhei.ttc=1" "$l/arimo.woff+$c/smiley.ttf=0.2"
-add "$l/arimo.woff+$c/noto-sans-regular.ttc#2=1" "$l/noto-serif.woff+$c/noto-serif-regular.ttc#2=0.5"
-add "$l/roboto.woff+$c/microhei.ttc=0.7" "$l/inconsolata.woff+$c/noto-sans-regular.ttc#2=0.4"
-add "$l/oswald.woff+$c/noto-sans-bold.ttc#2=0.6"
+  files=("${files[@]/#/$work/faces/}")
+  faces+=,$(IFS=+ && echo "${files[*]}")=${one##*=}
+done <"$here/faces.txt"
 
 exec "$PYTHON" "$here/train.py" --texts "$work/texts" --faces "${faces#,}" --out "$work/run" \
   --start "$ROOT/models/weights/crnn_small.safetensors" "$@"

@@ -211,6 +211,11 @@ def require(name: str, cards: int, hint: str = "") -> None:
     raise UserError(". ".join(filter(None, parts)))
 
 
+def card_name(name: str) -> str:
+    """What the first card of this kind is called by its vendor's library."""
+    return str(getattr(torch, DEVICES[name].type).get_device_name(0))
+
+
 def card_nodes(kind: DeviceKind, folder: Path) -> list[str]:
     """Names of the device nodes of these cards."""
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []

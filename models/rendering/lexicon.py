@@ -33,9 +33,11 @@ def read_words(path: str | Path | None = None) -> list[str]:
 
 
 def read_lines(path: str | Path) -> list[str]:
+    """Of a text file in UTF-8, or of one that is compressed (.xz). Raises UserError."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
+        content = Path(path).read_bytes()
+        return (lzma.decompress(content) if Path(path).suffix == ".xz" else content).decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError, lzma.LZMAError) as problem:
         raise UserError(f"{path}: cannot be read as a UTF-8 lexicon ({problem})") from None
 
 

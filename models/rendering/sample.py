@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ import simplejpeg
 
 from bench.errors import UserError
 from models.data.synth90k import SPLITS
-from models.rendering.fonts import Face, choose_face
+from models.rendering.fonts import Face, FontError, choose_face
 from models.rendering.lexicon import spell, split_words
+from models.rendering.plates import PLATE, without_dot
 from models.rendering.styles import render
 
 QUALITY = (79, 10, 46, 100)  # of Synth90k's JPEGs: mean, standard deviation, least, most (measured)
@@ -48,6 +50,34 @@ class Look:
         if self.weights is None:
             return self.faces
         return (choose_face(text, self.faces, self.weights, rng),)
+
+
+@dataclass(frozen=True)
+class PatientLook(Look):
+    """Of lines: four in five number plates look like one; a face whose glyph is empty, though its cmap promises the
+    character, does not end the drawing: another is taken.
+    """
+
+    def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
+        if self.style != "plates" and number % 5 and PLATE.fullmatch(without_dot(word)):
+            return replace(self, style="plates").jpeg(word, number)
+        for attempt in range(20):
+            try:
+                return super().jpeg(word if attempt < 15 else "的", number + (attempt << 38))
+            except FontError:
+                continue
+        raise FontError(f"no face draws {word!r}")
+
+
+def drawable_texts(texts: list[str], looks: Sequence[Look], path: Path) -> list[str]:
+    """Those of which each look has a face with all characters. Raises UserError where there are none."""
+    faces = dict.fromkeys(look.faces for look in looks)
+    able = [text for text in texts if all(any(face.covers(text) for face in one) for one in faces)]
+    if len(able) < len(texts):
+        print(f"{path}: {len(texts) - len(able):,} texts are left out, as no face has all of their characters")
+    if not able:
+        raise UserError(f"{path}: the faces have all characters of none of its texts")
+    return able
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ if not __package__:  # `python run_scripts/chinese/texts.py`, from any folder
 
 import dataclasses
 import json
-import lzma
 import random
 import re
 from collections import Counter
@@ -384,9 +383,7 @@ def write_texts(path: Path, texts: Sequence[str], characters: Sequence[str]) -> 
 
 
 def read_english(path: Path) -> list[str]:
-    if path.suffix == ".xz":
-        return lzma.decompress(path.read_bytes()).decode().split()
-    return path.read_text(encoding="utf8").split()
+    return [word for line in lexicon.read_lines(path) for word in line.split()]
 
 
 def main(argv: list[str] | None = None) -> None:

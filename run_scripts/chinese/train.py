@@ -13,10 +13,8 @@ from __future__ import annotations
 if not __package__:  # `python run_scripts/chinese/train.py`, from any folder
     __import__("sys").path.insert(0, __file__.rsplit("/", 3)[0])
 
-import dataclasses
 import io
 import math
-import re
 import shutil
 import signal
 import subprocess
@@ -33,8 +31,6 @@ from bench.files import write_file
 from bench.options import Bounds, Command, Metavar
 from models.data.augment import augment
 from models.data.charset import Charset
-from models.rendering import fonts
-from models.rendering.sample import Look
 from models.rendering.stream import Drawing, DrawingProcesses
 from models.run.options import ALL, Train
 from models.train_drawn import (
@@ -50,7 +46,6 @@ from models.train_drawn import (
 )
 from models.training.optimizer import half_cosine
 
-PLATE = re.compile("[\u4e00-\u9fff][A-Z][A-Z0-9]{4,6}[学警挂港澳领]?")
 NORM_SHARE = 0.005  # of each step in the moving average of batch norms
 RISE = 500  # steps in which the learning rate rises
 FLAT = 0.4  # share of the images until which it stays; then half a cosine
@@ -103,37 +98,6 @@ class ChineseOptions:
 COMMAND = Command(
     "train.py", ChineseOptions, "--texts texts --faces faces --out run", start="python run_scripts/chinese/train.py"
 )
-
-
-@dataclass(frozen=True)
-class PatientLook(Look):
-    """Four in five number plates look like one; a face whose glyph is empty, though its cmap promises the character,
-    does not end the drawing: another is taken.
-    """
-
-    def jpeg(self, word: str, number: int) -> tuple[str, bytes]:
-        if self.style != "plates" and number % 5 and PLATE.fullmatch(word.replace("·", "")):
-            return dataclasses.replace(self, style="plates").jpeg(word, number)
-        for attempt in range(20):
-            try:
-                return super().jpeg(word if attempt < 15 else "的", number + (attempt << 38))
-            except fonts.FontError:
-                continue
-        raise fonts.FontError(f"no face draws {word!r}")
-
-
-def dot_plates(texts: list[str]) -> list[str]:
-    """Three in five number plates get the dot that is seen behind their second character."""
-    return [
-        f"{text[:2]}·{text[2:]}" if len(text) > 6 and i % 5 < 3 and PLATE.fullmatch(text) else text
-        for i, text in enumerate(texts)
-    ]
-
-
-def without_dot(text: str) -> str:
-    """The label of a text: number plates are written down without their dot."""
-    bare = text.replace("·", "")
-    return bare if PLATE.fullmatch(bare) else text
 
 
 @dataclass
@@ -238,15 +202,7 @@ class ChineseRun:
         """The drawing of those texts that the faces have all characters of."""
         o = self.options
         drawn = DrawnOptions(texts=texts, out=o.out, style=o.style, fonts=o.faces, seed=o.seed)
-        drawing = make_drawing(drawn, self.recipe, self.charset)
-        looks = tuple(PatientLook(**vars(look)) for look in drawing.looks)
-        known: frozenset[str] = frozenset().union(*(fonts.coverage(face) for face in looks[0].faces))
-        drawable = [text for text in drawing.texts if set(text) <= known]
-        print(f"{texts}: {len(drawable):,} of {len(drawing.texts):,} texts can be drawn; "
-              f"{', '.join(f'{len(look.faces)} faces {look.style}' for look in looks)}", flush=True)  # fmt: skip
-        if not drawable:
-            raise UserError(f"{texts}: the faces have all characters of none of its texts")
-        return dataclasses.replace(drawing, looks=looks, texts=dot_plates(drawable), label_of=without_dot)
+        return make_drawing(drawn, self.recipe, self.charset)
 
 
 class StageClock:

@@ -37,10 +37,10 @@ def test_lines_are_drawn_as_they_are_written_with_a_face_that_has_them(own, tmp_
     options = [own, *FEW, "--texts", str(tmp_path / "texts.txt"), "--styles", "lines,signs"]
     drawn = [text for text, _ in calibrate.draw_words(calibrate.COMMAND.parse(options))]
     assert set(drawn) == {"Total: 42.50", "A/B (C)"}
-    assert "1 of 3 texts are left out" in capsys.readouterr().out
+    assert "1 texts are left out" in capsys.readouterr().out
 
 
 def test_nothing_to_draw_is_refused(own, tmp_path):
     (tmp_path / "texts.txt").write_text("\u8f66\n", encoding="utf8")
-    with pytest.raises(UserError, match="no face"):
+    with pytest.raises(UserError, match="none of its texts"):
         list(calibrate.draw_words(calibrate.COMMAND.parse([own, "--texts", str(tmp_path / "texts.txt")])))

@@ -1,5 +1,6 @@
 import os
 import sys
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ from bench.machine import discovery
 from bench.machine.hosts import Place
 from bench.records.run_name import RunName
 from models import launch
+from models.run import batches
 
 ASKED = RunName.parse("CRNN_FP32_30E_4MLUs_Train")
 
@@ -63,3 +65,28 @@ def test_options_by_hand_win_over_the_name():
     assert words[-2:] == ["--steps", "20"]
     assert launch.arguments(ASKED, "S", [])[-2:] == ["--epochs", "30"]
     assert "--epochs" not in launch.arguments(RunName.parse("CRNN_FP32_1CPU_Infer"), "S", [])
+
+
+def test_a_measured_card_trains_at_its_batch_and_any_other_is_told_so(tmp_path, monkeypatch, capsys):
+    table = tmp_path / "batches.tsv"
+    table.write_text("# recipe\tprecision\tcard\tbatch\trecord\ncrnn\tAMP\tNVIDIA H200\t2048\tmade.json\n")
+    monkeypatch.setattr(launch, "measured_batch", partial(batches.measured_batch, table=table))
+    monkeypatch.setattr(discovery, "card_name", lambda name: "NVIDIA H200")
+    run = RunName.parse("CRNN_AMP_30E_8GPUs_Train")
+    assert launch.batch_words(run, []) == ["--batch-size", "2048"]
+    assert "batch 2048, as measured for NVIDIA H200 (made.json)" in capsys.readouterr().out
+    assert launch.batch_words(run, ["--batch-size=64"]) == [] == launch.batch_words(run, ["--config", "a.yaml"])
+    assert launch.batch_words(RunName.parse("CRNN_AMP_30E_1CPU_Train"), []) == []
+    assert capsys.readouterr() == ("", "")
+    assert launch.batch_words(RunName.parse("CRNN_FP32_30E_8GPUs_Train"), []) == []
+    said = capsys.readouterr().err
+    assert "no batch is measured for crnn at FP32 on NVIDIA H200" in said
+    assert "bench.sweep CRNN_FP32_200S_1GPU_Train --auto-batch 8192" in said
+
+
+def test_the_table_of_batches_is_readable_and_a_broken_line_is_named(tmp_path):
+    assert batches.measured_batch("crnn", "AMP", "no such card") is None
+    table = tmp_path / "batches.tsv"
+    table.write_text("crnn AMP H200 2048\n")
+    with pytest.raises(UserError, match="line 1: give recipe, precision, card, batch, record with tabs"):
+        batches.measured_batch("crnn", "AMP", "H200", table)

@@ -32,7 +32,7 @@ def test_words_are_drawn_learned_and_saved(tmp_path, texts, monkeypatch, capsys)
     assert (told["images"] >= 32 and told["steps"] == len(told["history"])) or told["steps"] >= 1
     assert told["unseen"]["mean"]["of"] == train_drawn.HELD * 256 and about["drawn"] >= 1024
     reader = Recogniser.load(out / "crnn_small.safetensors", device="CPU", views=False)
-    assert isinstance(reader(noise()).text, str) and (out / "crnn_small.last.safetensors").is_file()
+    assert isinstance(reader(noise()).text, str) and told["kept"] in told["unseen"]
     assert "unseen ones read" in capsys.readouterr().out
 
 

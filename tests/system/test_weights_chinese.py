@@ -20,6 +20,7 @@ from bench.errors import UserError
 from models.data.charset import Charset
 from models.reading.recogniser import Recogniser
 from models.rendering import find_faces
+from models.rendering.plates import dot_plates, without_dot
 from run_scripts.chinese import texts, train
 from tests.support import ROOT
 
@@ -117,9 +118,9 @@ def test_the_seed_decides_all(sources, tmp_path, capsys):
 
 
 def test_plates_are_drawn_with_a_dot_that_their_label_lacks():
-    drawn = train.dot_plates(["皖A12345"] * 5 + ["春眠·不觉晓"])
+    drawn = dot_plates(["皖A12345"] * 5 + ["春眠·不觉晓"])
     assert drawn == ["皖A·12345"] * 3 + ["皖A12345"] * 2 + ["春眠·不觉晓"]
-    assert [train.without_dot(text) for text in (drawn[0], drawn[-1])] == ["皖A12345", "春眠·不觉晓"]
+    assert [without_dot(text) for text in (drawn[0], drawn[-1])] == ["皖A12345", "春眠·不觉晓"]
 
 
 def test_stages_follow_one_another_to_the_end():
