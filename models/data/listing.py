@@ -228,6 +228,7 @@ class Listing(Source):
     def __init__(self, found: Recognised, image_root: Path | None = None):
         self.path, self.lines, self.encoding = found.file.path, found.file.lines, found.file.encoding
         self.parse = found.shape
+        self.codes = found.shape.charset if isinstance(found.shape, Integers) else None
         self.name = self.path.parent.name
         found.file.check_encoding()
         self.numbers = kept_lines(found)
