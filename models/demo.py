@@ -155,6 +155,7 @@ def read_each(files: list[Path], reader: Recogniser, options: DemoOptions) -> in
         write_tables([one.row() for one in read], reader, options)
         write_sheet(read, options)
     hint_at_pages(read)
+    hint_at_alphabet(read, reader.charset.characters)
     return sum(one.reading is None for one in read)
 
 
@@ -195,6 +196,19 @@ def hint_at_pages(read: list[FileReading]) -> None:
         more = f" and {len(pages) - 1:,} more" if len(pages) > 1 else ""
         print(one_line(f"{pages[0]}{more}: read badly, and large enough to be a page or a photo with several words:"
                        f" --detect finds its lines first ({EXTRA})"), file=sys.stderr, flush=True)  # fmt: skip
+
+
+UNREAD = 0.05  # of a text that can hardly be what is on the image
+
+
+def hint_at_alphabet(read: list[FileReading], characters: str) -> None:
+    """Say it once where images may show characters that these weights do not know."""
+    unread = [one.path for one in read if one.reading and one.reading.confidence < UNREAD]
+    if unread and characters.isascii():
+        more = f" and {len(unread) - 1:,} more" if len(unread) > 1 else ""
+        print(one_line(f"{unread[0]}{more}: not likely to be right; these weights know {len(characters)} characters, "
+                       f"{characters[:1]} to {characters[-1:]}: Chinese is --recipe crnn_small_chinese"),
+              file=sys.stderr, flush=True)  # fmt: skip
 
 
 def size_of(path: Path) -> tuple[int, int]:

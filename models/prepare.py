@@ -78,8 +78,8 @@ class PrepareOptions:
     """Splits that may share images, as train+test"""
     expect: Annotated[str | None, Choices(tuple(KNOWN))] = None
     """For --audit: fail unless every split has as many samples as this public data set (docs/datasets.md)"""
-    charset: str = "36"
-    """For --audit: 36, 62, 94 or a file"""
+    charset: str = ""
+    """For --audit: 36, 62, 94, chinese or a file; default: what integer labels index, else 36"""
     stride: Annotated[int, Bounds(1, 4096)] = 4
     """For --audit: px of width per time step"""
     height: Annotated[int, Bounds(1, 4096)] = 32
@@ -170,13 +170,14 @@ def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) ->
 
 
 def audit_all(options: PrepareOptions) -> None:
-    terms = Terms(options.shape, Charset.named(options.charset), options.stride)
     hashes, differ = {}, []
     own = own_splits(options.source, options.source_options)
     for split in splits_of(options):
         source = open_split(options, split)
+        charset = Charset.named(options.charset) if options.charset else source.codes or Charset()
+        terms = Terms(options.shape, charset, options.stride)
         found = audit(source, terms, options.workers)
-        print("\n".join(map(one_line, audit_report(split, found))))
+        print("\n".join(map(one_line, audit_report(split, found, terms))))
         hashes[split] = np.concatenate(found.hashes)
         if options.expect:
             same, said = compare_count(options.expect, split if own else "", found.samples)

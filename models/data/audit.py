@@ -183,7 +183,10 @@ def refuse_overlap(hashes: dict[str, np.ndarray], allowed: tuple[str, ...]) -> N
             )
 
 
-def audit_report(split: str, found: Findings) -> Iterator[str]:
+MOSTLY = 0.5  # of the labels outside the charset: another one is meant
+
+
+def audit_report(split: str, found: Findings, terms: Terms) -> Iterator[str]:
     """The findings of one split, line by line, as they are printed."""
     repeated = len(np.concatenate(found.hashes)) - len(np.unique(np.concatenate(found.hashes)))
     lengths = sorted(found.lengths.elements())
@@ -192,18 +195,26 @@ def audit_report(split: str, found: Findings) -> Iterator[str]:
         yield f"  label lengths: {lengths[0]} to {lengths[-1]}, median {lengths[len(lengths) // 2]}"
     if found.out_of_charset:
         most = " ".join(f"{c!r} {n:,}" for c, n in found.out_of_charset.most_common(20))
-        yield f"  characters outside the charset: {most}"
+        yield f"  characters outside the charset of {len(terms.charset.characters):,}: {most}"
     for kind, count in found.label_issues.items():
-        yield f"  {count:,} {KINDS[kind]}"
+        yield f"  {count:,} {KINDS[kind]}" + other_charset(kind, count / found.samples)
     for kind, count in found.notes.items():
         yield f"  {count:,} {NOTES[kind]}"
     if relabelled := found.relabelled:
         yield f"  {relabelled:,} images are there several times, with different labels"
     for limit in sorted(found.squeezed):
         yield f"  {found.squeezed[limit]:,} images squeezed more than {limit} times" + next_limit(limit)
+    if found.squeezed:
+        yield f"  squeezed to {terms.shape.width} px: name the recipe's own, --width and --keep-ratio"
     for kind, some in found.examples.items():
         for example in some:
             yield f"    {kind}: {example}"
+
+
+def other_charset(kind: str, share: float) -> str:
+    if kind != "out_of_charset" or share < MOSTLY:
+        return ""
+    return ": name the one that is meant, --charset 94, chinese or a file (--build FILE makes one of these labels)"
 
 
 def next_limit(limit: float) -> str:

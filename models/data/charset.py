@@ -66,7 +66,7 @@ class Charset:
         """Read a file with one character a line, or with all of them on its only line; a space counts, as does '#'.
 
         UTF-8 with or without BOM, else GB18030 (which holds GBK); any line ends. A first line "blank" is left out.
-        JSON is read as CRNN_Tensorflow's ord_map.
+        JSON is read as CRNN_Tensorflow's ord_map, index_2_ord_map or ord_2_index_map.
         """
         if path.suffix.lower() == ".json":
             return cls(characters_of_map(path))
@@ -219,17 +219,24 @@ def characters_of_lines(path: Path, lines: list[str]) -> str:
 
 
 def characters_of_map(path: Path) -> str:
-    """CRNN_Tensorflow's ord_map_*.json: {"0_index": "54", ...}, a code point for each class in order."""
+    """CRNN_Tensorflow's ord_map_*.json: {"0_index": "54", ...}, a code point for each class in order.
+
+    Its older versions have that in two files: index_2_ord_map.json, {"0": "54", ...}, and ord_2_index_map.json, the
+    inverse.
+    """
     try:
         entries = json.loads(text_of(path))
-        codes = {int(key.removesuffix("_index")): int(value) for key, value in entries.items() if "_index" in key}
-        if codes and sorted(codes) == list(range(len(codes))):
-            return "".join(chr(codes[index]) for index in range(len(codes)))
+        joined = {key.removesuffix("_index"): value for key, value in entries.items() if key.endswith("_index")}
+        pairs = [(int(key), int(value)) for key, value in (joined or entries).items()]
+        for codes in (dict(pairs), {index: code for code, index in pairs}):
+            if codes and len(codes) == len(pairs) and sorted(codes) == list(range(len(codes))):
+                return "".join(chr(codes[index]) for index in range(len(codes)))
     except (ValueError, OverflowError, RecursionError, AttributeError, TypeError):
         pass
     raise CharsetError(
-        f'{path}: JSON that is no alphabet: CRNN_Tensorflow\'s ord_map has {{"0_index": "54", ...}} without gaps '
-        "(its char_dict has no order); other alphabets are text, one character a line"
+        f'{path}: JSON that is no alphabet: CRNN_Tensorflow\'s ord_map has {{"0_index": "54", ...}} and its '
+        'index_2_ord_map {"0": "54", ...}, without gaps (its char_dict has no order: take one of these beside it); '
+        "other alphabets are text, one character a line"
     )
 
 

@@ -19,7 +19,7 @@ class Part(Source):
     def __init__(self, source: Source, numbers: np.ndarray):
         refuse_packed([source])
         self.source, self.numbers = source, numbers
-        self.name, self.is_sample = source.name, source.is_sample
+        self.name, self.is_sample, self.codes = source.name, source.is_sample, source.codes
 
     def __len__(self) -> int:
         return len(self.numbers)

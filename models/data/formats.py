@@ -25,8 +25,13 @@ from models.data.store import Store, is_store
 from models.data.synth90k import SPLITS, Synth90k, find_tree
 
 LISTS = (".txt", ".tsv", ".csv", ".lst", ".json", ".jsonl")
-CODES = ("charset.txt", "alphabet.txt", "alphabets.txt", "char_std_5990.txt", "chars.txt")  # what integers index
-NOT_LISTS = (*CODES, "lexicon.txt", "imlist.txt", "readme.txt", "license.txt", "vocab.txt", "dataset.json")
+CODES = (  # what integers index
+    "charset.txt", "alphabet.txt", "alphabets.txt", "char_std_5990.txt", "alphabet_decode_5990.txt", "chars.txt",
+)  # fmt: skip
+DICTIONARIES = ("ppocr_keys_v1.txt", "ppocrv5_dict.txt", "ic15_dict.txt", "en_dict.txt", "chinese_dict.txt",
+                "char_dict.json", "ord_map.json")  # fmt: skip
+NOT_LISTS = (*CODES, *DICTIONARIES, "lexicon.txt", "imlist.txt", "readme.txt", "license.txt", "vocab.txt",
+             "dataset.json")  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 ALSO_CALLED = {
     "train": ("train", "training"),

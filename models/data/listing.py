@@ -46,7 +46,9 @@ FIRST, SPREAD = 50, 50  # lines that are looked at: the first, and some spread o
 FITS = 0.9  # share of them that must be of a shape; the others are left out, as such lines further down are
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 UTF8 = ("utf-8", "utf8", "utf-8-sig")
-SAY_ENCODING = "say --encoding gb18030 (or latin-1, utf-16-le, ...) to models.prepare, which makes an LMDB of it"
+SAY_ENCODING = (
+    "say --encoding gb18030 (or latin-1, utf-16-le, ...) to models.prepare; training and testing take what it writes"
+)
 ROW = "a list has a line `image.png<TAB>label` for each image (docs/data.md has other formats)"
 
 
@@ -228,6 +230,7 @@ class Listing(Source):
     def __init__(self, found: Recognised, image_root: Path | None = None):
         self.path, self.lines, self.encoding = found.file.path, found.file.lines, found.file.encoding
         self.parse = found.shape
+        self.codes = found.shape.charset if isinstance(found.shape, Integers) else None
         self.name = self.path.parent.name
         found.file.check_encoding()
         self.numbers = kept_lines(found)

@@ -14,6 +14,8 @@ from models.data.source import Source
 from models.data.store import is_store
 from models.data.synth90k import SPLITS, find_tree
 
+MOST_FOLDERS = 100  # that are looked through for a list, where a folder itself has none
+
 
 def open_source(root: Path | str | None, split: str, options: SourceOptions | None = None) -> Source:
     """Open one split of what `root` holds: a folder, a label list, or a weighted mix `MJ:0.5,ST:0.5` of such.
@@ -122,7 +124,7 @@ def find_beside(root: Path, split: str, options: SourceOptions, others: dict[str
     if found is None and split != "train" and set(others) == {"train"}:
         found = others["train"]
     if found is None:
-        raise DataError(f"{root}: no {split} split in it; there are {listed(others)}")
+        raise DataError(f"{root}: no {split} split in it; there are {listed(others)}{remedy(split, others)}")
     return found
 
 
@@ -131,6 +133,17 @@ def split_in_name(stem: str) -> str | None:
     words = re.split("[^a-z]+", stem.lower())
     found = {split for split, names in ALSO_CALLED.items() if set(words) & set(names)}
     return found.pop() if len(found) == 1 else None
+
+
+def remedy(split: str, others: dict[str, Found]) -> str:
+    """What to do where validation has no split of its own beside train and test, as the Chinese sets are laid out."""
+    if split != "val" or set(others) != {"train", "test"}:
+        return ""
+    return (
+        f". To train: `--val-dataset {others['test'].path}` chooses the best weights by the test split, as the systems "
+        f"that lay sets out so do (its result is then no test any more); `python -m models.prepare --source "
+        f"{others['train'].path} --out data/mine --ratio 0.9,0.1,0` cuts a val from train"
+    )
 
 
 def listed(found: dict[str, Found]) -> str:
@@ -142,6 +155,8 @@ def nothing_found(root: Path, options: SourceOptions, misses: list[str]) -> str:
     files = [root] if root.is_file() else sorted(path for path in root.iterdir() if not is_hidden(path.name))
     archives = [path for path in files if path.suffix.lower() in ARCHIVES]
     kind = "" if options.format == "auto" else f" of the format {options.format}"
+    if root.is_dir() and (deeper := folder_of_lists(root, options)):
+        return f"{root}: no data set{kind} in it itself; a list lies in {deeper}: name that folder or the list"
     if misses:
         return f"{root}: no data set{kind} in it; nearest: {misses[0]}"
     if archives:
@@ -150,6 +165,13 @@ def nothing_found(root: Path, options: SourceOptions, misses: list[str]) -> str:
         f"{root}: no data set{kind} in it: neither Synth90k (90kDICT32px/annotation_train.txt), nor an "
         f"LMDB (data.mdb), nor {', '.join(row.name for row in FORMATS[3:])}"
     )
+
+
+def folder_of_lists(root: Path, options: SourceOptions) -> Path | None:
+    """A folder up to two levels below `root` with a list that is read, as PaddleOCR's train_data/rec."""
+    below = [path for pattern in ("*/", "*/*/") for path in sorted(root.glob(pattern))[:MOST_FOLDERS]]
+    folders = (path for path in below if path.is_dir() and not any(map(is_hidden, path.relative_to(root).parts)))
+    return next((path for path in folders if any(one.rows for one in DataPlace(path, options).lists)), None)
 
 
 def has_splits(root: Path | str, options: SourceOptions, split: str = "train") -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.data.charset import Charset
 from models.data.files import DataError
 from models.data.image import Shape, decode, image_size
 from models.data.rows import DecodedBatch, channels_first, pad, padded_width, stretch, with_location
@@ -21,6 +22,7 @@ class Source:
     is_sample: bool  # rendered to stand in for the real data set; tables and records say so
     how: str = ""  # of which format, and what gave it away, for a person
     shape: Shape | None = None  # in which images are stored decoded; None: they are encoded
+    codes: Charset | None = None  # what its labels index, where they are integers
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -6,6 +6,7 @@ them, what the outputs are.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import warnings
 from dataclasses import asdict
@@ -37,6 +38,7 @@ def export(network: Network, path: Path, characters: str, batch_first: bool = Fa
 
     batch_first: the logits are (N, T, classes). UserError when the package `onnx` is missing.
     """
+    need_onnx()
     image = torch.zeros(2, network.channels, network.height, WIDTH, device=next(network.parameters()).device)
     logits = {int(batch_first): "steps", int(not batch_first): "batch"}
     axes = {"images": {0: "batch", 3: "width"}, "logits": logits}
@@ -75,11 +77,15 @@ def metadata(network: Network, characters: str, batch_first: bool = False) -> di
     }
 
 
+def need_onnx() -> None:
+    """Before anything is traced: torch itself fails without the package, by another exception in each version."""
+    if importlib.util.find_spec("onnx") is None:
+        raise UserError("ONNX files need the package onnx: pip install -r requirements-extra.txt")
+
+
 def write_metadata(path: Path, properties: dict[str, str]) -> None:
-    try:
-        import onnx
-    except ImportError:
-        raise UserError("ONNX files need the package onnx: pip install -r requirements-extra.txt") from None
+    import onnx
+
     content = onnx.load(str(path))
     onnx.helper.set_model_props(content, properties)
     onnx.save(content, str(path))

@@ -18,6 +18,8 @@ import torch
 from bench.errors import UserError
 from bench.options import Command
 from models.crnn import CRNN
+from models.data.charset import Charset
+from models.data.opening import open_source
 from tests.support import ROOT
 from tests.support.data_samples import make_tree
 from tests.support.images import jpeg
@@ -318,6 +320,41 @@ def test_crnn_tensorflows(tmp_path, surroundings, monkeypatch):
             first(here).replace("--recipe crnn_chinese", f"--checkpoint {desk.trained()}")),
     })  # fmt: skip
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_sets_of_chinese_lines(tmp_path, surroundings, monkeypatch):
+    """The same eight lines as numbers, as PaddleOCR's train and test with its dictionary, and in GBK."""
+    known = [c for c in Charset.named("chinese").characters if c >= CHINESE[0]][:40]  # to the shipped weights
+    names = [f"{i}084{i}_2726670{i}.jpg" for i in range(8)]
+    texts = ["".join(known[(i + k) % 40] for k in range(10)) for i in range(8)]
+    codes, lines = tmp_path / "codes", tmp_path / "rec"
+    images(codes / "images", names, width=280)
+    for split, some, width in (("train", names[:6], 280), ("test", names[6:], 272)):
+        images(lines, [f"{split}/{name}" for name in some], width)
+        both = list(zip(some, texts, strict=False))
+        rows_ = "".join(f"{split}/{name}\t{text}\n" for name, text in both)
+        (lines / f"rec_gt_{split}.txt").write_text(rows_, encoding="utf8")
+        numbered = [(name, " ".join(str(known.index(c) + 1) for c in text)) for name, text in both]
+        (codes / f"{split}.txt").write_text("".join(f"{name} {numbers}\n" for name, numbers in numbered))
+    (codes / "alphabet_decode_5990.txt").write_text("\n".join(["blank", *known]) + "\n", encoding="utf8")
+    keys = lines / "ppocr_keys_v1.txt"
+    keys.write_text("\n".join(known) + "\n", encoding="utf8")
+    older = {f"{i}_index": str(ord(c)) for i, c in enumerate(known)}
+    (tmp_path / "ord_map.json").write_text(json.dumps(older))
+    images(tmp_path / "gbk", names, width=280)
+    gbk = "".join(f"{name} {text}\r\n" for name, text in zip(names, texts, strict=True))
+    (tmp_path / "gbk" / "labels.txt").write_bytes(gbk.encode("gbk"))
+    monkeypatch.chdir(tmp_path)
+    shipped = "models/weights/crnn_small_chinese.safetensors"
+    desk = Desk(tmp_path, surroundings, CODES=codes, LINES=lines, VAL=lines / "rec_gt_test.txt", GBK=tmp_path / "gbk",
+                GBK_LMDB=tmp_path / "lmdb", **{"ppocr_keys_v1.txt": keys, shipped: ROOT / shipped})  # fmt: skip
+
+    def with_a_blank(_):
+        keys.write_text("\n".join([*known, " "]) + "\n", encoding="utf8")
+        assert Charset.named(str(keys)).characters[-1] == " "
+
+    run_rows(desk, "Sets of Chinese lines", {"PaddleOCR's `use_space_char: True`": with_a_blank})
+    assert open_source(tmp_path / "lmdb" / "train", "train").label(0) == texts[0]
 
 
 def test_bai_shangs(tmp_path, surroundings, monkeypatch):

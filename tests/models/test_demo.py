@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from models import demo
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
+from models.reading.folder import FileReading
+from models.reading.recogniser import Reading
 from models.weights import checkpoint
 from models.weights.file import Weights, save_weights
 
@@ -96,6 +99,16 @@ def test_what_is_no_picture_or_no_checkpoint_is_refused(picture, tmp_path, monke
     monkeypatch.setenv("PYTORCH_TRAIN_CHECKPOINT", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no trained checkpoint of 'rare'"):
         demo.main([str(picture), "--recipe", "rare"])
+
+
+def test_what_latin_weights_cannot_read_is_said_to_be_unlikely(picture, tmp_path, capsys):
+    demo.main([str(picture), "--checkpoint", str(trained(tmp_path, Model(hidden=8)))])
+    said = capsys.readouterr().err
+    assert "not likely to be right; these weights know 3 characters, a to c: Chinese is --recipe" in said
+    read = FileReading(picture, Reading("x", 0.001, [0.1], [], np.zeros((0, 0)), "x"))
+    demo.hint_at_alphabet([read], "ab\u505c")  # which know Chinese
+    demo.hint_at_alphabet([replace(read, reading=replace(read.reading, confidence=0.5))], "abc")
+    assert not capsys.readouterr().err
 
 
 def test_a_sheet_shows_every_picture_with_its_text_under_it(picture, tmp_path):

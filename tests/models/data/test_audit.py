@@ -21,16 +21,37 @@ def everything(folder):
 
 
 def test_an_audit_counts_everything(tmp_path):
-    found = audit(everything(tmp_path), Terms(Shape(width=48), Charset()), workers=1)  # T = 13
+    terms = Terms(Shape(width=48), Charset())  # T = 13
+    found = audit(everything(tmp_path), terms, workers=1)
     assert (found.samples, found.unreadable) == (7, 1)
     assert found.lengths == {4: 3, 0: 1, 3: 1, 11: 1}
     assert found.out_of_charset == {"-": 1}
     assert found.label_issues == {"empty": 1, "out_of_charset": 1, "long": 1}
     assert found.squeezed == {1.5: 5, 3: 1}  # 90x31 to 48x32 is 1.9 times narrower, 400x31 8.6 times
-    text = "\n".join(audit_report("train", found))
+    text = "\n".join(audit_report("train", found, terms))
     assert "7 samples, 1 unreadable, 1 repeated within it" in text
-    assert "characters outside the charset: '-' 1" in text
+    assert "characters outside the charset of 36: '-' 1" in text and "squeezed to 48 px" in text
+    assert "name the one that is meant" not in text  # one label of seven
     assert "long: " in text and "'committeeee'" in text and "0 to 11, median 4" in text
+
+
+def test_most_labels_outside_the_charset_mean_another_one(tmp_path):
+    terms = Terms(Shape(), Charset())
+    found = audit(
+        open_source(make_store(tmp_path, ["\u505c\u4e0b\u6765", "one"], [jpeg(), jpeg(seed=1)]), "train"), terms, 1
+    )
+    assert "name the one that is meant, --charset 94, chinese or a file" in "\n".join(
+        audit_report("train", found, terms)
+    )
+
+
+def test_integer_labels_are_audited_against_what_they_index(tmp_path, capsys):
+    (tmp_path / "a.jpg").write_bytes(jpeg())
+    (tmp_path / "train.txt").write_text("a.jpg 2 1 2\n")
+    (tmp_path / "alphabet_decode_5990.txt").write_text("blank\n\u505c\n\u4e0b\n", encoding="utf8")
+    run("--source", tmp_path, "--audit=true")
+    said = capsys.readouterr().out
+    assert "\u4e0b\u505c\u4e0b" in said and "outside the charset" not in said
 
 
 def test_with_kept_ratio_the_time_steps_follow_each_picture(tmp_path):

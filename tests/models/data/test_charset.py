@@ -185,7 +185,20 @@ def test_crnn_tensorflows_map_is_an_alphabet_in_its_order(tmp_path):
     }
     written(tmp_path / "ord_map.json", json.dumps(entries))
     assert Charset.named(str(tmp_path / "ord_map.json")).characters == order
-    for wrong in ({"100_ord": "d"}, {"0_index": "54", "2_index": "55"}, {"0_index": "x"}, []):
+    # its older versions: index_2_ord_map.json and ord_2_index_map.json, in no order
+    maps = [{str(i): str(ord(order[i])) for i in (7, 0, 3, 1, 2, 9, 8, 4, 5, 6)}]
+    maps.append({code: index for index, code in maps[0].items()})
+    for older in maps:
+        written(tmp_path / "older.json", json.dumps(older))
+        assert Charset.named(str(tmp_path / "older.json")).characters == order
+    for wrong in (
+        {"100_ord": "d"},
+        {"100": "d"},
+        {"100": "3"},
+        {"0_index": "54", "2_index": "55"},
+        {"0_index": "x"},
+        [],
+    ):
         written(tmp_path / "wrong.json", json.dumps(wrong))
         with pytest.raises(CharsetError, match="no alphabet: CRNN_Tensorflow's ord_map"):
             Charset.named(str(tmp_path / "wrong.json"))

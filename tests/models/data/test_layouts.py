@@ -185,6 +185,9 @@ REFUSED = {
     "names that could be labels below a list of another folder": (
         {"set/gt.txt": "x/uno_1.jpg\tone\n"}, ["set/train/uno_1.jpg", "set/train/dos_2.jpg"],
         r"gt.txt is near and not understood.*--format names", "set/train"),
+    "a list two folders below, and a dictionary": (
+        {"ppocr_keys_v1.txt": "o\nn\ne\n", "train_data/rec/rec_gt_train.txt": lines("\t")},
+        [f"train_data/rec/{name}" for name in NUMBERED], "in it itself; a list lies in .*train_data/rec: name"),
     "two lists": ({"a.tsv": lines("\t"), "b.csv": lines(",")}, NUMBERED, r"several lists \(a.tsv, b.csv\)"),
     "an empty list": ({"labels.tsv": ""}, [], "labels.tsv: no lines in it"),
     "a list of which half is of a shape": (
@@ -231,6 +234,21 @@ def test_a_missing_split_is_named_with_those_that_are_there(tmp_path):
     assert own_splits(tmp_path, SourceOptions()) == ("train", "val")
     with pytest.raises(DataError, match=r"no test split in it; there are train \(train.txt\) and val \(dev.txt\)"):
         open_source(tmp_path, "test")
+
+
+def test_where_val_alone_is_missing_the_message_says_how_to_train(tmp_path):
+    """The Chinese sets of 360CC, PaddleOCR and CRNN_Tensorflow are train and test."""
+    put(tmp_path, {"rec_gt_train.txt": lines("\t"), "rec_gt_test.txt": lines("\t")})
+    with pytest.raises(
+        DataError, match=r"no val split in it.*--val-dataset \S+/rec_gt_test.txt.*--ratio 0.9,0.1,0"
+    ) as refused:
+        open_source(tmp_path, "val")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_dictionary_beside_a_list_is_no_list(tmp_path):
+    put(tmp_path, {"labels.txt": lines("\t"), "ppocr_keys_v1.txt": "o\nn\n", "char_dict.json": '{"111": "o"}'})
+    assert [open_source(tmp_path, "train").label(i) for i in range(len(WORDS))] == WORDS
 
 
 def test_training_never_takes_what_is_called_test(tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from bench.errors import UserError
 from models.crnn import CRNN
+from models.engines import onnx_file
 from models.engines.onnx_file import exporter_options
 from models.network.backbones import BACKBONES
 from models.network.heads import pad_labels
@@ -206,6 +207,14 @@ def test_a_recogniser_exports_for_any_batch_and_width(model, tmp_path):
         images, _ = pictures(*widths)
         exported = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
         torch.testing.assert_close(exported, recogniser(images), rtol=0, atol=1e-4)
+
+
+def test_without_onnx_the_export_names_what_to_install(monkeypatch, tmp_path):
+    """Before torch looks for it, whose exception is another one in each version."""
+    monkeypatch.setattr(onnx_file.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"pip install -r requirements-extra\.txt"):
+        onnx_file.export(build(Model(hidden=8)).eval(), tmp_path / "net.onnx", "abc")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("head", ["ctc", "attention"])
