@@ -139,7 +139,7 @@ def ended(process: int, timeout_s: float = 300) -> int:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of all that a run computes: weights, optimiser, position, generators, to the last bit; not of its folders."""
+    """sha256 of what a run computes, weights, optimiser, position, generators, to the last bit; not where it lies."""
     digest = hashlib.sha256()
 
     def take(value) -> None:
@@ -155,7 +155,7 @@ def fingerprint(path: Path) -> str:
             digest.update(repr(value).encode())
 
     content = checkpoint.read(path)
-    for name in ("dataset", "checkpoints", "results"):
+    for name in ("dataset", "checkpoints", "results", "resume"):
         content["options"].pop(name, None)
     take(content)
     return digest.hexdigest()
