@@ -62,11 +62,9 @@ def undisturbed(cards: int, **options) -> str:
 
 
 def fingerprint_of(where: Place) -> str:
-    """Without the name of the job and the folders, which no two launches share."""
+    """Without the name of the job, which no two launches share."""
     content = checkpoint.read(where.newest())
     content.pop("job")
-    content["options"] = {name: value for name, value in content["options"].items()
-                          if name not in ("dataset", "checkpoints", "results", "resume")}  # fmt: skip
     checkpoint.write(content, where.folder / "compared.pt")
     return fingerprint(where.folder / "compared.pt")
 

@@ -139,7 +139,7 @@ def ended(process: int, timeout_s: float = 300) -> int:
 
 
 def fingerprint(path: Path) -> str:
-    """sha256 of everything in a checkpoint: weights, optimiser, position, generators, to the last bit."""
+    """sha256 of what a run computes, weights, optimiser, position, generators, to the last bit; not where it lies."""
     digest = hashlib.sha256()
 
     def take(value) -> None:
@@ -154,7 +154,10 @@ def fingerprint(path: Path) -> str:
         else:
             digest.update(repr(value).encode())
 
-    take(checkpoint.read(path))
+    content = checkpoint.read(path)
+    for name in ("dataset", "checkpoints", "results", "resume"):
+        content["options"].pop(name, None)
+    take(content)
     return digest.hexdigest()
 
 
