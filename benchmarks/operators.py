@@ -33,7 +33,7 @@ from models.training.optimizer import GuardedOptimizer
 # What launches nothing: views, sizes, and what makes memory.
 FREE = ("view", "reshape", "permute", "transpose", "expand", "slice", "select", "alias", "detach", "unsqueeze",
         "squeeze", "as_strided", "empty", "unbind", "split", "chunk", "t.", "unfold", "lift_fresh",
-        "_unsafe_view")  # fmt: skip
+        "_unsafe_view", "prim.")  # fmt: skip
 
 
 @dataclass

@@ -267,7 +267,7 @@ class Training:
     def compare_target(self) -> None:
         """Whether the validation is what --until asks for; after how long it was."""
         seconds = self.meter.clock() - (self.meter.first_s or 0.0)
-        images = sum(self.meter.series.images) * self.ranks
+        images = self.meter.images_begun * self.ranks
         share = self.accuracy["word_accuracy"] if self.accuracy else None
         self.target.compare(share or 0.0, seconds, images)
 

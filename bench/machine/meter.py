@@ -34,6 +34,7 @@ class Meter:
     _began_s: float = 0.0  # of the step that is open
     _is_open: bool = False  # whether a step is
     _paused_s: float = 0.0  # what phases inside it took; it does not count them
+    _open_images: int = 0  # of the step that is open
     _mark: Any = None  # event where the device ended the step before
     _work: Any = None  # event at the start of the device's work on the step that is open
     _pending: deque[tuple[Any, Any, Any]] = field(default_factory=deque)  # of steps that the device has not ended yet
@@ -49,9 +50,10 @@ class Meter:
         for batch in source:
             ready = self.clock()
             self._begin_work()
+            self._open_images = images(batch)
             yield batch
             self._end_work()
-            self._end_step(ready, images(batch))
+            self._end_step(ready, self._open_images)
         self.synchronize()
         if self.series.step_s:  # what was still queued belongs to the last step
             self.series.step_s[-1] += self.clock() - self._began_s
@@ -64,8 +66,13 @@ class Meter:
         self.series.step_s.append(ended - self._began_s - self._paused_s)
         self.series.wait_s.append(ready - self._began_s)
         self.series.images.append(images)
-        self._began_s, self._paused_s = ended, 0.0
+        self._began_s, self._paused_s, self._open_images = ended, 0.0, 0
         self._open_window()
+
+    @property
+    def images_begun(self) -> int:
+        """Of all steps and of the one that is open: a validation may lie within a step."""
+        return sum(self.series.images) + self._open_images
 
     def stop(self) -> None:
         """End the span; for a loop that was left early, too."""

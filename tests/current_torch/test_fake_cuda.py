@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.machine.device import Device
 from bench.machine.discovery import DEVICES
+from benchmarks.operators import Operators, count_step
 from models.data.charset import Charset
 from models.data.image import Shape
 from models.data.synthetic import Synthetic
@@ -96,3 +97,14 @@ def test_a_recipes_forward_pass_and_loss_stay_on_the_card(recipe, precision, car
     assert loss.dtype == torch.float32
     assert seen.products == {TYPES[precision]}
     assert seen.crossings == []
+
+
+def test_a_loss_takes_the_operators_on_a_card_that_the_table_of_docs_says(card):
+    """benchmarks.operators counts on the CPU. No forward pass is compared: without cuDNN an LSTM goes step by step."""
+    network, batch = fake("crnn", mode := FakeTensorMode(allow_non_fake_inputs=True))
+    with mode:
+        logits = network(batch.images, batch.widths, batch.targets)
+        with Operators() as calls:
+            calls.part = "loss"
+            network.head.loss(logits, batch.time_steps, batch.labels, batch.lengths)
+    assert calls.counts == {"loss": count_step("crnn", 2)["loss"]}

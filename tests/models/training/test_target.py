@@ -56,6 +56,14 @@ def trained(tmp_path, sample):
     return run
 
 
+def test_a_validation_within_an_epoch_counts_the_images_of_its_own_step(trained):
+    from models import weights
+
+    start = ["--start-from", weights.path("crnn_small"), "--optimizer.lr", "1e-7", "--validate-every", "2"]
+    record = trained("--until", "words=10", *start)
+    assert record.training["steps"] == 2 and record.training["target_images"] == 80
+
+
 def test_a_training_ends_with_the_validation_that_reaches_it(trained, monkeypatch):
     """The shipped weights read most of the sample after an epoch of almost nothing."""
     from models import weights
