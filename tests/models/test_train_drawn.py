@@ -1,6 +1,7 @@
 """Training on what is drawn meanwhile: the whole program on a CPU, for seconds."""
 
 import json
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -21,6 +22,7 @@ def texts(tmp_path):
 
 def test_words_are_drawn_learned_and_saved(tmp_path, texts, monkeypatch, capsys):
     monkeypatch.setattr(train_drawn, "HELD", 1)
+    monkeypatch.setattr(train_drawn, "average", partial(train_drawn.average, batches=2))
     monkeypatch.setattr(train_drawn, "REPORT_S", 0.1)
     out = tmp_path / "out"
     train_drawn.main(
