@@ -102,9 +102,10 @@ def batch_words(run: RunName, rest: list[str]) -> list[str]:
     if found := measured_batch(run.recipe, run.precision, card):
         print(f"batch {found[0]}, as measured for {card} ({found[1]}); --batch-size names another", flush=True)
         return ["--batch-size", str(found[0])]
-    search = f"python -m bench.sweep {replace(run, cards=1, epochs=None, steps=200)} --auto-batch 8192 --gain 0.05"
+    words = f"{replace(run, cards=1, epochs=None, steps=200)} --auto-batch 8192 --gain 0.05"
     print(f"note: no batch is measured for {run.recipe} at {run.precision} on {card}: it trains at the recipe's own, "
-          f"which may leave a card waiting; `{search}` finds one", file=sys.stderr, flush=True)  # fmt: skip
+          f"which may leave a card waiting; `python -m bench.sweep {words}` finds one",
+          file=sys.stderr, flush=True)  # fmt: skip
     return []
 
 

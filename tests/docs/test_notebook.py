@@ -39,7 +39,7 @@ def test_it_runs_from_top_to_bottom(cells_run):
     assert len(names["readings"]) == len(names["images"]) == 6
     assert all(isinstance(reading, Reading) for reading in names["readings"])
     assert set(names["texts"]["lexicon"]) <= set(names["truths"])
-    assert sum(isinstance(value, Image.Image) for value in shown) == 2
+    assert sum(isinstance(value, Image.Image) for value in shown) == 3
     assert "1-NED" in said and " => " in said
 
 
@@ -48,7 +48,7 @@ def test_it_is_kept_with_the_outputs_of_one_run():
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
     outputs = [output for cell in CODE for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 3
     said = "".join("".join(output.get("text", "")) for output in outputs)
     assert "1-NED" in said and " => " in said and "/root" not in said
     assert NOTEBOOK["nbformat"] == 4 and len({cell["id"] for cell in NOTEBOOK["cells"]}) == len(NOTEBOOK["cells"])
