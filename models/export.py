@@ -12,13 +12,14 @@ if not __package__:  # `python models/export.py`, from any folder: its own is on
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import UserError, run_cli
-from bench.options import Command
+from bench.options import Also, Command
 from models.data.charset import Charset
 from models.dataset import normalise
 from models.decoding.decoder import Decoder
@@ -36,8 +37,9 @@ from models.reading.recogniser import Recogniser, find_trained, refuse_other_rec
 class ExportOptions:
     """Write a recogniser as ONNX, check that it reads what torch reads, and more forms of it where they are asked."""
 
-    checkpoint: Path | None = None
-    """A best.pt or a .safetensors file; default: the newest best.pt of the recipe, else the shipped weights"""
+    checkpoint: Annotated[Path | None, Also("weights")] = None
+    """A best.pt, a .safetensors file, or the name of shipped weights; default: the newest best.pt of the recipe, else
+    the shipped weights"""
     recipe: str = "crnn"
     """Without --checkpoint: whose"""
     checkpoints: Path | None = None
