@@ -51,7 +51,7 @@ class ExportOptions:
     """Also write a model repository for Triton Inference Server into this folder"""
     torch_export: Path | None = None
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
-    pictures: Path | None = None
+    pictures: Annotated[Path | None, Also("images")] = None
     """A folder of images to check with, and for INT8 to see what images are like; default: drawn words"""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 if not __package__:  # `python models/train.py`, from any folder: its own is on the path, and not the checkout
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
@@ -242,6 +243,11 @@ class Training:
         self.accuracy = cast(Accuracy, {"split": "val", **asdict(score), "right": right})
         if len(self.val_set) < len(self.val_set.source):
             self.accuracy["split_n"] = len(self.val_set.source)
+        loss = self.losses.mean_since(self.validated_losses, self.context.world)
+        self.validated_losses = len(self.losses.values)
+        if math.isfinite(loss) and self.curves.lacks_loss(self.optimizer.step):
+            self.progress.log(self.optimizer.step, loss=loss, lr=self.optimizer.lr)
+            self.curves.log(self.optimizer.step, loss, self.optimizer.lr)
         self.curves.log_validation(self.optimizer.step, score)
         if self.context.world.leads:
             self.curves.save(self.snapshots.folder)
@@ -252,8 +258,6 @@ class Training:
             self.optimizer.step, self.position.epoch + 1, score, shown[: self.options.validate_shown]
         )
         self.warn(self.monitor.check_texts([one.text for one in predictions]))
-        loss = self.losses.mean_since(self.validated_losses, self.context.world)
-        self.validated_losses = len(self.losses.values)
         if self.position.judge([score.word_accuracy or 0.0, -score.cer, -loss], self.optimizer.step):
             with self.meter.phase("checkpoint_s"):
                 self.snapshots.save(best=True)
