@@ -27,7 +27,7 @@ from bench.files import write_file
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.sections import Accuracy, Breakdown, TrainingResult
-from models import test
+from models import test, weights
 from models.data.charset import Charset
 from models.dataset import Batch
 from models.decoding.decoder import Decoder
@@ -336,6 +336,7 @@ def wrap_network(network: nn.Module, context: Context, options: Train) -> Callab
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
+    options.start_from = options.start_from and weights.find(options.start_from)
     if options.test_only:
         options, given = parse_by_weights(COMMAND, argv, lambda options: options.start_from)
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}

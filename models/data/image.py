@@ -218,8 +218,9 @@ def open_image(encoded: bytes | memoryview, most_pixels: int = MAX_PIXELS) -> It
         raise
     except UnidentifiedImageError:
         phone = next((name for brand, name in PHONES.items() if bytes(encoded[4:12]).startswith(brand)), "")
-        other = f"{phone}, which is not read; save it as JPEG" if phone else "not an image that can be read"
-        raise UnreadableError(f"{other}: {', '.join(FORMATS)} can") from None
+        if phone:
+            raise UnreadableError(f"{phone}, which is not read: save it as JPEG") from None
+        raise UnreadableError(f"not an image that can be read: {', '.join(FORMATS)} can") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds of errors on broken bytes
         raise UnreadableError(f"not a whole image ({' '.join(str(error).split())[:160]})") from error
 

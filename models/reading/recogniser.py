@@ -351,9 +351,7 @@ def calibration_file(path: Path) -> Path:
 
 def find_weights(source: str | Path | None) -> Path:
     """The file of shipped weights (None, or their name), or the path that `source` is."""
-    if source is None or str(source) in weights.SHIPPED:
-        return weights.path(None if source is None else str(source))
-    return Path(source)
+    return weights.path() if source is None else weights.find(Path(source))
 
 
 def network_from_checkpoint(

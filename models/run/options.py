@@ -146,8 +146,8 @@ class Train(Common):
     augment: bool = False
     """Distort training images on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
-    """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept, of another
-    network its convolutions"""
+    """A checkpoint, a .safetensors file or the name of shipped weights to start from (fine-tuning); with another
+    alphabet all but the last layer is kept, of another network its convolutions"""
     test_only: bool = False
     """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
     resume: Annotated[str | None, Bare("last"), Metavar("FILE")] = None

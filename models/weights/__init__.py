@@ -61,6 +61,11 @@ def confidence(name: str | None = None) -> tuple[float, ...] | None:
     return SHIPPED[name or next(iter(SHIPPED))].confidence
 
 
+def find(source: Path) -> Path:
+    """The file that a path is, or that of the shipped weights of this name. Raises UserError: missing or damaged."""
+    return path(str(source)) if str(source) in SHIPPED else source
+
+
 def name_of(file: Path) -> str | None:
     """The name of the shipped weights that this file is; None: it is another file."""
     file = file.resolve()

@@ -76,7 +76,7 @@ def test_broken_bytes_are_unreadable(content):
 
 @pytest.mark.parametrize("brand, name", [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")])
 def test_what_a_phone_writes_is_called_by_its_name(brand, name):
-    with pytest.raises(UnreadableError, match=f"^{name}, which is not read; save it as JPEG"):
+    with pytest.raises(UnreadableError, match=f"^{name}, which is not read: save it as JPEG"):
         decode(b"\0\0\0\x24ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(40))
 
 
