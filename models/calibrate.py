@@ -84,7 +84,7 @@ def own_words(dataset: str, split: str) -> Iterator[tuple[str, bytes]]:
         raise UserError(f"{dataset}: {len(source)} images in {split}, want {FEWEST} to fit four numbers to; leave "
                         "--dataset out to fit them to drawn words")  # fmt: skip
     for index in range(len(source)):
-        yield source.label(index), source.encoded(index)
+        yield source.label(index), bytes(source.encoded(index))
 
 
 def drawable(texts: list[str], faces: tuple[fonts.Face, ...]) -> list[str]:
