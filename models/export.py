@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from bench.errors import UserError, run_cli
+from bench.files import warn
 from bench.options import Also, Command
 from models.data.charset import Charset
+from models.data.image import UnreadableError
 from models.dataset import normalise
 from models.decoding.decoder import Decoder
 from models.engines.onnx_file import WIDTH, export
@@ -63,9 +65,22 @@ def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     if folder is None:
         yield normalise_images(comparison_images(reader.shape))
         return
-    rows = [reader.prepare(path) for path in find_images([folder])]
+    rows = list(readable_rows(reader, folder))
     for width in sorted({row.shape[1] for row in rows}):
         yield normalise_images(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
+
+
+def readable_rows(reader: Recogniser, folder: Path) -> Iterator[np.ndarray]:
+    """Images (H, W, C) as the network sees them; a bad one is named and passed over. UserError where all are."""
+    paths, unread = find_images([folder]), 0
+    for path in paths:
+        try:
+            yield reader.prepare(path)
+        except UnreadableError as error:
+            warn(f"{error}; not compared")
+            unread += 1
+    if unread == len(paths):
+        raise UserError(f"{folder}: none of {len(paths):,} images can be read")
 
 
 def normalise_images(images: np.ndarray) -> Tensor:
