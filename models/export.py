@@ -11,6 +11,7 @@ if not __package__:  # `python models/export.py`, from any folder: its own is on
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -146,6 +147,8 @@ def export_program(network: Network, path: Path) -> Path:
 def main(argv: list[str] | None = None) -> None:
     options, given = COMMAND.parse_given(argv)
     refuse_other_recipe(options.checkpoint, options.recipe, given)
+    if find_spec("onnx") is None:
+        raise UserError("export needs onnx: pip install -r requirements-extra.txt")
     for path in filter(None, (options.out, options.int8, options.torch_export)):
         path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")

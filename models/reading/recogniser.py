@@ -327,7 +327,7 @@ def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
 def find_calibration(path: Path) -> Calibration | None:
     """What models.calibrate found for these weights: in the manifest of shipped ones, or beside the file."""
     numbers = None
-    if name := weights.name_of(path):
+    if name := weights.shipped_name(path):
         numbers = weights.confidence(name)
     elif calibration_file(path).is_file():
         try:

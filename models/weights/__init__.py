@@ -66,7 +66,7 @@ def find(source: Path) -> Path:
     return path(str(source)) if str(source) in SHIPPED else source
 
 
-def name_of(file: Path) -> str | None:
+def shipped_name(file: Path) -> str | None:
     """The name of the shipped weights that this file is; None: it is another file."""
     file = file.resolve()
     return next((name for name, entry in SHIPPED.items() if file == FOLDER / entry.file), None)

@@ -180,6 +180,12 @@ def test_a_broken_picture_is_named_and_the_others_are_compared(tmp_path, capsys)
     assert "broken.jpg" in capsys.readouterr().err
 
 
+def test_onnx_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs onnx: pip install -r requirements-extra.txt"):
+        exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
+
+
 def test_without_a_checkpoint_or_pictures_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="no trained checkpoint"):
         exporting.main(["--checkpoints", str(tmp_path), "--recipe", "rare", "--out", str(tmp_path / "net.onnx")])
