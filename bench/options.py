@@ -98,6 +98,13 @@ class Bare:
 
 
 @dataclass(frozen=True)
+class Also:
+    """Another name that is read for an option: what a sibling program calls the same thing. --help shows it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Metavar:
     """The name of the value in --help, where its type does not say enough: METRIC=SHARE."""
 
@@ -206,6 +213,8 @@ class Option:
         """Meaning, bounds, default."""
         bounds = self.mark(Bounds)
         notes = [str(bounds)] if bounds else []
+        if also := self.mark(Also):
+            notes.append(f"or --{hyphens(also.name)}")
         if self.choices and (self.elements or not self.is_short):
             notes.append(f"of {', '.join(self.choices)}")
         value = self.default if shown is None else shown
@@ -365,7 +374,7 @@ class Command(Generic[T]):
                 given["help"] = Given([])
             elif not word.startswith("--"):
                 places.append(word)
-            elif (key := word[2:].partition("=")[0].replace("-", "_")) in self.named:
+            elif (key := self.key_of(word)) in self.named:
                 values = self.take(self.options[key], word, queue)
                 if key in given and self.options[key].is_open:  # --margin a=1 --margin b=2
                     values = [*given[key].words, *values]
@@ -389,6 +398,12 @@ class Command(Generic[T]):
     @property
     def named(self) -> set[str]:
         return {key for key, option in self.options.items() if not option.positional}
+
+    def key_of(self, word: str) -> str:
+        """The key that `--name` or `--name=value` means, whether it is one of ours or not."""
+        key = word[2:].partition("=")[0].replace("-", "_")
+        marks = ((option.key, option.mark(Also)) for option in self.options.values())
+        return next((ours for ours, also in marks if also and also.name == key), key)
 
     def take(self, option: Option, word: str, queue: list[str]) -> list[str]:
         """The values of an option, taken off the queue."""

@@ -21,7 +21,7 @@ from PIL import Image
 
 from bench.errors import UserError, one_line, run_cli
 from bench.files import refuse_unwritable, write_file
-from bench.options import Bounds, Command, Metavar, Positional
+from bench.options import Also, Bounds, Command, Metavar, Positional
 from models.data.contact_sheet import contact_sheet
 from models.reading.detection import EXTRA, LineDetector, draw_page, may_be_page
 from models.reading.folder import (
@@ -34,7 +34,7 @@ from models.reading.folder import (
     readings_json,
     with_progress,
 )
-from models.reading.recogniser import Reading, Recogniser, find_trained, refuse_other_recipe
+from models.reading.recogniser import Reading, Recogniser, find_trained, find_weights, refuse_other_recipe
 from models.rendering.captions import caption_families
 
 
@@ -99,8 +99,8 @@ class DemoOptions:
 
     images: Annotated[list[Path], Positional("IMAGE")]
     """Images of single words or lines, or folders of them"""
-    checkpoint: Path | None = None
-    """A .pt checkpoint or a .safetensors file of models.convert"""
+    checkpoint: Annotated[Path | None, Also("weights")] = None
+    """A best.pt, a .safetensors file of models.convert, or the name of shipped weights"""
     recipe: str = "crnn"
     """Without --checkpoint: its newest best one, else its shipped weights"""
     beam: Annotated[int | None, Bounds(1, 1000)] = None
@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
     for table, name in ((options.csv, "--csv"), (options.json, "--json")):
         if table:
             refuse_unwritable(table.parent, name)
-    path = options.checkpoint or find_trained(options.recipe)
+    path = find_weights(options.checkpoint) if options.checkpoint else find_trained(options.recipe)
     files = find_images(options.images)
     print(f"weights: {path}", file=sys.stderr)
     reader = Recogniser.load(

@@ -11,15 +11,19 @@ if not __package__:  # `python models/export.py`, from any folder: its own is on
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import UserError, run_cli
-from bench.options import Command
+from bench.files import warn
+from bench.options import Also, Command
 from models.data.charset import Charset
+from models.data.image import UnreadableError
 from models.dataset import normalise
 from models.decoding.decoder import Decoder
 from models.engines.onnx_file import WIDTH, export
@@ -36,8 +40,9 @@ from models.reading.recogniser import Recogniser, find_trained, refuse_other_rec
 class ExportOptions:
     """Write a recogniser as ONNX, check that it reads what torch reads, and more forms of it where they are asked."""
 
-    checkpoint: Path | None = None
-    """A best.pt or a .safetensors file; default: the newest best.pt of the recipe, else the shipped weights"""
+    checkpoint: Annotated[Path | None, Also("weights")] = None
+    """A best.pt, a .safetensors file, or the name of shipped weights; default: the newest best.pt of the recipe, else
+    the shipped weights"""
     recipe: str = "crnn"
     """Without --checkpoint: whose"""
     checkpoints: Path | None = None
@@ -49,7 +54,7 @@ class ExportOptions:
     """Also write a model repository for Triton Inference Server into this folder"""
     torch_export: Path | None = None
     """Also write torch.export's program (.pt2), for batches of any size, 100 px wide"""
-    pictures: Path | None = None
+    pictures: Annotated[Path | None, Also("images")] = None
     """A folder of images to check with, and for INT8 to see what images are like; default: drawn words"""
 
 
@@ -61,9 +66,22 @@ def image_batches(reader: Recogniser, folder: Path | None) -> Iterator[Tensor]:
     if folder is None:
         yield normalise_images(comparison_images(reader.shape))
         return
-    rows = [reader.prepare(path) for path in find_images([folder])]
+    rows = list(readable_rows(reader, folder))
     for width in sorted({row.shape[1] for row in rows}):
         yield normalise_images(np.stack([row for row in rows if row.shape[1] == width]).transpose(0, 3, 1, 2))
+
+
+def readable_rows(reader: Recogniser, folder: Path) -> Iterator[np.ndarray]:
+    """Images (H, W, C) as the network sees them; a bad one is named and passed over. UserError where all are."""
+    paths, unread = find_images([folder]), 0
+    for path in paths:
+        try:
+            yield reader.prepare(path)
+        except UnreadableError as error:
+            warn(f"{error}; not compared")
+            unread += 1
+    if unread == len(paths):
+        raise UserError(f"{folder}: none of {len(paths):,} images can be read")
 
 
 def normalise_images(images: np.ndarray) -> Tensor:
@@ -129,6 +147,8 @@ def export_program(network: Network, path: Path) -> Path:
 def main(argv: list[str] | None = None) -> None:
     options, given = COMMAND.parse_given(argv)
     refuse_other_recipe(options.checkpoint, options.recipe, given)
+    if find_spec("onnx") is None:
+        raise UserError("export needs onnx: pip install -r requirements-extra.txt")
     for path in filter(None, (options.out, options.int8, options.torch_export)):
         path.parent.mkdir(parents=True, exist_ok=True)
     reader = Recogniser.load(options.checkpoint or find_trained(options.recipe, options.checkpoints), device="CPU")

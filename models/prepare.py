@@ -12,6 +12,7 @@ if not __package__:  # `python models/prepare.py`, from any folder: its own is o
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -161,8 +162,10 @@ def check_written(options: PrepareOptions, counts: dict[str, dict[str, int]]) ->
     """Fail a run, whose files stay, when too much was unreadable or when train and test overlap."""
     skipped, written = (sum(count[key] for count in counts.values()) for key in ("skipped", "samples"))
     if skipped > options.tolerate * (skipped + written):
+        enough = math.ceil(1000 * skipped / (skipped + written)) / 1000
         raise DataError(f"{skipped:,} of {skipped + written:,} images were unreadable, more than --tolerate "
-                        f"{options.tolerate}; the others are written; `--audit` on the source names them")  # fmt: skip
+                        f"{options.tolerate}; the others are written; `--audit` on the source names them: mend them, "
+                        f"or do without them: the same command with --tolerate {enough:g}")  # fmt: skip
     if not written:
         raise DataError(f"{options.source}: no image could be used")
     hashes = {split: hash_all(open_source(options.out, split), options.workers) for split in counts}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from bench.errors import UserError, run_cli
-from bench.options import Bounds, Command, Metavar
+from bench.options import Also, Bounds, Command, Metavar
 from models.serving.limits import Limits
 
 OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -29,7 +29,7 @@ BACKLOG = 2048  # connections that the kernel holds until they are accepted; uvi
 class ServeOptions:
     """Serve a recogniser over HTTP: POST /recognise, a page at /, the API at /docs, /healthz, /metrics."""
 
-    weights: str | None = None
+    weights: Annotated[str | None, Also("checkpoint")] = None
     """A best.pt, a .safetensors file, or the name of shipped weights; default: the shipped ones"""
     host: str = "127.0.0.1"
     """Where to listen; 0.0.0.0 exposes the service to the network, without authentication"""

@@ -10,6 +10,7 @@ from __future__ import annotations
 if not __package__:  # `python models/train.py`, from any folder: its own is on the path, and not the checkout
     __import__("sys").path.insert(0, __file__.rsplit("/", 2)[0])
 
+import math
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
@@ -26,7 +27,7 @@ from bench.files import write_file
 from bench.machine.profile import profile_shares
 from bench.machine.world import Vote
 from bench.records.sections import Accuracy, Breakdown, TrainingResult
-from models import test
+from models import test, weights
 from models.data.charset import Charset
 from models.dataset import Batch
 from models.decoding.decoder import Decoder
@@ -242,6 +243,11 @@ class Training:
         self.accuracy = cast(Accuracy, {"split": "val", **asdict(score), "right": right})
         if len(self.val_set) < len(self.val_set.source):
             self.accuracy["split_n"] = len(self.val_set.source)
+        loss = self.losses.mean_since_validation(self.context.world)
+        self.losses.begin_validation()
+        if math.isfinite(loss) and self.curves.lacks_loss(self.optimizer.step):
+            self.progress.log(self.optimizer.step, loss=loss, lr=self.optimizer.lr)
+            self.curves.log(self.optimizer.step, loss, self.optimizer.lr)
         self.curves.log_validation(self.optimizer.step, score)
         if self.context.world.leads:
             self.curves.save(self.snapshots.folder)
@@ -252,8 +258,6 @@ class Training:
             self.optimizer.step, self.position.epoch + 1, score, shown[: self.options.validate_shown]
         )
         self.warn(self.monitor.check_texts([one.text for one in predictions]))
-        loss = self.losses.mean_since_validation(self.context.world)
-        self.losses.begin_validation()
         if self.position.judge([score.word_accuracy or 0.0, -score.cer, -loss], self.optimizer.step):
             self.position.losses = []
             with self.meter.phase("checkpoint_s"):
@@ -334,6 +338,7 @@ def wrap_network(network: nn.Module, context: Context, options: Train) -> Callab
 
 def main(argv: list[str] | None = None) -> None:
     options = COMMAND.parse(argv)
+    options.start_from = options.start_from and weights.find(options.start_from)
     if options.test_only:
         options, given = parse_by_weights(COMMAND, argv, lambda options: options.start_from)
         shared = {field.name: getattr(options, field.name) for field in fields(Common)}

@@ -34,6 +34,7 @@ ORIENTATION, UPRIGHT, LYING = 0x0112, 1, (5, 6, 7, 8)  # of EXIF; those that lie
 EXIF_WITHIN = 4096  # bytes of a JPEG
 JFIF = 22  # bytes with which most begin: JFIF's own header, and the marker after it
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")  # Pillow has many more; for EPS it starts Ghostscript
+PHONES = {b"ftyphei": "HEIC", b"ftypmif1": "HEIC", b"ftypavif": "AVIF"}  # by a file's bytes from the fifth on
 MOST_TILES = 1 << 16  # of a TIFF: one for each row of the tallest image that word images can need
 MOST_SCANS = 100  # of a JPEG; a progressive one has about 10. Each costs a pass over all pixels, and takes 12 bytes
 MOST_SEGMENTS = 1000  # of a JPEG, that are no picture: each of Exif is joined to those before it
@@ -216,6 +217,9 @@ def open_image(encoded: bytes | memoryview, most_pixels: int = MAX_PIXELS) -> It
     except UnreadableError:
         raise
     except UnidentifiedImageError:
+        phone = next((name for brand, name in PHONES.items() if bytes(encoded[4:12]).startswith(brand)), "")
+        if phone:
+            raise UnreadableError(f"{phone}, which is not read: save it as JPEG") from None
         raise UnreadableError(f"not an image that can be read: {', '.join(FORMATS)} can") from None
     except Exception as error:  # Pillow's decoders raise a dozen kinds of errors on broken bytes
         raise UnreadableError(f"not a whole image ({' '.join(str(error).split())[:160]})") from error

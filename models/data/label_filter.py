@@ -55,7 +55,8 @@ class LabelIssues:
         ]
         if self.characters:
             return f"up to {self.time_steps} characters (--model.longest): " + ("; ".join(parts) or "every label fits")
-        steps = f"T = {np.min(self.time_steps)}" + f" to {np.max(self.time_steps)}" * (np.ndim(self.time_steps) > 0)
+        steps = f"{np.min(self.time_steps)}" + f" to {np.max(self.time_steps)}" * (np.ndim(self.time_steps) > 0)
+        steps += " time steps"
         return f"{steps}: " + ("; ".join(parts) or "every label fits")
 
 

@@ -191,6 +191,8 @@ def why_not(text: str) -> str:
         if text.count(delimiter) > 1 and is_image(text.split(delimiter)[0].strip()):
             columns = f"{text.count(delimiter) + 1} columns between {name}"
             return f"has {columns}; a first line like filename{delimiter}text{delimiter}... says which is the label"
+    if phone := re.search(r"\.(heic|heif|avif|jxl)\b", text, re.IGNORECASE):
+        return f"names a {phone[1].upper()}, which is not read: save it as JPEG"
     if not re.search(r"\.\w{3,4}\b", text):
         return "names no image file"
     return "is not an image and its label"

@@ -146,7 +146,7 @@ class Recogniser:
         place = Device.open(device or best(), precision)
         network = network_from_checkpoint(content, path, model, charset, shape, place)
         made = make_engine_for(engine, network, place, charset, shape, path)
-        calibration = find_calibration(source, path) if decoder.method == "greedy" else None
+        calibration = find_calibration(path) if decoder.method == "greedy" else None
         return cls(made, decoder, place, shape, path, batch_size, views=views, calibration=calibration)
 
     @property
@@ -313,7 +313,7 @@ def refuse_other_recipe(path: Path | None, recipe: str, given: Collection[str]) 
     if (
         path
         and "recipe" in given
-        and (theirs := checkpoint.read(path).get("recipe")) not in (None, recipe_name(recipe))
+        and (theirs := checkpoint.read(find_weights(path)).get("recipe")) not in (None, recipe_name(recipe))
     ):
         raise UserError(f"{path}: trained with the recipe {theirs!r}, not '{recipe}': leave one of the options out")
 
@@ -324,11 +324,11 @@ def check_choice(kind: str, name: str, choices: tuple[str, ...]) -> None:
         raise UserError(f"no {kind} {name!r}; there are {', '.join(choices)}")
 
 
-def find_calibration(source: str | Path | None, path: Path) -> Calibration | None:
+def find_calibration(path: Path) -> Calibration | None:
     """What models.calibrate found for these weights: in the manifest of shipped ones, or beside the file."""
     numbers = None
-    if source is None or source in weights.SHIPPED:
-        numbers = weights.confidence(None if source is None else str(source))
+    if name := weights.shipped_name(path):
+        numbers = weights.confidence(name)
     elif calibration_file(path).is_file():
         try:
             numbers = json.loads(calibration_file(path).read_text(encoding="utf-8"))
@@ -351,9 +351,7 @@ def calibration_file(path: Path) -> Path:
 
 def find_weights(source: str | Path | None) -> Path:
     """The file of shipped weights (None, or their name), or the path that `source` is."""
-    if source is None or source in weights.SHIPPED:
-        return weights.path(None if source is None else str(source))
-    return Path(source)
+    return weights.path() if source is None else weights.find(Path(source))
 
 
 def network_from_checkpoint(

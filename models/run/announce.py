@@ -38,4 +38,5 @@ def announce_training(
     if options.ema is not None:
         context.say(f"  validated and kept as best.pt: the moving average of the weights, decay {options.ema:g}")
     if len(left_out):
-        context.say(f"  left out of training: {left_out}")
+        wider = "; --data.charset 94 has capitals and ASCII's marks" * (options.data.charset in ("36", "62"))
+        context.say(f"  left out of training: {left_out}{wider * bool(left_out.found['out_of_charset'])}")

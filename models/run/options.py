@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from bench.errors import UserError
-from bench.options import Bare, Bounds, Choices, Command, FileList, Given, Metavar
+from bench.options import Also, Bare, Bounds, Choices, Command, FileList, Given, Metavar
 from bench.records.run_name import RunName
 from models.network.model import Model
 
@@ -146,8 +146,8 @@ class Train(Common):
     augment: bool = False
     """Distort training images on the device: geometry, blur, noise, light (models/data/augment.py)"""
     start_from: Path | None = None
-    """A checkpoint to start from (fine-tuning); with another alphabet all but the last layer is kept, of another
-    network its convolutions"""
+    """A checkpoint, a .safetensors file or the name of shipped weights to start from (fine-tuning); with another
+    alphabet all but the last layer is kept, of another network its convolutions"""
     test_only: bool = False
     """Do not train: test --start-from, or the newest best checkpoint, as models.test does but for latency"""
     resume: Annotated[str | None, Bare("last"), Metavar("FILE")] = None
@@ -185,7 +185,7 @@ class Train(Common):
 class Infer(Common):
     """Test a recogniser: accuracy on a whole split, throughput, latency; write one record."""
 
-    checkpoint: Path | None = None
+    checkpoint: Annotated[Path | None, Also("weights")] = None
     """Default: the newest best.pt of this recipe below --checkpoints, else its shipped weights"""
     split: Literal["train", "val", "test"] = "test"
     sets: Annotated[list[str], FileList(), Metavar("SET")] = field(default_factory=list)

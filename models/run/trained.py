@@ -40,7 +40,7 @@ def parse_by_weights(
     options, given = command.parse_given(argv)
     root = checkpoint_root(options)
     path = named(options) or (root if root.is_file() else None)
-    if path and "recipe" not in given and (recipe := (content := checkpoint.read(path)).get("recipe")):
+    if path and "recipe" not in given and (recipe := (content := checkpoint.read(weights.find(path))).get("recipe")):
         words = sys.argv[1:] if argv is None else argv
         own = (content.get("options") or {}).get("recipes")  # of one's own, where it still lies there
         folder = ["--recipes", own] if own and "recipes" not in given and Path(own).is_dir() else []
@@ -55,6 +55,7 @@ def choose_trained(options: Reads, given: Collection[str]) -> tuple[Reads, Chars
     """
     path = options.checkpoint or checkpoint.newest_best(checkpoint_root(options), options.recipe)
     if path:
+        path = weights.find(path)
         trained = Trained(path, checkpoint.read_trained(path, "data", "model"))
         return follow_weights(options, given, trained)
     charset = Charset.named(options.data.charset, options.data.right_to_left)

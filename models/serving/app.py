@@ -33,6 +33,7 @@ from models.serving.metrics import Metrics, RequestCounter
 from models.serving.requests import Bodies, busy_error, drain_body
 
 PAGE = Path(__file__).resolve().parent / "page"
+VERSION = "1.0.0"  # of the release, as CHANGELOG.md has it
 PATHS = ("/recognise", "/healthz", "/metrics", "/docs", "/openapi.json", "/")
 IN_TIME = 0.7  # of the time for an answer, in which what waits must be read; the rest is for decoding
 STALLED_S = 5  # without a batch while images wait: the service does not work, whatever the reason
@@ -205,7 +206,14 @@ def application(
 ) -> FastAPI:
     """hosts: what a request's Host may call it; "*" for anything. names: what a proxy in front is called."""
     service = Service(reader, limits)
-    app = FastAPI(title="crnn-bench", summary="Reads words.", docs_url=None, redoc_url=None, lifespan=service.running)
+    app = FastAPI(
+        title="crnn-bench",
+        version=VERSION,
+        summary="Reads words.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.running,
+    )
     app.state.service = service
     app.add_middleware(OriginGuard, names=names)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)

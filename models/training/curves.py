@@ -41,6 +41,11 @@ class Curves:
         if len(self.logged) > MOST:
             self.logged, self.every = self.logged[::2], 2 * self.every
 
+    def lacks_loss(self, step: int) -> bool:
+        """Whether none was logged since the validation before this step's: an epoch shorter than --log-every."""
+        before = max((row[0] for row in self.validated if row[0] < step), default=0)
+        return not any(row[0] > before for row in self.logged)
+
     def log_validation(self, step: int, score: Score) -> None:
         if self.validated and self.validated[-1][0] == step:  # a run that was stopped in a validation makes it again
             self.validated.pop()

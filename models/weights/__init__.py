@@ -61,6 +61,17 @@ def confidence(name: str | None = None) -> tuple[float, ...] | None:
     return SHIPPED[name or next(iter(SHIPPED))].confidence
 
 
+def find(source: Path) -> Path:
+    """The file that a path is, or that of the shipped weights of this name. Raises UserError: missing or damaged."""
+    return path(str(source)) if str(source) in SHIPPED else source
+
+
+def shipped_name(file: Path) -> str | None:
+    """The name of the shipped weights that this file is; None: it is another file."""
+    file = file.resolve()
+    return next((name for name, entry in SHIPPED.items() if file == FOLDER / entry.file), None)
+
+
 def of_recipe(recipe: str, characters: str | None = None) -> str | None:
     """The name of the first shipped weights of a recipe, and of an alphabet when one is given."""
     of_it = (name for name, entry in SHIPPED.items() if entry.recipe == recipe)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UserError, one_line
-from bench.options import Bounds, Command, FileList, Positional, Shares, check_bounds
+from bench.options import Also, Bounds, Command, FileList, Positional, Shares, check_bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = {"benchmarks.render_peer", "benchmarks.serving_peer"}  # run where another system is installed
@@ -31,7 +31,7 @@ class Example:
 
     images: Annotated[list[Path], Positional("IMAGE")]
     out: Annotated[Path, Positional("OUT")]
-    steps: Annotated[int | None, Bounds(1)] = None
+    steps: Annotated[int | None, Bounds(1), Also("max_steps")] = None
     """How many"""
     split: Annotated[tuple[float, float, float], Shares()] = (0.8, 0.1, 0.1)
     metrics: list[str] = field(default_factory=list)
@@ -76,6 +76,13 @@ def test_lists_in_every_spelling(names):
 
 def test_paths_of_a_list_may_hold_commas():
     assert read("--sets a,b c=d \udcff𐀀").sets == ["a,b", "c=d", "\udcff𐀀"]  # and bytes that are not UTF-8
+
+
+def test_an_option_has_the_name_of_another_program_too(capsys):
+    assert read("--max-steps 3").steps == read("--max_steps=3").steps == 3
+    with pytest.raises(SystemExit):
+        COMMAND.parse(["--help"])
+    assert "or --max-steps" in capsys.readouterr().out
 
 
 def test_a_flag_takes_no_word_that_is_not_a_truth():

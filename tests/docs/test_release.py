@@ -19,6 +19,7 @@ def test_the_newest_version_is_one():
     newest = re.search(r"^## (\d+\.\d+\.\d+) \((\d{4}-\d\d-\d\d)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert (cited["version"], cited["date-released"]) == newest.groups()
+    assert f'VERSION = "{newest[1]}"' in (ROOT / "models/serving/app.py").read_text()
 
 
 @pytest.mark.parametrize(

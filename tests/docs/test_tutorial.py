@@ -27,6 +27,7 @@ FEWER = {
     "run_scripts/": f"{ROOT}/run_scripts/",
     ".venv/bin/python": sys.executable,
     "CRNN_Infer.sh": "CRNN_Infer.sh --min-steps 1 --min-seconds 0 --latency-runs 2 --results runs",
+    "models.calibrate mine.safetensors": "models.calibrate mine.safetensors --count 100",
     "--weights mine.safetensors": "--weights mine.safetensors --port 0 & sleep 15; kill -TERM $!; wait $!",
 }
 

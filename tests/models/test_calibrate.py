@@ -44,3 +44,20 @@ def test_nothing_to_draw_is_refused(own, tmp_path):
     (tmp_path / "texts.txt").write_text("\u8f66\n", encoding="utf8")
     with pytest.raises(UserError, match="none of its texts"):
         list(calibrate.draw_words(calibrate.COMMAND.parse([own, "--texts", str(tmp_path / "texts.txt")])))
+
+
+def test_ones_own_words_are_read_in_place_of_drawn_ones(own, tmp_path, capsys):
+    """They are what the numbers are fitted to; too few, or a split that is not there, is refused."""
+    drawn = list(calibrate.draw_words(calibrate.COMMAND.parse([own, "--count", "110"])))
+    for split, count in (("val", 110), ("test", 99)):
+        (tmp_path / "mine" / split).mkdir(parents=True)
+        rows = []
+        for number, (text, image) in enumerate(drawn[:count]):
+            (tmp_path / "mine" / split / f"{number}.jpg").write_bytes(image)
+            rows.append(f"{number}.jpg\t{text}\n")
+        (tmp_path / "mine" / split / "labels.tsv").write_text("".join(rows), encoding="utf8")
+    calibrate.main([own, "--dataset", str(tmp_path / "mine"), "--write"])
+    said = capsys.readouterr().out
+    assert "of 110 words right" in said and list(tmp_path.glob("own.safetensors.confidence.json"))
+    with pytest.raises(UserError, match="99 images in test, want 100"):
+        calibrate.main([own, "--dataset", str(tmp_path / "mine"), "--split", "test"])

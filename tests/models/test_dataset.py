@@ -173,7 +173,7 @@ def test_unfit_labels_are_found_before_training_and_left_out(tmp_path):
     dataset = opened(make_store(tmp_path, words))
     unfit = dataset.label_issues(time_steps=12)
     assert unfit.found["empty"] == [0] and unfit.found["out_of_charset"] == [1] and unfit.found["long"] == [3]
-    assert len(unfit) == 3 and "'committees'" in str(unfit) and "T = 12" in str(unfit)
+    assert len(unfit) == 3 and "'committees'" in str(unfit) and "12 time steps" in str(unfit)
     fitting = dataset.without(unfit)
     assert sorted(t for b in batches(fitting) for t in b.texts) == ["committee", "fine"]
     assert len(dataset.label_issues(13)) == 2

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from bench.errors import UserError
-from models import demo
+from models import demo, weights
 from models.data.charset import Charset
 from models.network.model import Model
 from models.network.network import build
 from models.reading.folder import FileReading
-from models.reading.recogniser import Reading
+from models.reading.recogniser import Reading, Recogniser
 from models.weights import checkpoint
 from models.weights.file import Weights, save_weights
 
@@ -74,6 +74,16 @@ def test_drawings_overwrite_neither_their_pictures_nor_each_other(picture, tmp_p
     demo.main([str(picture), str(tmp_path / "other" / "word.png"), "--checkpoint", str(path), "--show", str(tmp_path)])
     assert picture.read_bytes() == before
     assert (tmp_path / "word.read.png").is_file() and (tmp_path / "word.read-2.png").is_file()
+
+
+def test_shipped_weights_have_a_name_and_one_confidence_wherever_they_are_named(picture, capsys):
+    """By their name or their file, --checkpoint or the service's --weights: as Recogniser.load says it."""
+    reading = Recogniser.load("crnn_small")(picture)
+    for words in (["--checkpoint", "crnn_small"], ["--weights", str(weights.path("crnn_small"))]):
+        demo.main([str(picture), *words])
+        assert capsys.readouterr().out.strip().endswith(f"{reading.text}  {reading.confidence:.1%}")
+    raw = dataclasses.replace(Recogniser.load("crnn_small"), calibration=None)
+    assert reading.confidence != raw(picture).confidence
 
 
 def test_converted_weights_are_read_too(picture, tmp_path, capsys):

@@ -168,6 +168,24 @@ def test_a_runtime_that_is_missing_is_said(tmp_path, monkeypatch, capsys):
     assert "openvino: not installed, not checked" in capsys.readouterr().out
 
 
+def test_a_broken_picture_is_named_and_the_others_are_compared(tmp_path, capsys):
+    reader = exporting.Recogniser.load(saved(tmp_path))
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match="none of 1 images can be read"):
+        list(exporting.image_batches(reader, photos))
+    Image.new("L", (100, 32), 200).save(photos / "word.png")
+    assert sum(map(len, exporting.image_batches(reader, photos))) == 1
+    assert "broken.jpg" in capsys.readouterr().err
+
+
+def test_onnx_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs onnx: pip install"):
+        exporting.main(["--checkpoint", str(saved(tmp_path)), "--out", str(tmp_path / "net.onnx")])
+
+
 def test_without_a_checkpoint_or_pictures_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="no trained checkpoint"):
         exporting.main(["--checkpoints", str(tmp_path), "--recipe", "rare", "--out", str(tmp_path / "net.onnx")])

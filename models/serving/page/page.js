@@ -31,7 +31,7 @@ function show(made, word) {
   made.querySelector("output").textContent = word.text || "(nothing)";
   made.querySelector(".sure").textContent = percent(word.confidence);
   made.querySelector(".marks").replaceChildren(...word.characters.map(mark));
-  const others = word.alternatives.map(({ text, confidence }) => `${text || "(nothing)"} ${percent(confidence)}`);
+  const others = word.alternatives.map(({ text }) => text || "(nothing)");  // their shares are not calibrated as it is
   made.querySelector(".others").textContent = others.length ? `or ${others.join(", ")}` : "";
 }
 
@@ -57,11 +57,12 @@ async function read({ file, made }) {
 }
 
 async function readAll(chosen) {
-  const queue = [...chosen].map(file => ({ file, made: card(file) })), all = queue.length;
+  const cards = [...chosen].map(file => ({ file, made: card(file) })), all = cards.length, queue = [...cards];
   const hand = async () => { for (let one; (one = queue.shift()); ) await read(one); };
   said.textContent = `reading ${all} …`;
   await Promise.all(Array.from({ length: TOGETHER }, hand));
-  said.textContent = `${all} read`;
+  const not = cards.filter(({ made }) => made.classList.contains("wrong")).length;
+  said.textContent = not ? `${all - not} read, ${not} not` : `${all} read`;
 }
 
 files.onchange = () => { readAll([...files.files]); files.value = ""; };

@@ -74,6 +74,12 @@ def test_broken_bytes_are_unreadable(content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("brand, name", [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")])
+def test_what_a_phone_writes_is_called_by_its_name(brand, name):
+    with pytest.raises(UnreadableError, match=f"^{name}, which is not read: save it as JPEG"):
+        decode(b"\0\0\0\x24ftyp" + brand + b"\0\0\0\0mif1heic" + bytes(40))
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_picture_of_20000_by_20000_is_refused_by_its_header(kind):
     content = encoded(Image.new("L", (4, 4)), kind)

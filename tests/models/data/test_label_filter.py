@@ -89,4 +89,4 @@ def test_the_sum_of_a_large_set_is_one_line():
 
 def test_every_picture_may_have_its_own_time_steps():
     found = find_label_issues(Made(["abc", "abc", "aa"]), Charset(), np.array([3, 2, 3]))
-    assert found.found["long"] == [1] and "T = 2 to 3" in str(found)
+    assert found.found["long"] == [1] and "2 to 3 time steps" in str(found)

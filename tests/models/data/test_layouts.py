@@ -205,6 +205,8 @@ REFUSED = {
     "PaddleOCR's several images of one label": (
         {"train.txt": '["word_001.png", "word_002.png"]\tone\n'}, NUMBERED,
         r"train.txt: line 1: '\[.* is not an image and its label|holds two images"),
+    "a phone's photos": ({"labels.csv": "IMG_1.HEIC,one\nIMG_2.HEIC,two\n"}, ["IMG_1.HEIC", "IMG_2.HEIC"],
+        "labels.csv: line 1: .* names a HEIC, which is not read: save it as JPEG"),
     "pairs of images": ({"pairs.txt": "".join(f"{n}\tmask/{n}\n" for n in NUMBERED)}, NUMBERED,
         "pairs.txt: its labels are names of images"),
     "rows that lost their ends": (

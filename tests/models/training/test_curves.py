@@ -49,6 +49,16 @@ def test_the_same_curves_are_in_the_picture_and_in_tensorboard_and_go_on_after_a
     assert scalars(path.parent / "tensorboard") == {"loss", "lr", *VALIDATED}
 
 
+def test_an_epoch_shorter_than_log_every_has_its_mean_loss(sample, tmp_path):
+    places = ["--dataset", str(sample), "--results", str(tmp_path / "runs"), "--checkpoints", str(tmp_path / "ck")]
+    train.main([*SMALL[:-2], *places, "--epochs", "2", "--curves", str(tmp_path / "curves.png")])
+    [path] = (tmp_path / "ck").glob("*/curves.json")
+    kept = json.loads(path.read_text())
+    assert [row[0] for row in kept["logged"]] == [row[0] for row in kept["validated"]] == [14, 28]
+    assert all(np.isfinite(row).all() and row[1] > 0 and row[2] > 0 for row in kept["logged"])
+    assert {"loss", "lr"} <= scalars(path.parent / "tensorboard")
+
+
 def test_a_long_training_keeps_its_whole_course_in_few_points():
     curves = Curves()
     for step in range(10 * MOST):
