@@ -95,11 +95,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise UserError(f"--port is 0 to 65535, not {port}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=BACKLOG)
+        place = socket.create_server(address, family=family, backlog=BACKLOG)
     except socket.gaierror as error:
         raise UserError(f"cannot listen on {host}: {error.strerror}") from None
     except OSError as error:
         raise UserError(f"cannot listen on {bracket_ipv6(host)}:{port}: {os.strerror(error.errno or 0)}") from None
+    # Connections inherit it. asyncio sets it on sockets of IPPROTO_TCP alone, and this one's protocol is 0: the body of
+    # an answer, sent after its headers, would wait 40 ms for the client's delayed acknowledgement of them.
+    place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return place
 
 
 def bracket_ipv6(host: str) -> str:

@@ -73,7 +73,7 @@ def honest_client(found: Service, over: threading.Event, seconds: list[float], i
 def hostile_client(found: Service, over: threading.Event, content: bytes, statuses: Counter, begins: float) -> None:
     """Sends it as often as its share of the bits allows, whether it was answered or not."""
     pause = len(content) * 8 / (BITS_A_SECOND / HOSTILE)
-    time.sleep(begins * pause)
+    over.wait(begins * pause)
     while not over.is_set():
         began = time.monotonic()
         with suppress(OSError):

@@ -45,6 +45,14 @@ def reader(weights):
     return Recogniser.load(weights, device="CPU")
 
 
+def test_no_part_of_an_answer_waits_for_the_clients_acknowledgement_of_another():
+    """Nagle's algorithm and delayed acknowledgements together held every answer for 40 ms."""
+    with listen("127.0.0.1", 0) as place, socket.create_connection(place.getsockname()):
+        accepted, _ = place.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_it_answers_what_the_recogniser_reads(service, reader):
     expected = reader(noise())
     for request in (as_form, as_json, as_body):
