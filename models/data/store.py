@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 from weakref import WeakSet, WeakValueDictionary
@@ -110,12 +111,23 @@ class Store(Source):
             self.close()  # this transaction answers nothing any more; what is intact is read with the next one
             raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
 
+    @contextmanager
+    def _walk(self) -> Iterator[lmdb.Cursor]:
+        """A cursor over the keys. Raises DataError when the file is damaged."""
+        transaction, _ = self._open()
+        try:
+            with transaction.cursor() as cursor:
+                yield cursor
+        except lmdb.Error as error:
+            self.close()
+            raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
+
     def close(self) -> None:
         self._transaction = self._get = None
 
     def _count(self) -> int:
         """`num-samples`, checked against the number of keys and the last sample."""
-        transaction, get = self._open()
+        transaction, get = self._open()[0], self._value
         progress = get(PROGRESS)
         if progress is not None and not is_finished(bytes(progress)):
             raise DataError(f"{self.folder}: unfinished; run the `python -m models.prepare` that began it again")
@@ -172,9 +184,8 @@ class Store(Source):
 
     def texts(self, begin: int, end: int) -> list[str]:
         """Labels of samples begin to end, read in the order of their keys. Raises DataError when one is missing."""
-        transaction, _ = self._open()
         keys = [b"label-%09d" % number for number in range(begin + 1, end + 1)]
-        with transaction.cursor() as cursor:
+        with self._walk() as cursor:
             cursor.set_key(b"label-%09d" % (begin + 1))
             stored = zip(keys, cursor.iternext(), strict=False)  # no list of it: memoryviews that stay cost four times
             try:
@@ -199,8 +210,7 @@ class Store(Source):
     def manifest(self) -> str:
         """sha256 over the count and the labels in order."""
         digest = hashlib.sha256(b"%d\n" % self.count)
-        transaction, _ = self._open()
-        with transaction.cursor() as cursor:
+        with self._walk() as cursor:
             if cursor.set_range(b"label-"):
                 for key, value in cursor:
                     if bytes(key[:6]) != b"label-":

@@ -198,3 +198,20 @@ def test_lines_are_found_across_blocks_and_whatever_ends_them(tmp_path, monkeypa
     for content in (b"", b"\n\n", b"a", b"ab\r\nc d\n\n\n \r\n\re", b"\nx\n"):
         path.write_bytes(content)
         assert list(Lines(path)) == [line for line in content.replace(b"\r", b"\n").split(b"\n") if line.strip()]
+
+
+def test_noise_in_the_pages_of_an_lmdb_is_named_wherever_it_is_met(tmp_path):
+    """Labels in order and the digest of all labels go through the tree; each page of it is overwritten in turn."""
+    store = make_store(tmp_path / "whole", [f"label{n}" for n in range(300)])
+    whole, page, refused = (store / "data.mdb").read_bytes(), 4096, 0
+    for place in range(2 * page, len(whole), page):
+        damaged = tmp_path / f"damaged{place}"
+        damaged.mkdir()
+        noise = np.random.default_rng(place).bytes(page)
+        (damaged / "data.mdb").write_bytes(whole[:place] + noise + whole[place + page :])
+        for walk in (lambda source: source.texts(0, len(source)), lambda source: source.manifest()):
+            try:
+                walk(open_source(damaged, "train"))
+            except DataError as error:
+                refused += "damaged" in str(error)
+    assert refused
