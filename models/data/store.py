@@ -108,8 +108,7 @@ class Store(Source):
         try:
             return get(key)
         except lmdb.Error as error:
-            self.close()  # this transaction answers nothing any more; what is intact is read with the next one
-            raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
+            raise self._damaged(error) from None
 
     @contextmanager
     def _walk(self) -> Iterator[lmdb.Cursor]:
@@ -119,8 +118,11 @@ class Store(Source):
             with transaction.cursor() as cursor:
                 yield cursor
         except lmdb.Error as error:
-            self.close()
-            raise DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again") from None
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: lmdb.Error) -> DataError:
+        self.close()  # this transaction answers nothing any more; what is intact is read with the next one
+        return DataError(f"{self.folder}: data.mdb is damaged ({error}); copy it again")
 
     def close(self) -> None:
         self._transaction = self._get = None
