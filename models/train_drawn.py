@@ -326,6 +326,9 @@ def make_drawing(options: DrawnOptions, recipe: Train, charset: Charset) -> Draw
         style, _, share = name.partition(":")
         if style not in STYLES:
             raise UserError(f"no style {style!r}; there are {', '.join(STYLES)}")
+        if lines and STYLES[style].marks & set(charset.characters):
+            raise UserError(f"--style {style} draws marks to be ignored, which labels of {options.recipes} have: "
+                            "lines and signs draw what the label has alone")  # fmt: skip
         faces = tuple(face for face in every if face.covers(STYLES[style].marks | set("0aA")))
         if not faces:
             raise UserError(f"{options.fonts}: none of its {len(every)} faces has the characters of the style {style}")

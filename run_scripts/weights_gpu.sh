@@ -54,7 +54,7 @@ if [[ $kinds == *lines* ]]; then
   faces=$(lines_faces)
   start=$(weights crnn_small_chinese),$(weights crnn_chinese crnn_small_chinese)
   train lines --recipes crnn_small_chinese,crnn_chinese --start-from "$start" \
-    --fonts "${faces%,}" --style lines:0.6,street:0.27,hard:0.13 --batch-size 1280 "$@"
+    --fonts "${faces%,}" --style lines:0.7,signs:0.3 --batch-size 1280 "$@"
 fi
 # whoever waits sees how it goes
 tail -q -f "$out"/*.log --pid "${started[-1]}" 2>/dev/null &

@@ -43,6 +43,7 @@ def test_what_cannot_learn_side_by_side_is_refused(tmp_path, texts):
         (["--recipes", "crnn_small,crnn_chinese"], "one alphabet"),
         (["--start-from", "a.pt,b.pt"], "2 files for 1 recipes"),
         (["--style", "quick"], "no style"),
+        (["--recipes", "crnn_small_chinese", "--style", "street"], "draws marks to be ignored"),
         (["--texts", "/dev/null"], "no texts"),
     ):
         with pytest.raises(UserError, match=reason):
