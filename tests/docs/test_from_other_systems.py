@@ -169,8 +169,8 @@ def test_the_model_zoos(tmp_path, surroundings, monkeypatch):
     assert (tmp_path / "crnn.safetensors").is_file()
 
 
-def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
-    """create_dataset.py --folder takes what stands before `_` for the label; --file is a path and a label in turn."""
+def lay_out_holmeyoungs(tmp_path) -> list[str]:
+    """F/, by-list/list.txt, characters.txt and a published network; gives the names of the images."""
     words = ["move", "to", "stop", "gaitskell"]
     names = [f"{word}_{i}.jpg" for i, word in enumerate(words * 3)]
     images(tmp_path / "F", names)
@@ -180,6 +180,12 @@ def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
     (tmp_path / "characters.txt").write_text("\n".join(sorted(set("".join(words)))) + "\n")
     network = CRNN(classes=1 + len(set("".join(words))))
     torch.save(network.state_dict(), tmp_path / "netCRNN.pth")
+    return names
+
+
+def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
+    """create_dataset.py --folder takes what stands before `_` for the label; --file is a path and a label in turn."""
+    names = lay_out_holmeyoungs(tmp_path)
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "F"
     desk = Desk(tmp_path, surroundings, F=data, O="O1", T=data, V=data, DATA="O1", IMAGE=data / names[0])
@@ -218,8 +224,8 @@ def test_holmeyoungs(tmp_path, surroundings, monkeypatch):
     assert Path("O1").is_dir() and Path("O2").is_dir()
 
 
-def test_zhiqwangs(tmp_path, surroundings, monkeypatch):
-    """train.txt and dev.txt of numbers beside images/, and the alphabet, whose first line is class 0's."""
+def lay_out_zhiqwangs(tmp_path) -> Path:
+    """D/ with images, lists of numbers and two alphabets, and a published checkpoint; gives D."""
     folder = tmp_path / "D"
     for split in ("train", "dev"):
         names = [f"0032{i}_{split}.jpg" for i in range(6)]
@@ -231,6 +237,12 @@ def test_zhiqwangs(tmp_path, surroundings, monkeypatch):
         (folder / name).write_text("\n".join(alphabet[name == "A.txt" :]) + "\n", encoding="utf8")
     state = {"module.features.0.conv0.weight": torch.zeros(1, 1), "module.classifier.weight": torch.zeros(1, 1)}
     torch.save({"arch": "mobilenetv2_cifar", "state_dict": state}, tmp_path / "theirs.pth.tar")
+    return folder
+
+
+def test_zhiqwangs(tmp_path, surroundings, monkeypatch):
+    """train.txt and dev.txt of numbers beside images/, and the alphabet, whose first line is class 0's."""
+    folder = lay_out_zhiqwangs(tmp_path)
     monkeypatch.chdir(tmp_path)
     desk = Desk(tmp_path, surroundings, D=folder, R="mobilenetv2_cifar", A="D/A.txt", **{"A.txt": folder / "A.txt"})
 
